@@ -1,0 +1,91 @@
+# gort's developer commands. Needs CPython >= 3.11 with its venv module and headers, and a C compiler; everything
+# else comes from the package index into virtual environments beside this file.
+
+PY ?= python3
+VENV ?= .venv
+# Seconds and seed of `make stress`; the seed is drawn, and printed, if none is given.
+SECONDS ?= 60
+SEED ?=
+# More arguments for pytest (make test, asan, ubsan, debug), the benchmarks or the demo.
+ARGS ?=
+
+SOURCES := $(shell find src -type f -not -name '*.py[co]') meson.build meson.options pyproject.toml
+PIP := -m pip --disable-pip-version-check --quiet
+LINT := .venv-lint/bin
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help build demo test lint format bench stress asan ubsan debug clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@echo 'Variables: PY=$(PY) VENV=$(VENV) SECONDS=$(SECONDS) SEED=$(SEED) ARGS=$(ARGS)'
+
+build: $(VENV)/.built ## build gort and install it into $(VENV), with the Python that PY names
+
+demo: $(VENV)/.built ## analyse the standard library's own source with goroutines, then with threads
+	$(VENV)/bin/gort run examples/stdlib_report.py $(ARGS)
+
+test: $(VENV)/.test ## run the tests
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: .venv-lint/.ready ## ruff, mypy --strict, clang-format and the rules of tools/check_seams.py
+	$(LINT)/ruff check
+	$(LINT)/ruff format --check
+	$(LINT)/mypy
+	$(LINT)/clang-format --dry-run -Werror src/_core/*.[ch]
+	$(if $(wildcard $(VENV)/.built),$(VENV)/bin/python,$(PY)) tools/check_seams.py
+
+format: .venv-lint/.ready ## let ruff and clang-format rewrite the source
+	$(LINT)/ruff check --fix
+	$(LINT)/ruff format
+	$(LINT)/clang-format -i src/_core/*.[ch]
+
+bench: $(VENV)/.built ## run the benchmarks and print their table
+	$(VENV)/bin/python bench/run.py $(ARGS)
+
+stress: $(VENV)/.built ## seeded random operations for SECONDS, with SEED if given
+	$(VENV)/bin/python tests/stress/stress.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+# The lanes below are the same tests on a core that was built in another way, in an environment of its own.
+
+asan: $(VENV)-asan/.test ## run the tests with AddressSanitizer
+	$(ASAN) $(VENV)-asan/bin/python -m pytest $(ARGS)
+
+ubsan: $(VENV)-ubsan/.test ## run the tests with UndefinedBehaviorSanitizer
+	UBSAN_OPTIONS=print_stacktrace=1 $(VENV)-ubsan/bin/python -m pytest $(ARGS)
+
+debug: $(VENV)-debug/.test ## run the tests with every queue validated at every schedule
+	$(VENV)-debug/bin/python -m pytest $(ARGS)
+
+clean: ## remove every environment and everything that was built
+	rm -rf .venv .venv-* build dist .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# The interpreter itself is not instrumented, so the library has to be there before it starts. CPython never
+# frees everything, hence no leak check; goroutines run on stacks of their own, hence no alternate signal stack.
+ASAN = LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) \
+	ASAN_OPTIONS=detect_leaks=0:use_sigaltstack=0:detect_stack_use_after_return=0 PYTHONMALLOC=malloc
+
+$(VENV)-asan/.test: SETUP = -Csetup-args=-Db_sanitize=address -Csetup-args=-Db_lundef=false \
+	-Csetup-args=-Ddebug_level=3 -Csetup-args=-Dbuildtype=debugoptimized
+$(VENV)-ubsan/.test: SETUP = -Csetup-args=-Db_sanitize=undefined -Csetup-args=-Db_lundef=false \
+	-Csetup-args=-Dc_args=-fno-sanitize-recover=undefined -Csetup-args=-Dbuildtype=debugoptimized
+$(VENV)-debug/.test: SETUP = -Csetup-args=-Ddebug_level=3 -Csetup-args=-Dbuildtype=debugoptimized
+
+# Environments are rebuilt when a source file is newer than the stamp in them. One with the tests' requirements
+# is good for everything else too.
+$(VENV)/.built: $(SOURCES)
+	$(PY) -m venv $(@D)
+	$(@D)/bin/python $(PIP) install .
+	@touch $@
+
+$(VENV)/.test $(VENV)-asan/.test $(VENV)-ubsan/.test $(VENV)-debug/.test: $(SOURCES)
+	$(PY) -m venv $(@D)
+	$(@D)/bin/python $(PIP) install $(SETUP) '.[test]'
+	@touch $(@D)/.built $@
+
+.venv-lint/.ready: tools/lint.txt
+	$(PY) -m venv $(@D)
+	$(LINT)/python $(PIP) install -r tools/lint.txt
+	@touch $@

@@ -1,0 +1,31 @@
+"""Two goroutines hand a ball to each other over two channels: gort run examples/pingpong.py [ROUNDS]"""
+
+import sys
+import time
+
+from gort import Chan, chan, go
+
+
+def pong(ping: Chan[int], back: Chan[int]) -> None:
+    for ball in ping:
+        back.send(ball + 1)
+    back.close()
+
+
+def main() -> None:
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    ping: Chan[int] = chan()
+    back: Chan[int] = chan()
+    go(pong, ping, back)
+    ball = 0
+    started = time.perf_counter()
+    for _ in range(rounds):
+        ping.send(ball)
+        ball, _ = back.recv_ok()
+    wall = time.perf_counter() - started
+    ping.close()
+    print(f"the ball was hit {ball:,} times: {wall / max(rounds, 1) * 1e9:,.0f} ns for a round trip")
+    print("pong has ended:", back.recv_ok() == (None, False))
+
+
+main()
