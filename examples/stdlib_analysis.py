@@ -168,7 +168,7 @@ def report(file: Path, root: Path) -> str:
             "SELECT lines, name, path, line FROM function ORDER BY lines DESC, path, line LIMIT 10"
         ).fetchall()
         imported = db.execute(
-            "SELECT sum(times) AS n, count(*), module FROM import GROUP BY module ORDER BY n DESC, module LIMIT 10"
+            "SELECT sum(times), count(*), module FROM import GROUP BY module ORDER BY 1 DESC, module LIMIT 10"
         ).fetchall()
     text = [
         f"Python source under {root}",

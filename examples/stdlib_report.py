@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import stdlib_analysis as job
-
 from gort import Chan, chan, context, go, runtime, select, sync, time
 from gort.context import Context
 from gort.sync import errgroup
@@ -41,7 +40,7 @@ def feed(ctx: Context, source: Iterable[T], sink: Chan[T]) -> None:
 def stage(
     group: errgroup.Group, ctx: Context, workers: int, work: Callable[[T], U], source: Iterable[T]
 ) -> Chan[U]:
-    """Starts `workers` goroutines that work on what they receive; the channel they send to is closed at the end."""
+    """Starts `workers` goroutines that work on `source`; the channel of results is closed at the end."""
     sink: Chan[U] = chan(16)
     running = sync.WaitGroup()
     running.add(workers)

@@ -1,7 +1,7 @@
 """Checks the boundaries inside gort: python tools/check_seams.py
 
-* Only compat.c and compat.h depend on the CPython version or on its internal headers, only os_linux.c and os.h
-  on the operating system.
+* Only compat.c and compat.h depend on the CPython version or on its internal headers, only os_linux.c and
+  os.h on the operating system.
 * A module of src/gort uses another module's underscore names only if the other is in SHARED.
 * _core.pyi and the built core hold the same names. Skipped, and said so, where gort is not installed.
 
