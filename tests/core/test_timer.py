@@ -1,0 +1,360 @@
+"""Timers: order, stopping and resetting, channels and functions, very many of them. No test measures time."""
+
+from __future__ import annotations
+
+import datetime
+import gc
+import random
+import sys
+import threading
+import time as python_time
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from helpers import Task, parked, wait_until, wait_until_parked
+
+from gort import _core, chan, default, go, select
+from gort.runtime import gosched
+from gort.sync import WaitGroup
+from gort.time import Ticker, Timer, after, after_func, sleep, tick
+
+Spawn = Callable[..., Any]
+
+
+def test_sleep_is_never_too_short(anywhere: Callable[..., Any]) -> None:
+    def body() -> None:
+        for seconds in (0.001, 0.02, datetime.timedelta(milliseconds=3)):
+            before = python_time.monotonic()
+            sleep(seconds)
+            slept = python_time.monotonic() - before
+            wanted = seconds.total_seconds() if isinstance(seconds, datetime.timedelta) else seconds
+            assert slept >= wanted
+
+    anywhere(body)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.0, -1, -1e300, float("-inf"), datetime.timedelta(0), 1e-12])
+def test_sleep_of_nothing_returns(seconds: Any, anywhere: Callable[..., Any]) -> None:
+    anywhere(sleep, seconds)
+
+
+@pytest.mark.parametrize("seconds", ["1", None, [], 1j])
+def test_sleep_of_wrong_type(seconds: Any) -> None:
+    with pytest.raises(TypeError):
+        sleep(seconds)
+    with pytest.raises(TypeError):
+        Timer(seconds)
+    with pytest.raises(TypeError):
+        after(seconds)
+
+
+def test_sleep_of_nan() -> None:
+    with pytest.raises(ValueError, match="nan"):
+        sleep(float("nan"))
+
+
+@pytest.mark.parametrize("seconds", [1e9, 1e18, 1e300, float("inf")])
+def test_very_long_durations(seconds: float) -> None:
+    """A duration beyond the clock's range is as long as the clock goes, not a wrapped one."""
+    timer = Timer(seconds)
+    assert select(timer.c, after(0.002))[0] == 1
+    assert timer.stop() is True
+
+
+def test_sleepers_wake_in_order_of_their_times() -> None:
+    order, wg = [], WaitGroup()
+
+    def sleeper(n: int) -> None:
+        sleep(0.02 * n)
+        order.append(n)
+
+    numbers = list(range(8))
+    random.Random(1).shuffle(numbers)
+    for n in numbers:
+        wg.go(sleeper, n)
+    wg.wait()
+    assert order == sorted(order)
+
+
+def test_equal_times_fire_first_come_first_served() -> None:
+    fired, wg = [], WaitGroup()
+    for n in range(50):
+        wg.add(1)
+        after_func(0.02, lambda n=n: (fired.append(n), wg.done()))
+    wg.wait()
+    assert sorted(fired) == list(range(50))
+
+
+def test_timer_sends_the_time_once(anywhere: Callable[..., Any]) -> None:
+    def body() -> None:
+        before = python_time.time()
+        timer = Timer(0.005)
+        fired = timer.c.recv()
+        assert before - 1 <= fired <= python_time.time() + 1
+        assert timer.stop() is False
+        assert select(timer.c, after(0.01))[0] == 1
+
+    anywhere(body)
+
+
+def test_stop_before_it_fires() -> None:
+    timer = Timer(0.02)
+    assert timer.stop() is True and timer.stop() is False
+    assert select(timer.c, after(0.05))[0] == 1
+
+
+def test_stop_takes_back_what_nobody_received() -> None:
+    timer = Timer(0.001)
+    python_time.sleep(0.02)
+    sleep(0.005)
+    timer.stop()
+    assert select(timer.c, default)[0] == 1
+
+
+def test_reset(spawn: Spawn) -> None:
+    timer = Timer(3600)
+    task = spawn(timer.c.recv)
+    wait_until_parked(1, "chan receive")
+    assert timer.reset(0.002) is True
+    assert task.join() > 0
+    assert timer.reset(0.002) is False
+    assert timer.c.recv() > 0
+
+
+def test_reset_takes_back_an_old_value() -> None:
+    timer = Timer(0.001)
+    python_time.sleep(0.02)
+    sleep(0.005)
+    timer.reset(3600)
+    assert select(timer.c, default)[0] == 1
+    assert timer.stop()
+
+
+def test_after_func(anywhere: Callable[..., Any]) -> None:
+    def body() -> None:
+        ch = chan()
+        timer = after_func(0.002, lambda: ch.send(_core.goid()))
+        assert ch.recv() not in (0, 1)
+        assert timer.stop() is False
+        timer.reset(0.001)
+        ch.recv()
+
+    anywhere(body)
+
+
+def test_after_func_stopped() -> None:
+    fired = []
+    timer = after_func(0.01, lambda: fired.append(1))
+    assert timer.stop() is True
+    sleep(0.03)
+    assert fired == []
+
+
+def test_after_func_may_block_and_stop_itself() -> None:
+    done = chan()
+
+    def fire() -> None:
+        sleep(0.001)
+        python_time.sleep(0.001)
+        done.send(timer.stop())
+
+    timer = after_func(0.001, fire)
+    assert done.recv() is False
+
+
+def test_ticker(anywhere: Callable[..., Any]) -> None:
+    def body() -> None:
+        ticker = Ticker(0.002)
+        times = [ticker.c.recv() for _ in range(5)]
+        assert times == sorted(times) and len(set(times)) == 5
+        ticker.stop()
+        assert select(ticker.c, after(0.01))[0] == 1
+
+    anywhere(body)
+
+
+def test_ticker_drops_what_nobody_takes() -> None:
+    ticker = Ticker(0.001)
+    python_time.sleep(0.05)
+    sleep(0.01)
+    assert len(ticker.c) <= 1
+    ticker.stop()
+
+
+def test_ticker_reset() -> None:
+    ticker = Ticker(3600)
+    ticker.reset(0.001)
+    for _ in range(3):
+        ticker.c.recv()
+    ticker.stop()
+
+
+@pytest.mark.parametrize("period", [0, -1])
+def test_ticker_period_must_be_positive(period: float) -> None:
+    with pytest.raises(ValueError, match=str(period)):
+        Ticker(period)
+    ticker = Ticker(1)
+    with pytest.raises(ValueError, match=str(period)):
+        ticker.reset(period)
+    ticker.stop()
+
+
+def test_tick() -> None:
+    ch = tick(0.001)
+    for _ in range(3):
+        assert ch.recv() > 0
+
+
+def test_busy_goroutine_does_not_hold_timers_up() -> None:
+    """A pure-Python loop without a scheduling point runs until timers that fire meanwhile have stopped it."""
+    count = [0]
+
+    def fire() -> None:
+        count[0] += 1
+        if count[0] < 5:
+            after_func(0.001, fire)
+
+    after_func(0.001, fire)
+    deadline = python_time.monotonic() + 60
+    while count[0] < 5:
+        assert python_time.monotonic() < deadline, "timers did not fire beside a busy loop"
+
+
+def test_timers_fire_while_all_block_in_c() -> None:
+    done = threading.Event()
+    after_func(0.01, done.set)
+    assert done.wait(60)
+
+
+def test_many_timers_in_random_order() -> None:
+    rng, fired, wg = random.Random(7), [], WaitGroup()
+    delays = [rng.uniform(0.0, 0.2) for _ in range(5000)]
+    wg.add(len(delays))
+    for n, delay in enumerate(delays):
+        after_func(delay, lambda n=n: (fired.append(n), wg.done()))
+    wg.wait()
+    assert sorted(fired) == list(range(5000))
+
+
+def test_many_timers_stopped_in_random_order() -> None:
+    rng = random.Random(11)
+    timers = [Timer(rng.uniform(10, 3600)) for _ in range(20000)]
+    rng.shuffle(timers)
+    assert all(timer.stop() for timer in timers)
+    assert not any(timer.stop() for timer in timers)
+
+
+def test_random_stops_and_resets() -> None:
+    """Each start is either stopped in time or fires, once, whatever the order."""
+    rng = random.Random(3)
+    fired: dict[int, int] = {}
+    starts: dict[int, int] = {}
+    wg = WaitGroup()
+
+    def fire(n: int) -> None:
+        fired[n] = fired.get(n, 0) + 1
+
+    timers = [after_func(rng.uniform(0, 0.05), lambda n=n: fire(n)) for n in range(300)]
+    starts.update({n: 1 for n in range(300)})
+
+    def meddle(seed: int) -> None:
+        mine = random.Random(seed)
+        for _ in range(300):
+            n = mine.randrange(300)
+            if mine.random() < 0.5:
+                if timers[n].stop():
+                    starts[n] -= 1
+            else:
+                if timers[n].reset(mine.uniform(0, 0.05)):
+                    starts[n] -= 1
+                starts[n] += 1
+            if mine.random() < 0.1:
+                sleep(mine.uniform(0, 0.002))
+
+    for seed in range(4):
+        wg.go(meddle, seed)
+    wg.wait()
+    wait_until(lambda: {n: fired.get(n, 0) for n in starts} == starts, "every start fired or was stopped")
+
+
+def test_sleeping_thousands() -> None:
+    wg = WaitGroup()
+    for i in range(5000):
+        wg.go(sleep, 0.01 + i * 1e-6)
+    wait_until(lambda: parked("sleep") > 0 or True)
+    wg.wait()
+
+
+def test_timer_objects_are_freed() -> None:
+    class Thing:
+        pass
+
+    thing = Thing()
+    ref = weakref.ref(thing)
+    timer = after_func(3600, lambda thing=thing: None)
+    del thing
+    gc.collect()
+    assert ref() is not None
+    timer.stop()
+    del timer
+    gc.collect()
+    assert ref() is None
+
+    done = chan()
+    thing = Thing()
+    ref = weakref.ref(thing)
+    after_func(0.001, lambda thing=thing: done.send(1))
+    del thing
+    done.recv()
+    gosched()
+    gc.collect()
+    assert ref() is None
+
+
+def test_reference_counts() -> None:
+    ch = chan(1)
+    before = sys.getrefcount(ch)
+    for _ in range(20):
+        timer = _core.RuntimeTimer(chan=ch)
+        timer.reset(0.0001)
+        ch.recv()
+        timer.reset(3600)
+        timer.stop()
+        del timer
+    gc.collect()
+    assert sys.getrefcount(ch) == before
+
+
+def test_runtime_timer_bad_input() -> None:
+    for arguments in ({}, {"chan": 3}, {"fn": 3}, {"chan": chan(1), "fn": print}, {"fn": print, "period": "x"}):
+        with pytest.raises(TypeError):
+            _core.RuntimeTimer(**arguments)  # type: ignore[call-overload]
+    timer = _core.RuntimeTimer(fn=print)
+    with pytest.raises(TypeError):
+        timer.reset("x")  # type: ignore[arg-type]
+    assert timer.stop() is False
+
+
+def test_timers_from_threads_wake_goroutines() -> None:
+    ch = chan()
+    for _ in range(20):
+        thread = threading.Thread(target=after_func, args=(0.001, lambda: ch.send(1)))
+        thread.start()
+        assert ch.recv() == 1
+        thread.join()
+
+
+def test_sleep_beside_threads() -> None:
+    tasks = [Task(("goroutine", "thread")[i % 2], sleep, 0.005) for i in range(40)]
+    for task in tasks:
+        task.join()
+
+
+def test_earlier_timer_set_while_waiting_for_a_later_one() -> None:
+    """Whoever waits for the first timer of the heap is told when an earlier one is added from elsewhere."""
+    late = Timer(3600)
+    threading.Timer(0.01, lambda: after_func(0.001, lambda: late.reset(0))).start()
+    assert late.c.recv() > 0
+    go(gosched)

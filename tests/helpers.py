@@ -1,0 +1,69 @@
+"""What the tests of the core share: tasks in goroutines and threads, and waiting until they are parked."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gort.time
+from gort import _core, go
+from gort.sync import WaitGroup
+
+PLACES = ("main", "goroutine", "thread")
+
+
+class Task:
+    """A function that runs in a goroutine or a thread; join() gives its result or raises its exception."""
+
+    def __init__(self, place: str, fn: Callable[..., Any], *args: Any) -> None:
+        # A WaitGroup and no channel: who joins must not look like a receiver to wait_until_parked.
+        self._running = WaitGroup()
+        self._running.add(1)
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self._fn, self._args = fn, args
+        if place == "thread":
+            threading.Thread(target=self._run, daemon=True).start()
+        else:
+            go(self._run)
+
+    def _run(self) -> None:
+        try:
+            self._result = self._fn(*self._args)
+        except BaseException as error:
+            self._error = error
+        finally:
+            # The task may outlive its frame in a traceback: what it was given must not.
+            del self._fn, self._args
+            self._running.done()
+
+    def join(self) -> Any:
+        self._running.wait()
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+def run_in(place: str, fn: Callable[..., Any], *args: Any) -> Any:
+    """Calls fn in a place and gives its result."""
+    return fn(*args) if place == "main" else Task(place, fn, *args).join()
+
+
+def parked(reason: str) -> int:
+    """How many goroutines and plain threads are parked for a reason."""
+    return sum(info.wait_reason == reason for info in _core.goroutines())
+
+
+def wait_until(condition: Callable[[], object], what: str = "the condition") -> None:
+    """Lets others run until the condition holds; fails if it never does."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain until {what}; goroutines: {_core.goroutines()}"
+        gort.time.sleep(0.001)
+
+
+def wait_until_parked(count: int, reason: str) -> None:
+    """Waits until at least `count` goroutines or plain threads are parked for a reason."""
+    wait_until(lambda: parked(reason) >= count, f"{count} are parked in {reason}")

@@ -1,0 +1,8 @@
+"""Main locks a mutex twice."""
+#: exit 2
+
+from gort.sync import Mutex
+
+mu = Mutex()
+mu.lock()
+mu.lock()

@@ -1,0 +1,6 @@
+"""A select without cases blocks for ever."""
+#: exit 2
+
+from gort import select
+
+select()
