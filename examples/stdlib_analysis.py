@@ -6,11 +6,13 @@ store, which both programs call in ordinary blocking style.
 
 import argparse
 import ast
+import contextlib
 import hashlib
 import os
 import sqlite3
 import sys
 import sysconfig
+import threading
 import time
 import warnings
 import zlib
@@ -21,6 +23,8 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 SKIPPED_FOLDERS = {"__pycache__", "site-packages", "dist-packages"}
+# Before 3.11.8 two ast.parse calls under way at once, in any threads, may fail with SystemError.
+PARSE_LOCK = threading.Lock() if sys.version_info < (3, 11, 8) else contextlib.nullcontext()
 PACK_LEVEL = 9  # zlib's best: the work that is worth doing outside the interpreter
 
 SCHEMA = """
@@ -86,7 +90,8 @@ def parse(source: Source) -> Parsed:
     """Finds the functions and the imports of one file: pure computation that holds the GIL."""
     parsed = Parsed(source)
     try:
-        tree = ast.parse(source.data, source.path)
+        with PARSE_LOCK:
+            tree = ast.parse(source.data, source.path)
     except (SyntaxError, ValueError) as error:  # the tests of CPython contain invalid files on purpose
         parsed.error = type(error).__name__
         return parsed

@@ -2,8 +2,8 @@
 
 A ```python block of README.md or docs/*.md is a whole program. A ```text block right after it is what the
 program prints, standard output first and then standard error, in the notation of harness.compare; without one
-the program prints nothing. Words after `python` are directives: `exit=2` the expected status, `env:NAME=VALUE`
-a variable.
+the program prints nothing. Words after `python` are directives: `exit=2` the expected status,
+`env:NAME=VALUE` a variable.
 """
 
 import re
@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from gort import _env
 from harness import compare, run_source
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGE_OF_VARIABLES = ROOT / "docs" / "environment.md"
+MACHINE_DEPENDENT = {"GOMAXPROCS", "GOARCH", "GOOS", "GOROOT"}
 BLOCK = re.compile(r"^```python(.*)\n((?:.*\n)*?)```\n(?:\n*```text\n((?:.*\n)*?)```\n)?", re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -87,3 +91,18 @@ def test_links(page: Path) -> None:
 def test_first_program_is_an_example() -> None:
     """README shows examples/hello.py as it is."""
     assert (ROOT / "examples" / "hello.py").read_text() in (ROOT / "README.md").read_text()
+
+
+def test_environment_variables() -> None:
+    """environment.md has a row for each setting that `gort env` prints, with the same words."""
+    rows = re.findall(
+        r"^\| `(\w+)` \| (.*?) \| (.*?) \| (.*?) ?\|$", PAGE_OF_VARIABLES.read_text(), re.MULTILINE
+    )
+    documented = {name: (default, meaning, note.strip()) for name, default, meaning, note in rows}
+    assert documented.keys() >= {setting.name for setting in _env.TABLE}
+    for setting in _env.TABLE:
+        default, meaning, note = documented[setting.name]
+        assert meaning == setting.meaning
+        assert note == ("" if setting.built else "not built yet"), setting.name
+        if setting.name not in MACHINE_DEPENDENT:
+            assert default == (f"`{setting.default}`" if setting.default else "empty"), setting.name
