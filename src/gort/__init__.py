@@ -1,0 +1,55 @@
+"""Go's runtime for CPython: goroutines that are plain Python functions, channels and select.
+
+Importing gort starts the runtime: the environment is read, the program's main thread becomes the main
+goroutine, and the runtime is stopped again when the interpreter ends. The subpackages `gort.runtime`,
+`gort.sync`, `gort.time` and `gort.context` are imported when they are first used.
+"""
+
+import atexit
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from . import _core, _env, _threads, _traceback
+from ._assert import type_assert
+from ._core import Chan, chan, default, go, select
+from ._run import run
+
+if TYPE_CHECKING:
+    from . import context as context
+    from . import runtime as runtime
+    from . import sync as sync
+    from . import time as time
+
+__all__ = ["Chan", "chan", "default", "go", "run", "select", "type_assert"]
+
+_SUBPACKAGES = ("context", "runtime", "sync", "time")
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name in _SUBPACKAGES:
+            return importlib.import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_SUBPACKAGES})
+
+
+def _start() -> None:
+    _env.start()
+    _core.configure(
+        gomaxprocs=_env.integer("GOMAXPROCS"),
+        schedtrace=_env.integer("schedtrace"),
+        scheddetail=_env.integer("scheddetail"),
+    )
+    _core.set_hooks(
+        panic=_traceback.panic,
+        fatal=_traceback.fatal,
+        start=_threads.goroutine_started,
+        moved=_threads.main_moved,
+    )
+    atexit.register(_core.shutdown)
+
+
+_start()

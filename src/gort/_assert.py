@@ -1,0 +1,64 @@
+"""Type assertions: Go's `value.(T)`."""
+
+import typing
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, TypeVar, overload
+
+from ._core import Error
+
+_T = TypeVar("_T")
+
+_protocol_attributes: Callable[[type], Iterable[str]] = vars(typing)["_get_protocol_attrs"]
+
+
+class TypeAssertionError(Error):
+    """A type assertion that failed: Go's runtime.TypeAssertionError."""
+
+    __module__ = "gort.runtime"
+
+
+@overload
+def type_assert(value: object, type_: type[_T], /, *, ok: Literal[False] = False) -> _T: ...
+@overload
+def type_assert(value: object, type_: type[_T], /, *, ok: Literal[True]) -> tuple[_T | None, bool]: ...
+def type_assert(value: object, type_: Any, /, *, ok: bool = False) -> Any:
+    """Asserts that value is an instance of type_ and returns it: Go's `value.(T)`.
+
+    type_ is what isinstance takes: a class, an abstract base class, a runtime-checkable protocol, a union
+    or a tuple of them. With ok=True a failed assertion gives (None, False) and a good one (value, True):
+    Go's comma-ok form.
+
+    Raises runtime.TypeAssertionError if value is of another type, and TypeError if type_ is no type.
+    """
+    try:
+        holds = isinstance(value, type_)
+    except TypeError:
+        raise TypeError(
+            f"type_assert() takes a class, a union or a runtime-checkable protocol, not {type_!r}"
+        ) from None
+    if ok:
+        return (value, True) if holds else (None, False)
+    if holds:
+        return value
+    message = f"interface conversion: {_name(type(value))} is not {_name(type_)}"
+    missing = _missing_method(type(value), type_)
+    raise TypeAssertionError(f"{message}: missing method {missing}" if missing else message)
+
+
+def _name(type_: Any) -> str:
+    """The type as its own module would write it: `int`, `Point`, `int | str`."""
+    if isinstance(type_, tuple):
+        return " | ".join(map(_name, type_))
+    if isinstance(type_, type):
+        return type_.__qualname__
+    return str(type_)
+
+
+def _missing_method(have: type, want: Any) -> str | None:
+    """The first method, in alphabetical order, that the interface `want` asks for and `have` lacks."""
+    if getattr(want, "_is_protocol", False):
+        # From 3.12 on the protocol keeps them itself.
+        names: Iterable[str] = getattr(want, "__protocol_attrs__", None) or _protocol_attributes(want)
+    else:
+        names = getattr(want, "__abstractmethods__", ())
+    return min((name for name in names if not hasattr(have, name)), default=None)

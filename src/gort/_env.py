@@ -1,0 +1,220 @@
+"""The environment: one table of every variable and every GODEBUG name, read once, at start.
+
+Values are parsed by Go's rules. A malformed value is reported on standard error and the default holds; a
+setting whose effect this release does not have says so. Unknown GODEBUG names are ignored, as in Go.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from . import _core
+
+NUM_CPU = len(os.sched_getaffinity(0))
+"""The CPUs that the process could use at start."""
+
+
+def _is_integer(text: str, bits: int = 32) -> bool:
+    """Go's atoi: decimal digits with an optional minus, nothing else."""
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 100:
+        return False
+    return -(1 << (bits - 1)) <= int(text) < 1 << (bits - 1)
+
+
+def _is_positive(text: str) -> bool:
+    return _is_integer(text) and int(text) > 0
+
+
+def _is_long(text: str) -> bool:
+    return _is_integer(text, bits=64)
+
+
+def _is_percentage(text: str) -> bool:
+    return text == "off" or _is_integer(text)
+
+
+TRACEBACK_WORDS = ("none", "single", "all", "system", "crash")
+
+
+def _is_traceback_level(text: str) -> bool:
+    return text in TRACEBACK_WORDS or (_is_integer(text, bits=33) and int(text) >= 0)
+
+
+def _is_race_options(text: str) -> bool:
+    return all("=" in field for field in text.split())
+
+
+def _is_any(text: str) -> bool:
+    return True
+
+
+class Setting(NamedTuple):
+    """A row of the table: an environment variable, or a name inside GODEBUG."""
+
+    name: str
+    default: str
+    accepts: str  # what a good value is, for reports
+    is_valid: Callable[[str], bool] | None  # None: always the default, whatever the variable says
+    built: bool  # False: this release reads the setting and does nothing with it
+    meaning: str
+    godebug: bool = False
+
+
+_INTEGER = "an integer of 32 bits"
+
+
+def _debug(
+    name: str,
+    meaning: str,
+    default: str = "0",
+    accepts: str = _INTEGER,
+    is_valid: Callable[[str], bool] = _is_integer,
+    built: bool = False,
+) -> Setting:
+    return Setting(name, default, accepts, is_valid, built, meaning, godebug=True)
+
+
+TABLE: tuple[Setting, ...] = (
+    Setting(
+        "GOGC",
+        "100",
+        "an integer or off",
+        _is_percentage,
+        False,
+        "collect when the heap has grown by this percentage over what was live; off: never",
+    ),
+    Setting(
+        "GOMAXPROCS",
+        str(NUM_CPU),
+        "a positive integer of 32 bits",
+        _is_positive,
+        True,
+        "how many goroutines may execute at once; the default is the number of CPUs",
+    ),
+    Setting(
+        "GORACE",
+        "",
+        "name=value fields separated by blanks",
+        _is_race_options,
+        False,
+        "options of the race detector",
+    ),
+    Setting(
+        "GOTRACEBACK",
+        "single",
+        "none, single, all, system, crash or a number",
+        _is_traceback_level,
+        True,
+        "how much is printed when the program dies; crash: also abort, for a core dump",
+    ),
+    Setting("GOARCH", _core.GOARCH, "", None, True, "Go's name of the machine that gort was built for"),
+    Setting("GOOS", _core.GOOS, "", None, True, "Go's name of the system that gort was built for"),
+    Setting("GOPATH", "", "a path", _is_any, True, "shown here, and without any other effect"),
+    Setting(
+        "GOROOT",
+        os.path.dirname(os.path.abspath(__file__)),
+        "a path",
+        _is_any,
+        True,
+        "what runtime.goroot() gives; the default is the installed tree",
+    ),
+    Setting(
+        "GODEBUG",
+        "",
+        "name=value fields separated by commas",
+        _is_any,
+        True,
+        "debugging settings: the names that follow",
+    ),
+    _debug("allocfreetrace", "1: a line and a stack for each block allocated and freed"),
+    _debug("clobberfree", "1: freed blocks are filled with 0xdeadbeef"),
+    _debug(
+        "cgocheck",
+        "what is checked of the arguments of foreign calls: 0 nothing, 1 cheaply, 2 every word",
+        default="1",
+    ),
+    _debug("efence", "1: every object on pages of its own, at addresses that are never used again"),
+    _debug("gccheckmark", "1: a second, independent mark after each collection"),
+    _debug("gcpacertrace", "1: the pacer's figures at each collection"),
+    _debug("gcshrinkstackoff", "1: goroutine stacks are not shrunk"),
+    _debug(
+        "gcstoptheworld", "1: a collection stops every goroutine; 2: sweeping happens inside the pause too"
+    ),
+    _debug("gctrace", "1: a line for each collection"),
+    _debug("invalidptr", "1: a bad pointer that the collector meets is fatal", default="1"),
+    _debug("madvdontneed", "1: give memory back with MADV_DONTNEED in place of MADV_FREE"),
+    _debug(
+        "memprofilerate",
+        "initial runtime.mem_profile_rate, in bytes between samples",
+        default="524288",
+        accepts="an integer of 64 bits",
+        is_valid=_is_long,
+    ),
+    _debug("sbrk", "1: an allocator that never frees and never collects"),
+    _debug("scavenge", "1: the scavenger's debug mode"),
+    _debug("scheddetail", "1: schedtrace also describes each processor, thread and goroutine", built=True),
+    _debug("schedtrace", "a line about the scheduler every so many milliseconds", built=True),
+    _debug("tracebackancestors", "tracebacks show where this many ancestors of a goroutine were created"),
+)
+
+_texts = {setting.name: setting.default for setting in TABLE}
+
+
+def text(name: str) -> str:
+    """The value in force of the setting `name`, as the environment writes it."""
+    return _texts[name]
+
+
+def integer(name: str) -> int:
+    """The value in force of a setting that holds an integer."""
+    return int(_texts[name])
+
+
+def _given(environ: Mapping[str, str]) -> Iterator[tuple[Setting, str]]:
+    """Every setting that the environment names, with the text given for it, in order."""
+    rows = {(setting.godebug, setting.name): setting for setting in TABLE}
+    for setting in TABLE:
+        # As in Go, a variable that is empty is not set.
+        if not setting.godebug and setting.is_valid is not None and environ.get(setting.name):
+            yield setting, environ[setting.name]
+    for field in environ.get("GODEBUG", "").split(","):
+        name, _, value = field.partition("=")
+        if (True, name) in rows:
+            yield rows[True, name], value
+
+
+def load(environ: Mapping[str, str]) -> list[str]:
+    """Takes the settings from `environ`; returns what is to be said about them, a line each."""
+    malformed: dict[tuple[Setting, str], None] = {}
+    idle: dict[Setting, str] = {}
+    for setting, value in _given(environ):
+        if setting.is_valid is None or setting.is_valid(value):
+            _texts[setting.name] = value
+        else:
+            malformed[setting, value] = None
+        if not setting.built:
+            idle[setting] = value
+    reports = [
+        f"gort: {_label(setting)}={value!r} is not {setting.accepts}; using {_texts[setting.name] or repr('')}"
+        for setting, value in malformed
+    ]
+    reports += [
+        f"gort: {_label(setting)}={value!r} has no effect in this version of gort"
+        for setting, value in idle.items()
+    ]
+    return reports
+
+
+def _label(setting: Setting) -> str:
+    return f"GODEBUG {setting.name}" if setting.godebug else setting.name
+
+
+def start() -> None:
+    """Reads the process's environment and reports on standard error."""
+    reports = load(os.environ)
+    if reports:
+        try:
+            os.write(2, "".join(f"{line}\n" for line in reports).encode())
+        except OSError:
+            pass  # No standard error, nobody to tell.

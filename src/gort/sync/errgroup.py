@@ -1,0 +1,111 @@
+"""Go's package golang.org/x/sync/errgroup: goroutines that work on parts of one task."""
+
+from collections.abc import Callable
+from typing import Any, ParamSpec
+
+from .. import context
+from .._core import Error, Mutex, Sema, WaitGroup
+
+__all__ = ["Group", "with_context"]
+
+_P = ParamSpec("_P")
+
+
+class Group:
+    """A set of goroutines whose first exception is the group's: Go's errgroup.Group."""
+
+    def __init__(self) -> None:
+        self._cancel: Callable[[BaseException | None], None] | None = None
+        self._running = WaitGroup()
+        self._mutex = Mutex()  # Held to change _active, _error and _places.
+        self._active = 0
+        self._error: Exception | None = None
+        self._places: Sema | None = None
+
+    def go(self, fn: Callable[_P, Any], /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+        """Starts fn(*args, **kwargs) in a goroutine; waits first while the limit is reached.
+
+        The first Exception that escapes such a function cancels the group's context and is what wait()
+        raises. SystemExit ends the process, as in any goroutine. Raises TypeError if fn cannot be called.
+        Mirrors Go's Group.Go.
+        """
+        _check(fn)
+        places = self._places
+        if places is not None:
+            places.acquire()
+        self._start(lambda: fn(*args, **kwargs), places)
+
+    def try_go(self, fn: Callable[_P, Any], /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
+        """Like go(), but if the limit is reached starts nothing and returns False. Go's Group.TryGo."""
+        _check(fn)
+        places = self._places
+        if places is not None and not places.try_acquire():
+            return False
+        self._start(lambda: fn(*args, **kwargs), places)
+        return True
+
+    def wait(self) -> None:
+        """Waits for every goroutine of the group, and raises the first exception if there was one.
+
+        The group's context is cancelled then in any case. Mirrors Go's Group.Wait.
+        """
+        self._running.wait()
+        if self._cancel is not None:
+            self._cancel(self._error)
+        if self._error is not None:
+            raise self._error
+
+    def set_limit(self, n: int, /) -> None:
+        """Lets at most n goroutines of the group run at once; a negative n: any number.
+
+        Raises TypeError if n is no integer, and runtime.Error while goroutines of the group run. Mirrors
+        Go's Group.SetLimit.
+        """
+        if not isinstance(n, int):
+            raise TypeError(f"set_limit() takes an integer, not {n!r}")
+        with self._mutex:
+            if self._active and self._places is not None:
+                raise Error(
+                    f"errgroup: modify limit while {self._active} goroutines in the group are still active"
+                )
+            self._places = Sema(n) if n >= 0 else None
+
+    def _start(self, call: Callable[[], Any], places: Sema | None) -> None:
+        with self._mutex:
+            self._active += 1
+
+        def body() -> None:
+            try:
+                call()
+            except Exception as exc:
+                self._fail(exc)
+            finally:
+                with self._mutex:
+                    self._active -= 1
+                if places is not None:
+                    places.release()
+
+        self._running.go(body)
+
+    def _fail(self, exc: Exception) -> None:
+        with self._mutex:
+            if self._error is not None:
+                return
+            self._error = exc
+        if self._cancel is not None:
+            self._cancel(exc)
+
+
+def _check(fn: object) -> None:
+    if not callable(fn):
+        raise TypeError(f"Group.go() takes a callable, not {fn!r}")
+
+
+def with_context(ctx: context.Context, /) -> tuple[Group, context.Context]:
+    """A new Group and a context derived from ctx, which is cancelled when a function of the group raises,
+    or when wait() returns, whichever comes first. Mirrors Go's errgroup.WithContext.
+    """
+    derived, cancel = context.with_cancel_cause(ctx)
+    group = Group()
+    group._cancel = cancel
+    return group, derived
