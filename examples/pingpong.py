@@ -8,7 +8,7 @@ from gort import Chan, chan, go
 
 def pong(ping: Chan[int], back: Chan[int]) -> None:
     for ball in ping:
-        back.send(ball + 1)
+        back.send(ball)
     back.close()
 
 
@@ -17,14 +17,14 @@ def main() -> None:
     ping: Chan[int] = chan()
     back: Chan[int] = chan()
     go(pong, ping, back)
-    ball = 0
     started = time.perf_counter()
-    for _ in range(rounds):
+    for ball in range(rounds):
         ping.send(ball)
-        ball, _ = back.recv_ok()
+        if back.recv() != ball:
+            raise SystemExit(f"ball {ball} did not come back")
     wall = time.perf_counter() - started
     ping.close()
-    print(f"the ball was hit {ball:,} times: {wall / max(rounds, 1) * 1e9:,.0f} ns for a round trip")
+    print(f"{rounds:,} round trips, {wall / max(rounds, 1) * 1e9:,.0f} ns each")
     print("pong has ended:", back.recv_ok() == (None, False))
 
 

@@ -110,7 +110,7 @@ def run(opts: job.Options, file: Path) -> None:
 def run_threads(opts: job.Options, file: Path) -> int:
     """Runs the twin program; its exit status. The wait for it is an ordinary blocking call."""
     program = Path(__file__).with_name("stdlib_report_threads.py")
-    command = [sys.executable, program, f"--root={opts.root}", f"--limit={opts.limit}"]
+    command = [sys.executable, str(program), f"--root={opts.root}", f"--limit={opts.limit}"]
     command += [f"--timeout={opts.timeout}", f"--store={file}"]
     finished: Chan[int] = chan()
     go(lambda: finished.send(subprocess.run(command, stdout=subprocess.DEVNULL).returncode))
