@@ -31,7 +31,17 @@ SEAMS: list[tuple[str, set[str]]] = [
 ]
 
 # Private modules that belong to the whole package.
-SHARED = {"_assert", "_core", "_duration", "_env", "_run", "_spelling", "_threads", "_traceback"}
+SHARED = {
+    "_assert",
+    "_core",
+    "_duration",
+    "_env",
+    "_lazy",
+    "_run",
+    "_spelling",
+    "_threads",
+    "_traceback",
+}
 
 # What typing needs in the stub and the binary has no use for.
 TYPING = {"TypeVar", "ParamSpec", "TypeVarTuple"}

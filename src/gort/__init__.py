@@ -6,10 +6,9 @@ goroutine, and the runtime is stopped again when the interpreter ends. The subpa
 """
 
 import atexit
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from . import _core, _env, _threads, _traceback
+from . import _core, _env, _lazy, _threads, _traceback
 from ._assert import type_assert
 from ._core import Chan, chan, default, go, select
 from ._run import run
@@ -19,21 +18,10 @@ if TYPE_CHECKING:
     from . import runtime as runtime
     from . import sync as sync
     from . import time as time
+else:
+    __getattr__ = _lazy.subpackages(__name__, "context", "runtime", "sync", "time")
 
 __all__ = ["Chan", "chan", "default", "go", "run", "select", "type_assert"]
-
-_SUBPACKAGES = ("context", "runtime", "sync", "time")
-
-if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        if name in _SUBPACKAGES:
-            return importlib.import_module(f"{__name__}.{name}")
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_SUBPACKAGES})
 
 
 def _start() -> None:

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     run.add_argument("-m", dest="module", nargs=argparse.REMAINDER, help="run a module")
     run.add_argument("-c", dest="code", nargs=argparse.REMAINDER, help="run the code given")
     run.add_argument(
-        "script", metavar="SCRIPT", nargs=argparse.REMAINDER, help="a file, directory or zip file"
+        "script", metavar="SCRIPT", nargs=argparse.REMAINDER, help="run a file, a directory or a zip file"
     )
     run.set_defaults(command=_run)
 
@@ -81,9 +81,7 @@ def _run_script(words: list[str]) -> int:
         module = _new_main([name, *words[1:]], "")
         return _execute_code(lambda: compile(sys.stdin.read(), "<stdin>", "exec", dont_inherit=True), module)
     path = os.path.abspath(name)
-    if not isinstance(
-        pkgutil.get_importer(path), (type(None), importlib.machinery.FileFinder)
-    ) or os.path.isdir(path):
+    if pkgutil.get_importer(path) is not None:
         # A directory or a zip file: its __main__ module is the program.
         _new_main(words, path)
         return _execute(lambda: _as_main("__main__", False))
@@ -95,9 +93,8 @@ def _run_script(words: list[str]) -> int:
     module = _new_main(words, os.path.dirname(os.path.realpath(path)))
     module.__file__ = path
     compiled = pkgutil.read_code(io.BytesIO(source))
-    loader = (
-        importlib.machinery.SourceFileLoader if compiled is None else importlib.machinery.SourcelessFileLoader
-    )
+    machinery = importlib.machinery
+    loader = machinery.SourceFileLoader if compiled is None else machinery.SourcelessFileLoader
     module.__loader__ = loader("__main__", path)
     return _execute_code(lambda: compiled or compile(source, path, "exec", dont_inherit=True), module)
 
@@ -119,7 +116,7 @@ def _as_main(name: str, is_module: bool) -> None:
 
 
 def _new_main(argv: list[str], first_path: str) -> ModuleType:
-    """A fresh __main__, so that nothing of this command is seen in it, and the program's own arguments and path."""
+    """A fresh __main__, in which nothing of this command is seen; sets the program's arguments and path."""
     module = ModuleType("__main__")
     module.__dict__["__builtins__"] = builtins
     module.__dict__["__cached__"] = None
@@ -144,12 +141,16 @@ def _execute_code(compiled: Callable[[], CodeType], module: ModuleType) -> int:
 def _execute(program: Callable[[], Any]) -> int:
     """Runs the program in the main goroutine. An exception that escapes it is a panic.
 
-    SystemExit and KeyboardInterrupt are left to the interpreter: the first has its status, the second prints
-    its traceback and ends the process by SIGINT, as shells expect it. So is the end of a goexit.
+    SystemExit, KeyboardInterrupt and a goexit are left to the interpreter: the first has its status, the
+    second prints its traceback and ends the process by SIGINT, as shells expect it.
     """
     try:
         program()
-    except (SystemExit, KeyboardInterrupt, _core.Goexit):
+    except (SystemExit, _core.Goexit):
+        raise
+    except KeyboardInterrupt:
+        if sys.excepthook is sys.__excepthook__:
+            sys.excepthook = _traceback.excepthook
         raise
     except BaseException as exc:
         os._exit(_traceback.panic(exc, _core.goid()))

@@ -196,7 +196,7 @@ def load(environ: Mapping[str, str]) -> list[str]:
         if not setting.built:
             idle[setting] = value
     reports = [
-        f"gort: {_label(setting)}={value!r} is not {setting.accepts}; using {_texts[setting.name] or repr('')}"
+        f"gort: {_label(setting)}={value!r} is not {setting.accepts}; using {_texts[setting.name] or 'none'}"
         for setting, value in malformed
     ]
     reports += [

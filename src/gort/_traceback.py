@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterable, Iterator
-from types import CodeType, FrameType
+from types import CodeType, FrameType, TracebackType
 from typing import NamedTuple
 
 from . import _core, _env
@@ -77,6 +77,11 @@ def panic(exc: BaseException, goid: int) -> int:
     return 2
 
 
+def excepthook(kind: type[BaseException], exc: BaseException, trace: TracebackType | None) -> None:
+    """A sys.excepthook for `gort run`: the program's frames only."""
+    _print(_exception(exc, _LEVELS["single"]), [])
+
+
 def fatal(text: str) -> None:
     """Prints `fatal error: text` and, unless GOTRACEBACK is none, every goroutine."""
     level = _level()
@@ -134,7 +139,13 @@ def _hide_runtime(report: traceback.TracebackException) -> None:
     while pending:
         one = pending.pop()
         if one is not None:
-            one.stack[:] = [entry for entry in one.stack if not is_runtime_file(entry.filename)]
+            program: list[traceback.FrameSummary] = []
+            for entry in one.stack:
+                if entry.filename == _LAUNCHER:
+                    program.clear()  # What called `gort run` is not the program's either.
+                elif not is_runtime_file(entry.filename):
+                    program.append(entry)
+            one.stack[:] = program
             pending += [one.__cause__, one.__context__, *(one.exceptions or ())]
 
 

@@ -1,7 +1,7 @@
 """Go's package context: cancellation, deadlines and values that are handed down from call to call.
 
-A cancellation takes no lock: a context's outcome is set by one atomic dict operation, and whoever adds a child
-looks at the outcome afterwards. So cancelling is safe in signal handlers and finalizers, and inside itself.
+A cancellation takes no lock: a context's outcome is set by one atomic dict operation, and whoever adds a
+child looks at the outcome afterwards. So cancelling is safe in signal handlers and finalizers.
 """
 
 import time as _clock
@@ -125,7 +125,7 @@ class _Derived(Context):
 
     def __init__(self, parent: Context) -> None:
         self._parent = parent
-        # The nearest ancestors that can be cancelled and that have a deadline, and the one that is no _Derived.
+        # The nearest ancestors that can be cancelled and that have a deadline; the first of another class.
         self._canceler: _Cancelable | None = None
         self._limit: _Deadline | None = None
         self._origin = parent

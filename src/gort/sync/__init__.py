@@ -6,10 +6,16 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from .. import _core
+from .. import _core, _lazy
 from .._core import Error, Goexit, Mutex, Sema, WaitGroup
+
+if TYPE_CHECKING:
+    from . import atomic as atomic
+    from . import errgroup as errgroup
+else:
+    __getattr__ = _lazy.subpackages(__name__, "atomic", "errgroup")
 
 __all__ = [
     "Cond",

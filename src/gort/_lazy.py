@@ -1,0 +1,16 @@
+"""Subpackages that are imported when they are first used."""
+
+import importlib
+from collections.abc import Callable
+from types import ModuleType
+
+
+def subpackages(package: str, *names: str) -> Callable[[str], ModuleType]:
+    """A module's `__getattr__` that imports those of its submodules when they are asked for."""
+
+    def get(name: str) -> ModuleType:
+        if name in names:
+            return importlib.import_module(f"{package}.{name}")
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    return get
