@@ -1,0 +1,498 @@
+"""Deep recursion on a goroutine's stack: it works, or it ends in RecursionError, and never in a crash."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import ctypes
+import functools
+import gc
+import json
+import marshal
+import operator
+import os
+import pickle
+import re
+import sys
+import threading
+import types
+from collections.abc import Callable
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from harness import isolated
+
+import gort
+from gort import chan, go
+from gort.runtime import gosched
+from gort.sync import WaitGroup
+
+# Enough goroutines that none of them can have a large stack.
+CROWD = 20_000
+DEEP = 100_000
+
+
+def nested_list(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def nested_dict(depth: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(depth):
+        value = {"k": value}
+    return value
+
+
+def nested_tuple(depth: int) -> tuple[Any, ...]:
+    value: tuple[Any, ...] = ()
+    for _ in range(depth):
+        value = (value,)
+    return value
+
+
+class Node:
+    def __init__(self, child: Any = None) -> None:
+        self.child = child
+
+    def __repr__(self) -> str:
+        return f"Node({self.child!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Node) and self.child == other.child
+
+    def __hash__(self) -> int:
+        return hash((self.child,))
+
+
+def nested_node(depth: int) -> Node:
+    node = Node()
+    for _ in range(depth):
+        node = Node(node)
+    return node
+
+
+class Attribute:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self, name + "x")
+
+
+class Index:
+    def __getitem__(self, key: int) -> Any:
+        return self[key + 1]
+
+
+class Number:
+    def __add__(self, other: Any) -> Any:
+        return operator.add(self, other)
+
+    def __index__(self) -> int:
+        return operator.index(self)
+
+
+def plain(n: int) -> int:
+    return plain(n + 1)
+
+
+def through_sorted(n: int) -> Any:
+    return sorted([n, n], key=lambda x: through_sorted(n + 1))
+
+
+def through_sort_compare(n: int) -> Any:
+    return sorted([n, n], key=functools.cmp_to_key(lambda a, b: through_sort_compare(n + 1)))
+
+
+def through_map(n: int) -> Any:
+    return list(map(through_map, [n + 1]))
+
+
+def through_filter(n: int) -> Any:
+    return list(filter(through_filter, [n + 1]))
+
+
+def through_reduce(n: int) -> Any:
+    return functools.reduce(lambda a, b: through_reduce(n + 1), [1, 2])
+
+
+def through_partial(n: int) -> Any:
+    return functools.partial(through_partial, n + 1)()
+
+
+def through_generator(n: int) -> Any:
+    yield from through_generator(n + 1)
+
+
+def through_re_sub(n: int) -> str:
+    return re.sub("a", lambda match: through_re_sub(n + 1), "a")
+
+
+def through_json_default(n: int) -> str:
+    return json.dumps(object(), default=lambda value: through_json_default(n + 1))
+
+
+def through_exec(n: int) -> Any:
+    return eval("through_exec(n + 1)", {"through_exec": through_exec, "n": n})
+
+
+def through_class_body(n: int) -> Any:
+    return type("T", (), {"__init_subclass__": lambda **kw: None, "x": through_class_body(n + 1)})
+
+
+def through_ctypes(n: int) -> int:
+    kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)
+    lib = ctypes.CDLL(os.environ["CLIB"])
+
+    @kind
+    def callback(depth: int) -> int:
+        return depth if depth >= 300 else lib.call(callback, depth + 1)
+
+    return lib.call(callback, n)
+
+
+def through_descriptor(n: int) -> Any:
+    class Owner:
+        @property
+        def value(self) -> Any:
+            return self.value
+
+    return Owner().value
+
+
+def dictionary_keys() -> Any:
+    class Key:
+        def __hash__(self) -> int:
+            return hash({self: 1})
+
+    return {Key(): 1}
+
+
+CASES: dict[str, Callable[[], Any]] = {
+    "plain": lambda: plain(0),
+    "sorted key": lambda: through_sorted(0),
+    "sorted cmp": lambda: through_sort_compare(0),
+    "map": lambda: through_map(0),
+    "filter": lambda: through_filter(0),
+    "reduce": lambda: through_reduce(0),
+    "partial": lambda: through_partial(0),
+    "yield from": lambda: list(through_generator(0)),
+    "re.sub": lambda: through_re_sub(0),
+    "json default": lambda: through_json_default(0),
+    "eval": lambda: through_exec(0),
+    "class": lambda: through_class_body(0),
+    "property": lambda: through_descriptor(0),
+    "ctypes": lambda: through_ctypes(0),
+    "getattr": lambda: Attribute().x,
+    "getitem": lambda: Index()[0],
+    "add": lambda: Number() + 1,
+    "index": lambda: [0][Number()],
+    "hash": lambda: dictionary_keys(),
+    "json.dumps list": lambda: json.dumps(nested_list(DEEP)),
+    "json.dumps dict": lambda: json.dumps(nested_dict(DEEP)),
+    "json.dumps indent": lambda: json.dumps(nested_list(DEEP), indent=1),
+    "json.loads": lambda: json.loads("[" * DEEP + "]" * DEEP),
+    "json.loads dict": lambda: json.loads('{"k":' * DEEP + "1" + "}" * DEEP),
+    "repr list": lambda: repr(nested_list(DEEP)),
+    "repr dict": lambda: repr(nested_dict(DEEP)),
+    "repr tuple": lambda: repr(nested_tuple(DEEP)),
+    "repr objects": lambda: repr(nested_node(DEEP)),
+    "compare lists": lambda: nested_list(DEEP) == nested_list(DEEP),
+    "compare objects": lambda: nested_node(DEEP) == nested_node(DEEP),
+    "hash tuple": lambda: hash(nested_tuple(DEEP)),
+    "hash objects": lambda: hash(nested_node(DEEP)),
+    "pickle list": lambda: pickle.dumps(nested_list(DEEP)),
+    "pickle objects": lambda: pickle.dumps(nested_node(DEEP)),
+    "marshal": lambda: marshal.dumps(nested_list(DEEP)),
+    "deepcopy": lambda: copy.deepcopy(nested_list(DEEP)),
+    "deepcopy objects": lambda: copy.deepcopy(nested_node(DEEP)),
+    "isinstance": lambda: isinstance(1, nested_tuple(DEEP)),
+    "union": lambda: functools.reduce(lambda a, b: list[a], range(DEEP), int),  # type: ignore[valid-type]
+    "re.compile": lambda: re.compile("(?:" * DEEP + ")" * DEEP),
+    "re groups": lambda: re.compile("(" * 5000 + ")" * 5000),
+    "re.match": lambda: re.match("(?:(?:a|b)*?c?)*d", "ab" * 10000),
+    "ast.parse unary": lambda: ast.parse("-" * DEEP + "1"),
+    "ast.parse parens": lambda: ast.parse("(" * DEEP + ")" * DEEP),
+    "ast.parse lists": lambda: ast.parse("[" * 150 + "]" * 150),
+    "compile sum": lambda: compile("1" + "+x" * DEEP, "s", "eval"),
+    "compile attributes": lambda: compile("x" + ".y" * DEEP, "s", "eval"),
+    "compile lambdas": lambda: compile("lambda: " * 2000 + "1", "s", "eval"),
+    "compile blocks": lambda: compile(nested_blocks(95), "s", "exec"),
+    "compile fstring": lambda: compile("f'" + "{x}" * 10000 + "'", "s", "eval"),
+    "literal_eval": lambda: ast.literal_eval("-" * DEEP + "1"),
+    "ast.unparse": lambda: ast.unparse(nested_ast(DEEP)),
+    "ast compile": lambda: compile(ast.Expression(nested_ast(DEEP)), "s", "eval"),
+    "ElementTree": lambda: ElementTree.fromstring("<a>" * 50_000 + "</a>" * 50_000) is not None,
+    "exceptions": lambda: chained_exceptions(),
+    "str.format": lambda: "{0.child.child.child}".format(nested_node(10)),
+    "import hook": lambda: importing(),
+}
+
+
+def nested_blocks(depth: int) -> str:
+    return "".join("\t" * i + "if x:\n" for i in range(depth)) + "\t" * depth + "pass\n"
+
+
+def nested_ast(depth: int) -> ast.expr:
+    node: ast.expr = ast.Name("x", ast.Load(), lineno=1, col_offset=0)
+    for _ in range(depth):
+        node = ast.UnaryOp(ast.USub(), node, lineno=1, col_offset=0)
+    return node
+
+
+def chained_exceptions() -> None:
+    error: BaseException | None = None
+    for i in range(DEEP):
+        new = ValueError(i)
+        new.__context__ = error
+        error = new
+
+
+def importing() -> None:
+    class Finder:
+        def find_spec(self, name: str, *args: Any) -> Any:
+            return __import__(name + "x")
+
+    finder: Any = Finder()
+    sys.meta_path.insert(0, finder)
+    try:
+        __import__("nothing_of_this_name")
+    finally:
+        sys.meta_path.remove(finder)
+
+
+# What these programs may end in; anything else, and above all a crash, is a failure.
+ENDS = (RecursionError, MemoryError, SyntaxError, re.error, ImportError, ElementTree.ParseError, ValueError)
+
+
+def outcome(case: Callable[[], Any]) -> str:
+    try:
+        case()
+    except ENDS as error:
+        kind = type(error).__name__
+        # Whatever it was, the goroutine is sound afterwards.
+        assert json.loads(json.dumps(nested_list(20))) == nested_list(20)
+        return kind
+    return "works"
+
+
+def crowd(size: int) -> Callable[[], None]:
+    gate, wg = chan(), WaitGroup()
+    for _ in range(size):
+        wg.go(gate.recv)
+    gosched()
+
+    def leave() -> None:
+        gate.close()
+        wg.wait()
+
+    return leave
+
+
+@pytest.mark.parametrize("others", [0, CROWD])
+@pytest.mark.parametrize("case", CASES)
+@isolated(timeout=90)
+def test_recursion(case: str, others: int) -> None:
+    leave = crowd(others)
+    for _ in range(2):
+        assert gort.run(outcome, CASES[case])
+    gort.run(gc.collect)
+    leave()
+
+
+@pytest.mark.parametrize("place", ["main", "thread"])
+@isolated(timeout=90)
+def test_recursion_elsewhere(place: str) -> None:
+    """Main and plain threads have the stack and the limits that CPython gave them."""
+
+    def body() -> None:
+        for name in ("plain", "sorted key", "repr list", "json.dumps list", "compile sum"):
+            assert outcome(CASES[name])
+
+    if place == "main":
+        body()
+    else:
+        thread = threading.Thread(target=body)
+        thread.start()
+        thread.join()
+
+
+NESTS: dict[str, Callable[[], Any]] = {
+    "json": lambda: json.loads(json.dumps(nested_list(100))) == nested_list(100),
+    "json dict": lambda: json.loads(json.dumps(nested_dict(100))) == nested_dict(100),
+    "repr": lambda: len(repr(nested_list(100))) == 202,
+    "repr objects": lambda: len(repr(nested_node(100))) > 100,
+    "pickle": lambda: pickle.loads(pickle.dumps(nested_list(100))) == nested_list(100),
+    "pickle objects": lambda: pickle.loads(pickle.dumps(nested_node(100))) == nested_node(100),
+    "deepcopy": lambda: copy.deepcopy(nested_node(50)) == nested_node(50),
+    "marshal": lambda: marshal.loads(marshal.dumps(nested_list(100))) == nested_list(100),
+    "ast": lambda: ast.literal_eval("[" * 90 + "]" * 90) == nested_list(89),
+    "compile": lambda: eval("+".join(["1"] * 500)) == 500,
+    "blocks": lambda: compile(nested_blocks(95), "s", "exec") is not None,
+    "re": lambda: re.compile("(?:" * 60 + "a" + ")" * 60).match("a") is not None,
+    "sorted": lambda: depth_of_sorted(100) == 100,
+}
+
+
+def depth_of_sorted(n: int) -> int:
+    return 0 if n == 0 else max(map(lambda _: 1 + depth_of_sorted(n - 1), [0]))
+
+
+@pytest.mark.parametrize("nest", NESTS)
+@isolated()
+def test_nests_of_100_levels_work_in_a_crowd(nest: str) -> None:
+    """Ordinary data is no deep recursion: it has to work however many goroutines there are."""
+    leave = crowd(CROWD)
+    results, wg = [], WaitGroup()
+    for _ in range(20):
+        wg.go(lambda: results.append((gosched(), NESTS[nest](), gosched())[1]))
+    wg.wait()
+    assert results == [True] * 20
+    leave()
+
+
+@isolated()
+def test_pure_python_recursion_to_the_limit() -> None:
+    def dive(n: int) -> int:
+        return 0 if n == 0 else 1 + dive(n - 1)
+
+    def body() -> None:
+        assert dive(sys.getrecursionlimit() - 100) == sys.getrecursionlimit() - 100
+        with pytest.raises(RecursionError):
+            dive(sys.getrecursionlimit() + 1)
+        gosched()
+        assert dive(sys.getrecursionlimit() - 100) == sys.getrecursionlimit() - 100
+
+    for _ in range(3):
+        gort.run(body)
+    body()
+    wg = WaitGroup()
+    for _ in range(100):
+        wg.go(body)
+    wg.wait()
+
+
+@isolated()
+def test_raised_limit() -> None:
+    """sys.setrecursionlimit holds in goroutines that run already and in new ones."""
+    gate, results = chan(), chan()
+
+    def dive(n: int) -> int:
+        return 0 if n == 0 else 1 + dive(n - 1)
+
+    def early() -> None:
+        gate.recv()
+        results.send(dive(30_000))
+
+    go(early)
+    gosched()
+    sys.setrecursionlimit(50_000)
+    gate.close()
+    assert results.recv() == 30_000
+    assert gort.run(dive, 40_000) == 40_000
+    assert dive(40_000) == 40_000
+    sys.setrecursionlimit(1000)
+    for _ in range(5):
+        with pytest.raises(RecursionError):
+            gort.run(dive, 40_000)
+
+
+@isolated()
+def test_limit_is_per_goroutine() -> None:
+    """Many goroutines parked deep: each has its whole limit, however deep the others are."""
+    gate, wg, depths = chan(), WaitGroup(), []
+
+    def dive(n: int) -> int:
+        if n == 0:
+            gate.recv()
+            return 0
+        return 1 + dive(n - 1)
+
+    for _ in range(200):
+        wg.go(lambda: depths.append(dive(800)))
+    gate.close()
+    wg.wait()
+    assert depths == [800] * 200
+
+
+@pytest.mark.parametrize("others", [0, CROWD])
+@isolated()
+def test_deep_deallocation(others: int) -> None:
+    """Freeing a structure of a million levels uses CPython's trashcan, not the stack."""
+    leave = crowd(others)
+
+    def body() -> None:
+        nested_list(1_000_000)
+        nested_tuple(1_000_000)
+        nested_dict(200_000)
+        nested_node(200_000)
+        error: Any = None
+        for i in range(100_000):
+            error, previous = ValueError(i), error
+            error.__context__ = previous
+        generator: Any = iter(())
+        for _ in range(20_000):
+            generator = (x for x in generator)
+        method: Any = None
+        for _ in range(50_000):
+            method = types.MethodType(print, method or 1)
+        iterator: Any = iter([])
+        for _ in range(50_000):
+            iterator = map(None, iterator)
+        linked: Any = None
+        for _ in range(100_000):
+            linked = functools.partial(print, linked)
+
+    gort.run(body)
+    leave()
+
+
+@isolated()
+def test_deallocation_that_parks_in_the_trashcan() -> None:
+    """Finalizers that switch while CPython is unwinding a deep structure mix nothing up."""
+    count = [0]
+
+    class Noisy:
+        def __init__(self, child: Any) -> None:
+            self.child = child
+
+        def __del__(self) -> None:
+            count[0] += 1
+            if count[0] % 7 == 0:
+                gosched()
+
+    def body() -> None:
+        value: Any = None
+        for _ in range(500):
+            value = [Noisy(value)]
+
+    wg = WaitGroup()
+    for _ in range(30):
+        wg.go(body)
+    wg.wait()
+    gc.collect()
+    assert count[0] == 30 * 500
+
+
+@isolated()
+def test_recursion_errors_do_not_use_the_stack_up() -> None:
+    def body() -> None:
+        for name in ("sorted key", "map", "repr list", "json.dumps list"):
+            outcome(CASES[name])
+
+    wg = WaitGroup()
+    for _ in range(10):
+        wg.go(body)
+    wg.wait()
+
+
+@isolated()
+def test_c_stack_in_reserve() -> None:
+    """C code beside Python's counters: 64 KiB of C stack are there for every goroutine of a few."""
+    lib = ctypes.CDLL(os.environ["CLIB"])
+    lib.burn_stack.argtypes = [ctypes.c_long]
+    wg = WaitGroup()
+    for _ in range(50):
+        wg.go(lib.burn_stack, 64 * 1024)
+    wg.wait()
