@@ -35,8 +35,8 @@ def _start() -> None:
         panic=_traceback.panic,
         fatal=_traceback.fatal,
         start=_threads.goroutine_started,
-        moved=_threads.main_moved,
     )
+    _traceback.install_excepthook()
     atexit.register(_core.shutdown)
 
 

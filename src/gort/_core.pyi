@@ -69,7 +69,6 @@ def set_hooks(
     panic: Callable[[BaseException, int], int],
     fatal: Callable[[str], None],
     start: Callable[[], None],
-    moved: Callable[[int, bool], None],
 ) -> None:
     """Python functions that the core calls.
 
@@ -78,13 +77,15 @@ def set_hooks(
     fatal(text): after the core has decided to die with `fatal error: text` (a deadlock, say); prints the
         fatal error line and the goroutines; the core then ends the process with status 2.
     start(): called in a new goroutine before its function, only while threading has trace or profile hooks.
-    moved(ident, away): the main goroutine was resumed on another OS thread (away True), or left it.
     """
 
 def shutdown() -> None:
     """Stops scheduling for good: the interpreter is about to end. Called by atexit."""
 
-def exit_in_progress() -> bool: ...
+def main_goexit() -> None:
+    """Called where Goexit has unwound all of main: parks main for ever; returns only by an exception."""
+
+def _after_fork_child() -> None: ...
 
 # -- channels (chan.c, select.c) --------------------------------------------------------------
 

@@ -82,6 +82,18 @@ def excepthook(kind: type[BaseException], exc: BaseException, trace: TracebackTy
     _print(_exception(exc, _LEVELS["single"]), [])
 
 
+def install_excepthook() -> None:
+    """Makes a Goexit that has unwound all of main park main, so that the other goroutines go on."""
+    previous = sys.excepthook
+
+    def hook(kind: type[BaseException], exc: BaseException, trace: TracebackType | None) -> None:
+        if kind is _core.Goexit and _core.is_main():
+            _core.main_goexit()
+        previous(kind, exc, trace)
+
+    sys.excepthook = hook
+
+
 def fatal(text: str) -> None:
     """Prints `fatal error: text` and, unless GOTRACEBACK is none, every goroutine."""
     level = _level()

@@ -1,0 +1,17 @@
+/* annotate.h: what AddressSanitizer is told of stack switches. Empty in a normal build. */
+#ifndef GORT_ANNOTATE_H
+#define GORT_ANNOTATE_H
+
+#include <stddef.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+void __sanitizer_start_switch_fiber(void **fake_stack_save, const void *bottom, size_t size);
+void __sanitizer_finish_switch_fiber(void *fake_stack_save, const void **bottom_old, size_t *size_old);
+#define annotate_leave(save, lo, hi) __sanitizer_start_switch_fiber((save), (lo), (size_t)((hi) - (lo)))
+#define annotate_arrive(fake) __sanitizer_finish_switch_fiber((fake), NULL, NULL)
+#else
+#define annotate_leave(save, lo, hi) ((void)0)
+#define annotate_arrive(fake) ((void)0)
+#endif
+
+#endif

@@ -1,0 +1,16 @@
+/* chan.h: what select and the timers use of channels. */
+#ifndef GORT_CHAN_H
+#define GORT_CHAN_H
+
+#include "core.h"
+
+int chan_send_now(chan *c, PyObject *v);   /* 1 sent, 0 would block, -1 closed */
+int chan_recv_now(chan *c, PyObject **v);  /* 1 received, 0 would block, -1 closed and drained */
+bool chan_can_send(chan *c);               /* ... or is closed */
+bool chan_can_recv(chan *c);
+waitq *chan_queue(chan *c, bool send);
+int chan_send(chan *c, PyObject *v);
+int chan_recv(chan *c, PyObject **v);
+int chan_close(chan *c);
+
+#endif

@@ -1,0 +1,499 @@
+/* compat.c: the seam to CPython. The only file that knows its version or includes its internal headers.
+ *
+ * What it relies on, per version (all three are in bug-fix or security mode: these structures do not change):
+ *   3.11        The current thread state is a global, and PyThreadState_Swap leaves the key of PyGILState_Ensure
+ *               behind (which then deadlocks): ts_switch sets both.
+ *   3.12, 3.13  PyThreadState_Swap releases and retakes the GIL (70-120 ns, and others may get in). The current thread
+ *               state is a thread-local of libpython that is not exported: ts_find_tss looks for it in libpython's
+ *               TLS block and proves its find by a real swap. With it ts_switch does what the swap would do without
+ *               touching the GIL; without it ts_switch falls back to PyThreadState_Swap.
+ *   3.13        A request to drop the GIL, and pending signals, are bits of one thread state: the former is handed on
+ *               by ts_switch, the latter go to main's thread state, which only the main goroutine runs with.
+ *
+ * Signals. CPython runs signal handlers in the OS thread whose identifier is _PyRuntime.main_thread. gort lets other
+ * goroutines run on the process's main thread and, if that is occupied, the main goroutine on another one;
+ * so main_thread is set when the main goroutine is resumed (to the thread that it runs on) and cleared when it parks.
+ *
+ * Data stacks. The first chunk of a goroutine's data stack lies in its own C stack. CPython frees chunks with the arena
+ * allocator's free; the hook here ignores ours and keeps a pool of CPython's own 16 KiB chunks, each of which
+ * would otherwise be an mmap and a munmap.
+ */
+#define Py_BUILD_CORE_MODULE 1
+#define Py_BUILD_CORE 1
+#include "compat.h"
+
+#include <internal/pycore_ceval.h>
+#include <internal/pycore_frame.h>
+#include <internal/pycore_interp.h>
+#include <internal/pycore_pystate.h>
+#include <internal/pycore_runtime.h>
+
+#include <link.h>
+
+#if PY_VERSION_HEX < 0x030B0000 || PY_VERSION_HEX >= 0x030E0000
+#error "gort supports CPython 3.11, 3.12 and 3.13"
+#endif
+#ifdef Py_GIL_DISABLED
+#error "gort supports builds of CPython with the GIL only"
+#endif
+
+#define V312 (PY_VERSION_HEX >= 0x030C0000)
+#define V313 (PY_VERSION_HEX >= 0x030D0000)
+
+static PyInterpreterState *interp;
+static PyThreadState *main_ts;
+
+/* -- data-stack chunks ------------------------------------------------------------------------ */
+
+#define PY_CHUNK_SIZE (16 * 1024)
+#define POOL_MAX 1024
+static PyObjectArenaAllocator arena;
+static void *pool[POOL_MAX];
+static int npool;
+static atomic_flag pool_lock = ATOMIC_FLAG_INIT; /* thread states may be deleted without the GIL */
+
+static void *
+chunk_alloc(void *ctx, size_t size)
+{
+    (void)ctx;
+    if (size == PY_CHUNK_SIZE) {
+        void *chunk = NULL;
+        while (atomic_flag_test_and_set_explicit(&pool_lock, memory_order_acquire))
+            ;
+        if (npool > 0)
+            chunk = pool[--npool];
+        atomic_flag_clear_explicit(&pool_lock, memory_order_release);
+        if (chunk)
+            return chunk;
+    }
+    return arena.alloc(arena.ctx, size);
+}
+
+static void
+chunk_free(void *ctx, void *addr, size_t size)
+{
+    (void)ctx;
+    if (size == CHUNK_SIZE)
+        return; /* part of a goroutine's stack */
+    if (size == PY_CHUNK_SIZE) {
+        bool kept = false;
+        while (atomic_flag_test_and_set_explicit(&pool_lock, memory_order_acquire))
+            ;
+        if (npool < POOL_MAX) {
+            pool[npool++] = addr;
+            kept = true;
+        }
+        atomic_flag_clear_explicit(&pool_lock, memory_order_release);
+        if (kept)
+            return;
+    }
+    arena.free(arena.ctx, addr, size);
+}
+
+void
+chunks_after_fork(void)
+{
+    atomic_flag_clear(&pool_lock);
+}
+
+void
+compat_after_fork(void)
+{
+    main_ts = PyThreadState_Get();
+#if V313
+    _PyRuntime.main_tstate = main_ts;
+#endif
+}
+
+/* -- thread states ---------------------------------------------------------------------------- */
+
+int
+compat_init(void)
+{
+    interp = PyInterpreterState_Get();
+    if (interp != PyInterpreterState_Main()) {
+        PyErr_SetString(PyExc_ImportError, "gort runs in the main interpreter only, not in a subinterpreter");
+        return -1;
+    }
+#if V313
+    main_ts = _PyRuntime.main_tstate;
+#else
+    /* new thread states are put in front: the first one of the process is the last */
+    for (PyThreadState *ts = PyInterpreterState_ThreadHead(interp); ts; ts = PyThreadState_Next(ts))
+        main_ts = ts;
+#endif
+    PyObject_GetArenaAllocator(&arena);
+    PyObjectArenaAllocator hook = {NULL, chunk_alloc, chunk_free};
+    PyObject_SetArenaAllocator(&hook);
+    return 0;
+}
+
+PyThreadState *
+main_tstate(void)
+{
+    return main_ts;
+}
+
+PyThreadState *
+ts_new(void)
+{
+    return PyThreadState_New(interp);
+}
+
+void
+ts_set_chunk(PyThreadState *ts, void *mem, size_t size)
+{
+    _PyStackChunk *chunk = mem;
+    chunk->previous = NULL;
+    chunk->size = size;
+    chunk->top = 0;
+    ts->datastack_chunk = chunk;
+    ts->datastack_top = &chunk->data[1]; /* data[0] of a root chunk is never used: popping it would free the chunk */
+    ts->datastack_limit = (PyObject **)((char *)mem + size);
+}
+
+/* C_RECURSION_LIMIT counts entries into C, blind to the size of the stack. The hungriest that the standard library is
+ * known for, sorted(key=...) calling itself, takes 2.4 KiB per counted entry. */
+#define C_FRAME 2400
+
+int
+ts_c_budget(size_t stack)
+{
+#if V313
+    const size_t limit = Py_C_RECURSION_LIMIT;
+#elif V312
+    const size_t limit = C_RECURSION_LIMIT;
+#else
+    const size_t limit = 1; /* 3.11 has one counter for Python and C */
+#endif
+    size_t n = stack / C_FRAME;
+    return (int)(n < limit ? n : limit);
+}
+
+void
+ts_set_c_budget(PyThreadState *ts, int budget)
+{
+#if V312
+    ts->c_recursion_remaining = budget;
+#else
+    (void)ts;
+    (void)budget;
+#endif
+}
+
+bool
+ts_is_clean(PyThreadState *ts)
+{
+    return ts->dict == NULL && ts->context == NULL && ts->c_traceobj == NULL && ts->c_profileobj == NULL &&
+           ts->async_exc == NULL && ts->async_gen_firstiter == NULL && ts->async_gen_finalizer == NULL
+#if V313
+           && ts->threading_local_key == NULL && ts->threading_local_sentinel == NULL
+#else
+           && ts->on_delete == NULL
+#endif
+        ;
+}
+
+void
+ts_reset(PyThreadState *ts, int budget)
+{
+    if (unlikely(!ts_is_clean(ts))) {
+        if (ts->c_tracefunc)
+            PyEval_SetTrace(NULL, NULL);
+        if (ts->c_profilefunc)
+            PyEval_SetProfile(NULL, NULL);
+        Py_CLEAR(ts->dict);
+        Py_CLEAR(ts->async_exc);
+        Py_CLEAR(ts->async_gen_firstiter);
+        Py_CLEAR(ts->async_gen_finalizer);
+        Py_CLEAR(ts->context);
+        ts->context_ver++;
+#if V313
+        Py_CLEAR(ts->threading_local_key);
+        Py_CLEAR(ts->threading_local_sentinel);
+#else
+        if (ts->on_delete) {
+            void (*f)(void *) = ts->on_delete;
+            ts->on_delete = NULL;
+            f(ts->on_delete_data);
+            ts->on_delete_data = NULL;
+        }
+#endif
+    }
+    ts->coroutine_origin_tracking_depth = 0;
+#if V312
+    ts->py_recursion_remaining = ts->py_recursion_limit;
+    ts->c_recursion_remaining = budget;
+#else
+    (void)budget;
+    ts->recursion_remaining = ts->recursion_limit;
+#endif
+    ts->recursion_headroom = 0;
+}
+
+#if V312
+static ptrdiff_t tss_offset = -1; /* of the current thread state in libpython's TLS block; -1: not known */
+
+typedef struct {
+    char *data;
+    size_t size;
+} tls_block;
+
+static int
+find_tls(struct dl_phdr_info *info, size_t size, void *out)
+{
+    (void)size;
+    uintptr_t want = (uintptr_t)&_PyRuntime;
+    bool here = false;
+    size_t tls = 0;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+        if (ph->p_type == PT_LOAD && want - (info->dlpi_addr + ph->p_vaddr) < ph->p_memsz)
+            here = true;
+        if (ph->p_type == PT_TLS)
+            tls = ph->p_memsz;
+    }
+    if (!here)
+        return 0;
+    *(tls_block *)out = (tls_block){info->dlpi_tls_data, tls};
+    return 1;
+}
+
+void
+ts_find_tss(m *mp)
+{
+    tls_block tls = {0};
+    PyThreadState *now = PyThreadState_Get();
+    dl_iterate_phdr(find_tls, &tls);
+    mp->tss = NULL;
+    if (!tls.data)
+        return;
+    if (tss_offset < 0) {
+        PyThreadState *other = ts_new();
+        if (!other)
+            return;
+        int found = 0;
+        ptrdiff_t at = -1;
+        for (size_t i = 0; i + sizeof(void *) <= tls.size; i += sizeof(void *)) {
+            PyThreadState **word = (PyThreadState **)(tls.data + i);
+            if (*word != now)
+                continue;
+            PyThreadState_Swap(other);
+            bool moved = *word == other;
+            PyThreadState_Swap(now);
+            if (moved && *word == now) {
+                found++;
+                at = (ptrdiff_t)i;
+            }
+        }
+        PyThreadState_Clear(other);
+        PyThreadState_Delete(other);
+        if (found != 1)
+            return;
+        tss_offset = at;
+    }
+    PyThreadState **word = (PyThreadState **)(tls.data + tss_offset);
+    if (*word == now)
+        mp->tss = word;
+}
+
+static inline struct _gil_runtime_state *
+gil(void)
+{
+    return interp->ceval.gil;
+}
+
+void
+ts_switch(m *mp, PyThreadState *ts)
+{
+    if (unlikely(!mp->tss)) {
+        PyThreadState *old = _PyThreadState_UncheckedGet();
+        if (old == ts)
+            return;
+        old->_status.bound_gilstate = 0; /* it may be attached by another OS thread next, and must bind there */
+        PyThreadState_Swap(ts);
+        return;
+    }
+    PyThreadState *old = *mp->tss;
+    if (old == ts)
+        return;
+    old->_status.active = 0;
+    old->_status.bound_gilstate = 0;
+#if V313
+    old->_status.holds_gil = 0;
+    old->state = _Py_THREAD_DETACHED;
+    ts->_status.holds_gil = 1;
+    ts->state = _Py_THREAD_ATTACHED;
+    _Py_atomic_store_ptr_relaxed(&gil()->last_holder, ts);
+    if (unlikely(_Py_eval_breaker_bit_is_set(old, _PY_GIL_DROP_REQUEST_BIT))) {
+        _Py_unset_eval_breaker_bit(old, _PY_GIL_DROP_REQUEST_BIT);
+        _Py_set_eval_breaker_bit(ts, _PY_GIL_DROP_REQUEST_BIT);
+    }
+#else
+    _Py_atomic_store_relaxed(&gil()->last_holder, (uintptr_t)ts);
+#endif
+    ts->_status.active = 1;
+    ts->_status.bound_gilstate = 1;
+    *mp->tss = ts;
+    PyThread_tss_set(&_PyRuntime.autoTSSkey, ts);
+}
+
+bool
+ts_running(PyThreadState *ts)
+{
+#if V313
+    return _Py_atomic_load_int_relaxed(&gil()->locked) && _Py_atomic_load_ptr_relaxed(&gil()->last_holder) == ts;
+#else
+    return _Py_atomic_load_relaxed(&gil()->locked) &&
+           (PyThreadState *)_Py_atomic_load_relaxed(&gil()->last_holder) == ts;
+#endif
+}
+
+#else /* 3.11 */
+
+void
+ts_find_tss(m *mp)
+{
+    mp->tss = NULL;
+}
+
+void
+ts_switch(m *mp, PyThreadState *ts)
+{
+    (void)mp;
+    _Py_atomic_store_relaxed(&_PyRuntime.gilstate.tstate_current, (uintptr_t)ts);
+    PyThread_tss_set(&_PyRuntime.gilstate.autoTSSkey, ts);
+}
+
+bool
+ts_running(PyThreadState *ts)
+{
+    return (PyThreadState *)_Py_atomic_load_relaxed(&_PyRuntime.gilstate.tstate_current) == ts;
+}
+#endif
+
+/* -- signals ---------------------------------------------------------------------------------- */
+
+void
+main_thread_set(bool mine)
+{
+    _PyRuntime.main_thread = mine ? PyThread_get_thread_ident() : 0;
+}
+
+bool
+on_main_thread(void)
+{
+    return _PyRuntime.main_thread == PyThread_get_thread_ident();
+}
+
+#if V313
+bool
+signals_pending(void)
+{
+    return _Py_eval_breaker_bit_is_set(main_ts, _PY_SIGNALS_PENDING_BIT);
+}
+
+void
+signals_clear(void)
+{
+    _Py_unset_eval_breaker_bit(main_ts, _PY_SIGNALS_PENDING_BIT);
+}
+
+void
+signals_again(void)
+{
+    _Py_set_eval_breaker_bit(main_ts, _PY_SIGNALS_PENDING_BIT);
+}
+
+void
+signals_force(void)
+{
+    /* the bit is in main's own thread state already */
+}
+#else
+bool
+signals_pending(void)
+{
+    return _Py_atomic_load_relaxed(&_PyRuntime.ceval.signals_pending);
+}
+
+void
+signals_clear(void)
+{
+    _Py_atomic_store_relaxed(&_PyRuntime.ceval.signals_pending, 0);
+}
+
+void
+signals_again(void)
+{
+    _Py_atomic_store_relaxed(&_PyRuntime.ceval.signals_pending, 1);
+    _Py_atomic_store_relaxed(&interp->ceval.eval_breaker, 1);
+}
+
+void
+signals_force(void)
+{
+    /* the C handler sets the breaker only if it ran in the main goroutine's thread */
+    _Py_atomic_store_relaxed(&interp->ceval.eval_breaker, 1);
+}
+#endif
+
+/* -- looking into thread states --------------------------------------------------------------- */
+
+Py_ssize_t
+ts_count(void)
+{
+    Py_ssize_t n = 0;
+    for (PyThreadState *ts = PyInterpreterState_ThreadHead(interp); ts; ts = PyThreadState_Next(ts))
+        n++;
+    return n;
+}
+
+PyCodeObject *
+ts_caller(PyThreadState *ts, int *lasti)
+{
+#if V313
+    _PyInterpreterFrame *f = ts->current_frame;
+#else
+    _PyInterpreterFrame *f = ts->cframe->current_frame;
+#endif
+    while (f && _PyFrame_IsIncomplete(f))
+        f = f->previous;
+    if (!f)
+        return NULL;
+    *lasti = _PyInterpreterFrame_LASTI(f) * (int)sizeof(_Py_CODEUNIT);
+#if V313
+    return _PyFrame_GetCode(f);
+#else
+    return f->f_code;
+#endif
+}
+
+PyObject *
+ts_context(PyThreadState *ts)
+{
+    return ts->context;
+}
+
+void
+ts_set_context(PyThreadState *ts, PyObject *context)
+{
+    Py_XSETREF(ts->context, context);
+    ts->context_ver++;
+}
+
+bool
+ts_handling(PyThreadState *ts, PyObject *type)
+{
+    for (_PyErr_StackItem *e = ts->exc_info; e; e = e->previous_item) {
+        if (e->exc_value && PyErr_GivenExceptionMatches(e->exc_value, type))
+            return true;
+    }
+    return false;
+}
+
+void
+ts_set_thread_id(PyThreadState *ts, unsigned long id)
+{
+    ts->thread_id = id;
+}

@@ -1,0 +1,52 @@
+/* compat.h: all that the runtime wants from CPython beyond its public API. Implemented by compat.c, the only file
+ * that includes CPython's internal headers or tests its version. */
+#ifndef GORT_COMPAT_H
+#define GORT_COMPAT_H
+
+#include "core.h"
+
+int compat_init(void); /* -1: exception set */
+
+/* A new thread state of the main interpreter. Needs no GIL. NULL: no memory (no exception set). */
+PyThreadState *ts_new(void);
+/* Gives a thread state that never ran the block `mem` as its first data-stack chunk. */
+void ts_set_chunk(PyThreadState *ts, void *mem, size_t size);
+#define CHUNK_SIZE 1280 /* no other chunk or arena has this size: the arena hook tells by it whose it is */
+/* How deep C may recurse on a stack of this size, and tell ts. */
+int ts_c_budget(size_t stack);
+void ts_set_c_budget(PyThreadState *ts, int budget);
+/* Makes ts like new after a goroutine's end: locals, context, hooks. Runs destructors. */
+void ts_reset(PyThreadState *ts, int budget);
+bool ts_is_clean(PyThreadState *ts);
+
+/* Makes ts the current one of this OS thread in place of the one attached now. The GIL stays held or is released and
+ * taken again: the caller's data may have changed after it. */
+void ts_switch(m *mp, PyThreadState *ts);
+/* Finds where libpython keeps this thread's current thread state, if it can be found. GIL held. */
+void ts_find_tss(m *mp);
+/* Does ts hold the GIL? Needs no lock: true or false, as of now. */
+bool ts_running(PyThreadState *ts);
+
+/* The interpreter's main thread is the one that runs the main goroutine: it alone runs signal handlers. */
+void main_thread_set(bool mine);
+bool on_main_thread(void);
+bool signals_pending(void);
+void signals_clear(void);
+void signals_again(void);
+/* Makes the main goroutine, which runs Python code, look for signals. Needs no lock. */
+void signals_force(void);
+PyThreadState *main_tstate(void);
+
+/* How many thread states of the main interpreter exist. */
+Py_ssize_t ts_count(void);
+/* The code that ts runs and the byte offset in it; borrowed. NULL: none. */
+PyCodeObject *ts_caller(PyThreadState *ts, int *lasti);
+PyObject *ts_context(PyThreadState *ts);
+void ts_set_context(PyThreadState *ts, PyObject *context); /* steals */
+/* Is an exception of this type being handled (an except, finally or with block runs because of it)? */
+bool ts_handling(PyThreadState *ts, PyObject *type);
+void ts_set_thread_id(PyThreadState *ts, unsigned long id);
+void chunks_after_fork(void);
+void compat_after_fork(void);
+
+#endif

@@ -1,0 +1,453 @@
+/* module.c: the extension module gort._core: initialisation and the functions of goroutines and the scheduler. The
+ * types are in the files of their nouns. */
+#include "core.h"
+
+#include "compat.h"
+#include "os.h"
+
+#include <string.h>
+
+static PyTypeObject *GoroutineInfo, *ThreadStats;
+
+/* -- goroutines --------------------------------------------------------------------------------- */
+
+static PyObject *
+go_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    (void)mod;
+    if (nargs < 1)
+        return PyErr_Format(PyExc_TypeError, "go() takes a callable and its arguments");
+    if (!PyCallable_Check(args[0]))
+        return PyErr_Format(PyExc_TypeError, "go of a value that cannot be called: %R", args[0]);
+    if (sched.stopping)
+        return PyErr_Format(Error, "go: the program has ended");
+    if (newproc(args[0], args + 1, nargs - 1, kwnames, NULL) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+gosched_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    g *gp = getg();
+    if (!gp)
+        return NULL;
+    goschedule(gp);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+goexit_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    g *gp = getg();
+    if (!gp)
+        return NULL;
+    if (gp->flags & G_THREAD)
+        return PyErr_Format(Error, "runtime.goexit called in a thread that is no goroutine");
+    gp->goexiting = true;
+    PyErr_SetNone(Goexit);
+    return NULL;
+}
+
+static PyObject *
+main_goexit_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    g *gp = getg();
+    if (!gp && !(PyErr_ExceptionMatches(Goexit) && (PyErr_Clear(), gp = maing)))
+        return NULL;
+    if (!(gp->flags & G_MAIN))
+        return PyErr_Format(Error, "only the main goroutine can end as main");
+    gp->goexiting = false;
+    sched.mainexited = true;
+    sched.ngoroutines--;
+    for (;;) {
+        gopark(gp, waitReasonGoexit);
+        if (check_signals(gp) < 0)
+            return NULL;
+    }
+}
+
+static PyObject *
+gomaxprocs_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs)
+{
+    (void)mod;
+    long n = 0;
+    if (nargs > 1)
+        return PyErr_Format(PyExc_TypeError, "gomaxprocs() takes one int, got %zd arguments", nargs);
+    if (nargs == 1) {
+        if (!PyLong_Check(args[0]) || PyBool_Check(args[0]))
+            return PyErr_Format(PyExc_TypeError, "gomaxprocs() takes an int, not %R", args[0]);
+        int overflow;
+        n = PyLong_AsLongAndOverflow(args[0], &overflow);
+        if (overflow > 0 || n > MAXPROCS)
+            return PyErr_Format(PyExc_ValueError, "gomaxprocs(): %R is more than %d", args[0], MAXPROCS);
+    }
+    int old = sched.nprocs;
+    if (n > 0 && n != old && procresize((int32_t)n) < 0)
+        return NULL;
+    return PyLong_FromLong(old);
+}
+
+static PyObject *
+num_goroutine_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    return PyLong_FromLongLong(sched.ngoroutines);
+}
+
+static PyObject *
+lock_os_thread_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    g *gp = getg();
+    if (!gp)
+        return NULL;
+    lock_thread(gp);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+unlock_os_thread_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    g *gp = getg();
+    if (!gp)
+        return NULL;
+    unlock_thread(gp);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+keep_alive_(PyObject *mod, PyObject *x)
+{
+    (void)mod, (void)x;
+    Py_RETURN_NONE;
+}
+
+static g *
+current(void)
+{
+    m *mp = getm();
+    if (mp)
+        return mp->curg;
+    return getg(); /* binds the main thread */
+}
+
+static PyObject *
+goid_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    g *gp = current();
+    if (!gp)
+        return NULL;
+    return PyLong_FromUnsignedLongLong(gp->goid);
+}
+
+static PyObject *
+is_main_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    g *gp = current();
+    if (!gp)
+        return NULL;
+    return PyBool_FromLong(gp->flags & G_MAIN);
+}
+
+static PyObject *
+info_of(g *gp)
+{
+    const char *status = "running", *why = "";
+    double since = 0;
+    m *mp = gp->m;
+    if (gp->status == Gwaiting) {
+        status = "waiting";
+        why = waitreason_text[gp->waitreason];
+        since = (double)gp->waitsince * 1e-9;
+    }
+    else if (gp->status == Grunnable)
+        status = "runnable";
+    else if (gp != current() && mp && !mp->p)
+        status = "syscall"; /* its P was taken away: it is in C, or computes without */
+    PyObject *frame = (PyObject *)PyThreadState_GetFrame(gp->ts);
+    PyErr_Clear();
+    PyObject *t = PyStructSequence_New(GoroutineInfo);
+    if (!t) {
+        Py_XDECREF(frame);
+        return NULL;
+    }
+    PyStructSequence_SET_ITEM(t, 0, PyLong_FromUnsignedLongLong(gp->goid));
+    PyStructSequence_SET_ITEM(t, 1, PyUnicode_FromString(status));
+    PyStructSequence_SET_ITEM(t, 2, PyUnicode_FromString(why));
+    PyStructSequence_SET_ITEM(t, 3, PyFloat_FromDouble(since));
+    PyStructSequence_SET_ITEM(t, 4, PyBool_FromLong(gp->flags & G_LOCKED));
+    PyStructSequence_SET_ITEM(t, 5, frame ? frame : Py_NewRef(Py_None));
+    PyStructSequence_SET_ITEM(t, 6, PyLong_FromUnsignedLongLong(gp->parent));
+    PyStructSequence_SET_ITEM(t, 7, Py_NewRef(gp->created_code ? (PyObject *)gp->created_code : Py_None));
+    PyStructSequence_SET_ITEM(
+        t, 8, PyLong_FromLong(gp->created_code ? PyCode_Addr2Line(gp->created_code, gp->created_lasti) : 0));
+    if (PyErr_Occurred())
+        Py_CLEAR(t);
+    return t;
+}
+
+static PyObject *
+goroutines_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    PyObject *list = PyList_New(0);
+    for (g *gp = sched.allgs; list && gp; gp = gp->alllink) {
+        if (gp->status == Gdead || gp->status == Gidle || gp->status == Glost || gp->flags & G_THREAD || !gp->ts)
+            continue;
+        PyObject *t = info_of(gp);
+        if (!t || PyList_Append(list, t) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(t);
+    }
+    if (list && PyList_Sort(list) < 0) /* by number: no two are equal */
+        Py_CLEAR(list);
+    return list;
+}
+
+static PyObject *
+thread_stats_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    PyObject *t = PyStructSequence_New(ThreadStats);
+    if (!t)
+        return NULL;
+    PyStructSequence_SET_ITEM(t, 0, PyLong_FromLong(sched.mcount));
+    PyStructSequence_SET_ITEM(t, 1, PyLong_FromLong(sched.nmidle));
+    PyStructSequence_SET_ITEM(t, 2, PyLong_FromLongLong(sched.mcreated + 1));
+    PyStructSequence_SET_ITEM(t, 3, PyLong_FromLongLong(sched.handoffs));
+    PyStructSequence_SET_ITEM(t, 4, PyLong_FromLongLong(sched.mainmoves));
+    if (PyErr_Occurred())
+        Py_CLEAR(t);
+    return t;
+}
+
+/* -- settings ------------------------------------------------------------------------------------ */
+
+static int
+positive(PyObject *o, const char *what, long long max, long long *n)
+{
+    if (!PyLong_Check(o) || PyBool_Check(o)) {
+        PyErr_Format(PyExc_TypeError, "%s is an int, not %R", what, o);
+        return -1;
+    }
+    int overflow;
+    *n = PyLong_AsLongLongAndOverflow(o, &overflow);
+    if (overflow || *n < 1 || *n > max) {
+        PyErr_Format(PyExc_ValueError, "%s is between 1 and %lld, not %R", what, max, o);
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *
+set_max_threads_(PyObject *mod, PyObject *o)
+{
+    (void)mod;
+    long long n;
+    if (positive(o, "the thread limit", INT32_MAX, &n) < 0)
+        return NULL;
+    int old = sched.maxmcount;
+    sched.maxmcount = (int32_t)n;
+    if (sched.mcount > sched.maxmcount)
+        thread_limit_exceeded();
+    return PyLong_FromLong(old);
+}
+
+static PyObject *
+set_max_stack_(PyObject *mod, PyObject *o)
+{
+    (void)mod;
+    long long n;
+    if (positive(o, "the stack size", 1LL << 40, &n) < 0)
+        return NULL;
+    if (n < 64 << 10)
+        return PyErr_Format(PyExc_ValueError, "the stack size is at least 65536 bytes, not %R", o);
+    return PyLong_FromSize_t(set_max_stack((size_t)n));
+}
+
+static PyObject *
+configure_(PyObject *mod, PyObject *args, PyObject *kw)
+{
+    (void)mod;
+    static char *names[] = {"gomaxprocs", "schedtrace", "scheddetail", NULL};
+    int procs = 0, trace = 0, detail = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "|$iii:configure", names, &procs, &trace, &detail))
+        return NULL;
+    if (procs > MAXPROCS)
+        procs = MAXPROCS;
+    if (procs > 0 && procs != sched.nprocs && procresize(procs) < 0)
+        return NULL;
+    sched.scheddetail = detail;
+    sched.schedtrace = trace;
+    if (trace > 0 && !sched.sysmonstarted)
+        sysmon_start();
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+set_hooks_(PyObject *mod, PyObject *args, PyObject *kw)
+{
+    (void)mod;
+    static char *names[] = {"panic", "fatal", "start", NULL};
+    PyObject *panic, *fatal_, *start;
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "$OOO:set_hooks", names, &panic, &fatal_, &start))
+        return NULL;
+    Py_XSETREF(panic_hook, Py_NewRef(panic));
+    Py_XSETREF(fatal_hook, Py_NewRef(fatal_));
+    Py_XSETREF(start_hook, Py_NewRef(start));
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+shutdown_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    sched.stopping = true;
+    sysmon_wake();
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+after_fork_child_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    sched_after_fork();
+    Py_RETURN_NONE;
+}
+
+/* -- the module ---------------------------------------------------------------------------------- */
+
+static PyMethodDef functions[] = {
+    {"go", (PyCFunction)(void (*)(void))go_, METH_FASTCALL | METH_KEYWORDS,
+     "go(fn, /, *args, **kwargs)\n--\n\nStarts fn(*args, **kwargs) in a goroutine: Go's go statement.\n\n"
+     "The goroutine starts with a copy of the caller's contextvars context. An exception that escapes it ends the\n"
+     "program with status 2. TypeError: fn cannot be called."},
+    {"gosched", gosched_, METH_NOARGS,
+     "gosched()\n--\n\nLets other goroutines run; goes on when its turn comes: Go's runtime.Gosched."},
+    {"goexit", goexit_, METH_NOARGS,
+     "goexit()\n--\n\nEnds the running goroutine after its finally and with blocks: Go's runtime.Goexit.\n\n"
+     "Raises a BaseException that `except Exception` does not see. In the main goroutine the others go on."},
+    {"main_goexit", main_goexit_, METH_NOARGS, "main_goexit()\n--\n\nMain ended by goexit(): lets the others go on for ever."},
+    {"gomaxprocs", (PyCFunction)(void (*)(void))gomaxprocs_, METH_FASTCALL,
+     "gomaxprocs(n=0, /)\n--\n\nSets how many goroutines may execute at once and returns the previous setting; n < 1 only\n"
+     "returns it: Go's runtime.GOMAXPROCS. With the GIL one of them can be in the interpreter, the others in C code\n"
+     "that released it. TypeError: no int; ValueError: more than 4096."},
+    {"num_goroutine", num_goroutine_, METH_NOARGS,
+     "num_goroutine()\n--\n\nHow many goroutines exist, main included: Go's runtime.NumGoroutine."},
+    {"lock_os_thread", lock_os_thread_, METH_NOARGS,
+     "lock_os_thread()\n--\n\nLocks the goroutine to its OS thread, and the thread to it: Go's runtime.LockOSThread.\n\n"
+     "Calls nest. The main goroutine is locked to the main thread. A goroutine that ends locked ends its thread."},
+    {"unlock_os_thread", unlock_os_thread_, METH_NOARGS,
+     "unlock_os_thread()\n--\n\nUndoes one lock_os_thread(): Go's runtime.UnlockOSThread. Nothing if it is not locked."},
+    {"keep_alive", keep_alive_, METH_O,
+     "keep_alive(x, /)\n--\n\nKeeps x alive until here: Go's runtime.KeepAlive."},
+    {"goid", goid_, METH_NOARGS, "goid()\n--\n\nThe running goroutine's number; 0 in a plain thread."},
+    {"is_main", is_main_, METH_NOARGS, "is_main()\n--\n\nIs this the main goroutine?"},
+    {"goroutines", goroutines_, METH_NOARGS, "goroutines()\n--\n\nAll goroutines, as they are now."},
+    {"thread_stats", thread_stats_, METH_NOARGS, "thread_stats()\n--\n\nFigures of the scheduler's threads."},
+    {"set_max_threads", set_max_threads_, METH_O,
+     "set_max_threads(n, /)\n--\n\nThe program may use n OS threads for goroutines, or dies; returns the previous limit:\n"
+     "Go's debug.SetMaxThreads. TypeError, ValueError: n is no positive int."},
+    {"set_max_stack", set_max_stack_, METH_O,
+     "set_max_stack(n, /)\n--\n\nNew stacks reserve n bytes; returns the previous reserve: Go's debug.SetMaxStack.\n"
+     "TypeError, ValueError: n is no int of at least 65536."},
+    {"configure", (PyCFunction)(void (*)(void))configure_, METH_VARARGS | METH_KEYWORDS, "Hands over the environment."},
+    {"set_hooks", (PyCFunction)(void (*)(void))set_hooks_, METH_VARARGS | METH_KEYWORDS, "Functions that the core calls."},
+    {"shutdown", shutdown_, METH_NOARGS, "shutdown()\n--\n\nStops scheduling for good."},
+    {"_after_fork_child", after_fork_child_, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyStructSequence_Field info_fields[] = {
+    {"goid", NULL},   {"status", NULL}, {"wait_reason", NULL},  {"wait_since", NULL},   {"locked", NULL},
+    {"frame", NULL},  {"parent", NULL}, {"created_code", NULL}, {"created_line", NULL}, {NULL, NULL},
+};
+static PyStructSequence_Desc info_desc = {"gort._core.GoroutineInfo", "One goroutine.", info_fields, 9};
+
+static PyStructSequence_Field stats_fields[] = {
+    {"threads", NULL}, {"idle", NULL}, {"created", NULL}, {"handoffs", NULL}, {"main_moves", NULL}, {NULL, NULL},
+};
+static PyStructSequence_Desc stats_desc = {"gort._core.ThreadStats", "Figures of the scheduler's threads.", stats_fields, 5};
+
+static int
+register_fork_hook(PyObject *module)
+{
+    PyObject *os = PyImport_ImportModule("os");
+    PyObject *f = os ? PyObject_GetAttrString(module, "_after_fork_child") : NULL;
+    PyObject *reg = f ? PyObject_GetAttrString(os, "register_at_fork") : NULL;
+    PyObject *kw = reg ? Py_BuildValue("{s:O}", "after_in_child", f) : NULL;
+    PyObject *none = kw ? PyTuple_New(0) : NULL;
+    PyObject *r = none ? PyObject_Call(reg, none, kw) : NULL;
+    int err = r ? 0 : -1;
+    Py_XDECREF(r);
+    Py_XDECREF(none);
+    Py_XDECREF(kw);
+    Py_XDECREF(reg);
+    Py_XDECREF(f);
+    Py_XDECREF(os);
+    return err;
+}
+
+static int
+module_exec(PyObject *module)
+{
+    static bool done;
+    if (done) {
+        PyErr_SetString(PyExc_ImportError, "gort._core cannot be loaded a second time in one process");
+        return -1;
+    }
+    if (compat_init() < 0)
+        return -1;
+    done = true;
+    Error = PyErr_NewExceptionWithDoc("gort.runtime.Error", "A run-time error: Go's runtime.Error.", PyExc_RuntimeError,
+                                      NULL);
+    Goexit = PyErr_NewExceptionWithDoc(
+        "gort.runtime.Goexit", "What unwinds a goroutine that called goexit().", PyExc_BaseException, NULL);
+    GoroutineInfo = PyStructSequence_NewType(&info_desc);
+    ThreadStats = PyStructSequence_NewType(&stats_desc);
+    if (!Error || !Goexit || !GoroutineInfo || !ThreadStats || PyModule_AddObjectRef(module, "Error", Error) < 0 ||
+        PyModule_AddObjectRef(module, "Goexit", Goexit) < 0 ||
+        PyModule_AddObjectRef(module, "GoroutineInfo", (PyObject *)GoroutineInfo) < 0 ||
+        PyModule_AddObjectRef(module, "ThreadStats", (PyObject *)ThreadStats) < 0)
+        return -1;
+    if (PyModule_AddIntConstant(module, "DEBUG", GORT_DEBUG) < 0 ||
+        PyModule_AddStringConstant(module, "GOOS", "linux") < 0 ||
+#if defined(__x86_64__)
+        PyModule_AddStringConstant(module, "GOARCH", "amd64") < 0
+#else
+        PyModule_AddStringConstant(module, "GOARCH", "arm64") < 0
+#endif
+    )
+        return -1;
+    if (gort_chan_init(module) < 0 || gort_select_init(module) < 0 || gort_sync_init(module) < 0 ||
+        gort_atomic_init(module) < 0 || gort_timer_init(module) < 0)
+        return -1;
+    if (ginit() < 0 || schedinit() < 0)
+        return -1;
+    return register_fork_hook(module);
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, module_exec},
+#ifdef Py_mod_multiple_interpreters
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef module_def = {
+    PyModuleDef_HEAD_INIT, .m_name = "gort._core", .m_doc = "The C core of gort.", .m_methods = functions, .m_slots = slots,
+};
+
+PyMODINIT_FUNC
+PyInit__core(void)
+{
+    return PyModuleDef_Init(&module_def);
+}

@@ -1,0 +1,30 @@
+/* os.h: all that the runtime wants from the operating system. Implemented by os_linux.c. */
+#ifndef GORT_OS_H
+#define GORT_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+int64_t nanotime(void); /* monotonic */
+double walltime(void);  /* Unix seconds */
+
+/* Sleeps while *addr == val, until the monotonic time `deadline` (INT64_MAX: for ever). 0 woken or changed,
+ * EINTR, ETIMEDOUT. */
+int futex_sleep(_Atomic uint32_t *addr, uint32_t val, int64_t deadline);
+void futex_wake(_Atomic uint32_t *addr);
+void os_usleep(int64_t ns);
+void os_timerslack(void); /* this thread's sleeps end on time */
+
+void *mem_reserve(size_t size); /* zeroed, backed only when touched, small pages; NULL: errno */
+void mem_unreserve(void *addr, size_t size);
+/* Makes the page inaccessible. 0, or -1: neither kind of guard can be had. */
+int mem_guard(void *addr, size_t size);
+
+int thread_start(void *(*fn)(void *), void *arg, size_t stack_size); /* detached; errno value */
+void thread_bounds(char **lo, char **hi);
+void thread_at_exit(void (*fn)(void *), void *arg); /* this thread, one call per thread */
+void thread_name(const char *name);
+bool write_all(int fd, const char *buf, size_t n);
+
+#endif

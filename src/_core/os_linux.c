@@ -1,0 +1,168 @@
+/* os_linux.c: the only file that talks to Linux.
+ *
+ * Stacks are guarded by MADV_GUARD_INSTALL where the kernel has it (6.13): it costs no mapping of its own. An
+ * older kernel gets mprotect, which splits a mapping in two for each guard, so that vm.max_map_count bounds the
+ * number of guarded stacks; mem_guard then fails and stack.c goes on without a guard (docs/limits.md says so).
+ */
+#include "core.h"
+
+#include "os.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
+
+int64_t
+nanotime(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+double
+walltime(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static struct timespec
+timespec_of(int64_t ns)
+{
+    return (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+}
+
+int
+futex_sleep(_Atomic uint32_t *addr, uint32_t val, int64_t deadline)
+{
+    struct timespec t = timespec_of(deadline), *tp = deadline == INT64_MAX ? NULL : &t;
+    /* FUTEX_WAIT_BITSET takes an absolute time of the monotonic clock */
+    if (syscall(SYS_futex, addr, FUTEX_WAIT_BITSET_PRIVATE, val, tp, NULL, FUTEX_BITSET_MATCH_ANY) == 0)
+        return 0;
+    return errno == EAGAIN ? 0 : errno;
+}
+
+void
+futex_wake(_Atomic uint32_t *addr)
+{
+    syscall(SYS_futex, addr, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+void
+os_usleep(int64_t ns)
+{
+    struct timespec t = timespec_of(ns);
+    nanosleep(&t, NULL);
+}
+
+void
+os_timerslack(void)
+{
+    prctl(PR_SET_TIMERSLACK, 1000UL, 0, 0, 0);
+}
+
+void *
+mem_reserve(size_t size)
+{
+    void *addr = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (addr == MAP_FAILED)
+        return NULL;
+    madvise(addr, size, MADV_NOHUGEPAGE); /* one touched byte shall cost one small page */
+    return addr;
+}
+
+void
+mem_unreserve(void *addr, size_t size)
+{
+    munmap(addr, size);
+}
+
+int
+mem_guard(void *addr, size_t size)
+{
+    static bool noguard; /* the kernel has no MADV_GUARD_INSTALL */
+    if (!noguard) {
+        if (madvise(addr, size, MADV_GUARD_INSTALL) == 0)
+            return 0;
+        noguard = errno == EINVAL;
+    }
+    return mprotect(addr, size, PROT_NONE);
+}
+
+int
+thread_start(void *(*fn)(void *), void *arg, size_t stack_size)
+{
+    pthread_attr_t a;
+    pthread_t t;
+    pthread_attr_init(&a);
+    pthread_attr_setstacksize(&a, stack_size);
+    pthread_attr_setdetachstate(&a, PTHREAD_CREATE_DETACHED);
+    int err = pthread_create(&t, &a, fn, arg);
+    pthread_attr_destroy(&a);
+    return err;
+}
+
+void
+thread_bounds(char **lo, char **hi)
+{
+    pthread_attr_t a;
+    void *addr = NULL;
+    size_t size = 0;
+    if (pthread_getattr_np(pthread_self(), &a) == 0) {
+        pthread_attr_getstack(&a, &addr, &size);
+        pthread_attr_destroy(&a);
+    }
+    *lo = addr;
+    *hi = (char *)addr + size;
+}
+
+static pthread_key_t exit_key;
+static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
+static void (*exit_fn)(void *);
+
+static void
+exit_key_make(void)
+{
+    pthread_key_create(&exit_key, exit_fn);
+}
+
+void
+thread_at_exit(void (*fn)(void *), void *arg)
+{
+    exit_fn = fn;
+    pthread_once(&exit_once, exit_key_make);
+    pthread_setspecific(exit_key, arg);
+}
+
+void
+thread_name(const char *name)
+{
+    pthread_setname_np(pthread_self(), name);
+}
+
+bool
+write_all(int fd, const char *buf, size_t n)
+{
+    while (n > 0) {
+        ssize_t w = write(fd, buf, n);
+        if (w < 0) {
+            if (errno == EINTR)
+                continue;
+            return false;
+        }
+        buf += w;
+        n -= (size_t)w;
+    }
+    return true;
+}

@@ -1,0 +1,1223 @@
+/* sched.c: who runs where.
+ *
+ * The scheduler distributes runnable goroutines (g) over OS threads (m) that hold the right to run them (p). As in Go,
+ * with one great difference: on a build with the GIL only one goroutine can be in the interpreter, so a second P is
+ * of use only when the first one's goroutine is in C code that released the GIL. CPython tells nobody when C code does
+ * that. sysmon finds out, and wakes an M that takes an idle P, or the P of the blocked goroutine.
+ *
+ * Invariants
+ *   1. All of this is read and written with the GIL held (core.h); the exceptions are marked there.
+ *   2. A g is in at most one place: running on one M, in one run queue, in wait queues (status Gwaiting), or dead.
+ *   3. An M without a P runs at most the goroutine that lost its P in C. At its next park it gets a P or stops.
+ *   4. gp->m->curg == gp for every g that runs; an M's p and a P's m point at each other.
+ *
+ * Switching. A goroutine that parks picks the next one itself and switches to it directly, on its own stack; the
+ * resumed side attaches its own thread state (resumed()). Only if there is nothing simple to run does it switch
+ * to the M's own stack (g0), where findrunnable() may release the GIL and sleep.
+ *
+ * The main goroutine's home is m0, the process's main thread. Others run there too while main is parked; were they not
+ * to, each hand-over between main and another goroutine would cost two thread switches. But if one of them blocks
+ * in C there, main may not wait for it: then main runs on another M until it parks again. Goroutines that are not known
+ * to park without blocking (G_UNPROVEN) do not run on m0, so that this is rare.
+ *
+ * Rejected
+ *   - Waking another M as soon as there is work for an idle P (Go's wakep): both would fight for the GIL.
+ *   - Go's runnext slot: a pair of goroutines that wake each other would starve the others, which Go cures by
+ *     preemption. Queues are first in, first out.
+ *   - A spare M that always waits for the GIL: each short release (a read of a cached file) would cost two thread
+ *     switches.
+ */
+#include "core.h"
+
+#include "annotate.h"
+#include "compat.h"
+#include "os.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+extern void gort_switch(void **save, void *to);
+
+struct sched sched = {.maxmcount = 10000, .timer0 = INT64_MAX};
+static m main_m;
+m *m0 = &main_m;
+g *maing;
+p *allp[MAXPROCS];
+static _Thread_local m *this_m __attribute__((tls_model("initial-exec")));
+
+const char *const waitreason_text[waitReasonCount] = {
+#define X(name, text) text,
+    WAIT_REASONS(X)
+#undef X
+};
+
+noinline m *
+getm(void)
+{
+    __asm__ volatile("");
+    return this_m;
+}
+
+/* -- queues ------------------------------------------------------------------------------------ */
+
+void
+queue_push(gqueue *q, g *gp)
+{
+    gp->schedlink = NULL;
+    if (q->tail)
+        q->tail->schedlink = gp;
+    else
+        q->head = gp;
+    q->tail = gp;
+    q->size++;
+}
+
+g *
+queue_pop(gqueue *q)
+{
+    g *gp = q->head;
+    if (gp) {
+        q->head = gp->schedlink;
+        if (!q->head)
+            q->tail = NULL;
+        q->size--;
+    }
+    return gp;
+}
+
+static void
+queue_move(gqueue *to, gqueue *from, int32_t n)
+{
+    for (g *gp; n > 0 && (gp = queue_pop(from)) != NULL; n--)
+        queue_push(to, gp);
+}
+
+#if GORT_DEBUG >= 3
+static void
+validate_queue(gqueue *q)
+{
+    int32_t n = 0;
+    g *last = NULL;
+    for (g *gp = q->head; gp; last = gp, gp = gp->schedlink, n++) {
+        if (gp->status != Grunnable || gp->m)
+            throw("a goroutine in a run queue is not runnable");
+    }
+    if (n != q->size || last != q->tail)
+        throw("a run queue's size or tail is wrong");
+}
+
+static void
+validate(void)
+{
+    validate_queue(&sched.runq);
+    int32_t idle = 0;
+    for (int32_t i = 0; i < sched.nprocs; i++) {
+        p *pp = allp[i];
+        validate_queue(&pp->runq);
+        if (pp->status == Pidle) {
+            idle++;
+            if (pp->m)
+                throw("an idle P has an M");
+        }
+        else if (pp->m && pp->m->p != pp && pp->m->nextp != pp)
+            throw("a P and its M do not point at each other");
+    }
+    if (idle != sched.npidle)
+        throw("the number of idle Ps is wrong");
+    for (m *mp = sched.allm; mp; mp = mp->alllink) {
+        if (mp->curg && mp->curg->m != mp)
+            throw("an M and its goroutine do not point at each other");
+    }
+}
+#else
+#define validate() ((void)0)
+#endif
+
+/* -- Ps ---------------------------------------------------------------------------------------- */
+
+static void
+pidleput(p *pp)
+{
+    pp->status = Pidle;
+    pp->m = NULL;
+    pp->idlelink = sched.pidle;
+    sched.pidle = pp;
+    sched.npidle++;
+}
+
+static p *
+pidleget(void)
+{
+    p *pp = sched.pidle;
+    if (pp) {
+        sched.pidle = pp->idlelink;
+        sched.npidle--;
+        pp->status = Prunning;
+        if (atomic_load_explicit(&sched.sysmonwait, memory_order_relaxed))
+            sysmon_wake();
+    }
+    return pp;
+}
+
+static inline void
+acquirep(m *mp, p *pp)
+{
+    mp->p = pp;
+    pp->m = mp;
+    pp->status = Prunning;
+}
+
+int
+procresize(int32_t n)
+{
+    for (int32_t i = 0; i < n; i++) {
+        if (!allp[i]) {
+            p *pp = calloc(1, sizeof *pp);
+            if (!pp) {
+                PyErr_NoMemory();
+                return -1;
+            }
+            pp->id = i;
+            pp->status = Pdead;
+            allp[i] = pp;
+        }
+    }
+    int32_t old = sched.nprocs;
+    sched.nprocs = n;
+    for (int32_t i = old; i < n; i++)
+        pidleput(allp[i]);
+    m *mine = getm();
+    bool lost = false;
+    for (int32_t i = n; i < old; i++) {
+        p *pp = allp[i];
+        if (pp->status == Pidle) {
+            for (p **at = &sched.pidle; *at; at = &(*at)->idlelink) {
+                if (*at == pp) {
+                    *at = pp->idlelink;
+                    break;
+                }
+            }
+            sched.npidle--;
+        }
+        else if (pp->m) {
+            /* its goroutine goes on without a P until it parks, like one that lost it in C */
+            lost |= pp->m == mine;
+            if (pp->m->p == pp)
+                pp->m->p = NULL;
+            if (pp->m->nextp == pp) {
+                pp->m->nextp = NULL;
+                if (pp->m->nextg)
+                    queue_push(&sched.runq, pp->m->nextg);
+                pp->m->nextg = NULL;
+            }
+        }
+        pp->m = NULL;
+        pp->status = Pdead;
+        queue_move(&sched.runq, &pp->runq, INT32_MAX);
+    }
+    if (lost) {
+        p *pp = pidleget();
+        if (pp)
+            acquirep(mine, pp);
+    }
+    return old;
+}
+
+/* -- Ms ---------------------------------------------------------------------------------------- */
+
+static inline void
+idlelock(void)
+{
+    while (atomic_exchange_explicit(&sched.lock, 1, memory_order_acquire)) {
+#if defined(__x86_64__)
+        __builtin_ia32_pause();
+#endif
+    }
+}
+
+static inline void
+idleunlock(void)
+{
+    atomic_store_explicit(&sched.lock, 0, memory_order_release);
+}
+
+/* Takes mp, or any if NULL, out of the idle list. Needs no GIL. */
+static m *
+midleget(m *want)
+{
+    m *mp = NULL;
+    idlelock();
+    for (m **at = &sched.midle; *at; at = &(*at)->idlelink) {
+        if (!want || *at == want) {
+            mp = *at;
+            *at = mp->idlelink;
+            mp->inidle = false;
+            sched.nmidle--;
+            break;
+        }
+    }
+    idleunlock();
+    return mp;
+}
+
+static void
+notewakeup(m *mp)
+{
+    atomic_store_explicit(&mp->note, 1, memory_order_release);
+    futex_wake(&mp->note);
+}
+
+static void *mstart(void *arg);
+
+/* A new M on a thread of its own. Needs no GIL. */
+static void
+newm(m *mp)
+{
+    int err = thread_start(mstart, mp, 512 << 10);
+    if (err) {
+        char buf[160];
+        int n = snprintf(buf, sizeof buf, "runtime: failed to create new OS thread (have %d already; errno=%d)\n",
+                         sched.mcount, err);
+        write_all(2, buf, (size_t)n);
+        throw("newosproc");
+    }
+}
+
+/* With or without the GIL. */
+void
+thread_limit_exceeded(void)
+{
+    char buf[96];
+    int n = snprintf(buf, sizeof buf, "runtime: program exceeds %d-thread limit\n", sched.maxmcount);
+    write_all(2, buf, (size_t)n);
+    PyGILState_Ensure(); /* sysmon comes here without the GIL */
+    fatal("thread exhaustion");
+}
+
+m *
+allocm(void)
+{
+    m *mp = calloc(1, sizeof *mp);
+    if (!mp)
+        throw("no memory for an OS thread's record");
+    idlelock();
+    if (++sched.mcount > sched.maxmcount) {
+        idleunlock();
+        thread_limit_exceeded();
+    }
+    mp->id = (int32_t)++sched.mcreated;
+    mp->alllink = sched.allm;
+    sched.allm = mp;
+    idleunlock();
+    mp->deny = G_MAIN | G_LOCKED;
+    return mp;
+}
+
+/* Gives pp to an M that is idle or new, to run gp (if any) first. */
+static void
+startm_on(m *mp, p *pp, g *gp)
+{
+    bool fresh = false;
+    if (!mp) {
+        mp = midleget(NULL);
+        if (mp && mp == m0 && (!gp || gp->flags & m0->deny)) {
+            /* the main thread is the last to be given work that may block it */
+            m *other = midleget(NULL);
+            idlelock();
+            m0->inidle = true;
+            m0->idlelink = sched.midle;
+            sched.midle = m0;
+            sched.nmidle++;
+            idleunlock();
+            mp = other;
+        }
+        if (!mp) {
+            mp = allocm();
+            fresh = true;
+        }
+    }
+    mp->nextp = pp;
+    mp->nextg = gp;
+    pp->m = mp;
+    pp->status = Prunning;
+    if (fresh)
+        newm(mp);
+    else
+        notewakeup(mp);
+}
+
+void
+startm(p *pp, g *gp)
+{
+    startm_on(NULL, pp, gp);
+}
+
+/* sysmon: wakes an M that will take a P for itself once it has the GIL. Needs no GIL. */
+void
+wake_for_takeover(void)
+{
+    m *mp = midleget(NULL);
+    if (mp == m0 && maing->status != Grunnable) {
+        m *other = midleget(NULL);
+        idlelock();
+        m0->inidle = true;
+        m0->idlelink = sched.midle;
+        sched.midle = m0;
+        sched.nmidle++;
+        idleunlock();
+        mp = other;
+    }
+    atomic_fetch_add(&sched.ntakeover, 1);
+    bool fresh = mp == NULL;
+    if (fresh)
+        mp = allocm();
+    mp->takeover = true;
+    if (fresh)
+        newm(mp);
+    else
+        notewakeup(mp);
+}
+
+/* sysmon: the main thread shall look for signals, if it is idle. Needs no GIL. */
+void
+wake_m0(void)
+{
+    if (midleget(m0))
+        notewakeup(m0);
+}
+
+/* Sleeps without the GIL until woken, or `deadline`. Runs on g0 with mp->ts attached. False: a signal came. */
+static void
+stopm(m *mp, int64_t deadline)
+{
+    check(!mp->p && !mp->curg);
+    idlelock();
+    atomic_store_explicit(&mp->note, 0, memory_order_relaxed);
+    mp->inidle = true;
+    mp->idlelink = sched.midle;
+    sched.midle = mp;
+    sched.nmidle++;
+    idleunlock();
+    PyEval_SaveThread();
+    do {
+        int err = futex_sleep(&mp->note, 0, deadline);
+        if (err == EINTR && mp == m0)
+            break; /* perhaps a signal for the main goroutine */
+        if (err == ETIMEDOUT)
+            break;
+    } while (!atomic_load_explicit(&mp->note, memory_order_acquire));
+    midleget(mp); /* if nobody took it out */
+    PyEval_RestoreThread(mp->ts);
+    if (mp->nextp) {
+        acquirep(mp, mp->nextp);
+        mp->nextp = NULL;
+    }
+}
+
+/* The interpreter is about to end: nothing is scheduled any more. */
+static _Noreturn void
+stop_forever(void)
+{
+    PyEval_SaveThread();
+    _Atomic uint32_t never = 0;
+    for (;;)
+        futex_sleep(&never, 0, INT64_MAX);
+}
+
+/* mp gives up its P, to another M if there is work for it. */
+static void
+handoffp(m *mp)
+{
+    p *pp = mp->p;
+    if (!pp)
+        return;
+    mp->p = NULL;
+    if (pp->runq.head || sched.runq.head || atomic_load(&sched.timer0) != INT64_MAX)
+        startm(pp, NULL);
+    else
+        pidleput(pp);
+}
+
+/* -- timers and signals ------------------------------------------------------------------------ */
+
+/* Main is parked and a signal waits: it shall run the handlers. */
+static void
+interrupt_main(void)
+{
+    if (maing && maing->status == Gwaiting && signals_pending()) {
+        maing->interrupted = true;
+        goready(maing);
+    }
+}
+
+static void
+attend(void)
+{
+    atomic_store_explicit(&sched.attention, false, memory_order_relaxed);
+    int64_t now = nanotime();
+    atomic_store_explicit(&sched.coarse, now, memory_order_relaxed);
+    if (atomic_load_explicit(&sched.timer0, memory_order_relaxed) <= now)
+        runtimers(now);
+    interrupt_main();
+}
+
+int
+check_signals(g *gp)
+{
+    gp->interrupted = false;
+    if (unlikely(sched.stopping)) {
+        PyErr_SetString(Error, "the program has ended: nothing can wake this goroutine any more");
+        return -1;
+    }
+    signals_clear();
+    if (PyErr_CheckSignals() < 0) {
+        signals_again(); /* of several signals the others may still wait */
+        return -1;
+    }
+    return 0;
+}
+
+/* -- the scheduler's own stack ------------------------------------------------------------------ */
+
+/* Nothing can ever run again? GIL held, all Ps idle. */
+static bool
+signal_could_wake(void)
+{
+    /* a Python signal handler may send on a channel: such a program waits, it is not dead */
+    PyObject *mod = PyImport_ImportModule("_signal");
+    PyObject *def = mod ? PyObject_GetAttrString(mod, "default_int_handler") : NULL;
+    bool could = false;
+    for (int sig = 1; def && sig < 65 && !could; sig++) {
+        PyObject *h = PyObject_CallMethod(mod, "getsignal", "i", sig);
+        if (h)
+            could = h != def && PyCallable_Check(h) && !PyLong_Check(h);
+        else
+            PyErr_Clear();
+        Py_XDECREF(h);
+    }
+    PyErr_Clear();
+    Py_XDECREF(def);
+    Py_XDECREF(mod);
+    return could;
+}
+
+/* True: only a plain Python thread could still wake somebody, and nobody will say when it ends: look again later. */
+static bool
+checkdead(void)
+{
+    if (sched.npidle < sched.nprocs || sched.runq.head || atomic_load(&sched.timer0) != INT64_MAX || sched.throwing)
+        return false;
+    if (!maing || maing->status != Gwaiting || atomic_load(&sched.ntakeover))
+        return false;
+    Py_ssize_t ours = 0;
+    for (m *mp = sched.allm; mp; mp = mp->alllink) {
+        if (mp->curg || mp->nextp)
+            return false; /* in C, or computing without a P */
+        ours += mp->ts != NULL;
+    }
+    for (g *gp = sched.allgs; gp; gp = gp->alllink)
+        ours += gp->ts != NULL && !(gp->flags & G_THREAD);
+    if (ts_count() - ours > sched.nthreads)
+        return true;
+    if (signal_could_wake())
+        return false;
+    fatal(sched.mainexited ? "no goroutines (main called runtime.Goexit) - deadlock!"
+                           : "all goroutines are asleep - deadlock!");
+    return false;
+}
+
+/* Takes the P of a goroutine that sysmon saw make no progress: it is in C, or waits for the GIL like any thread. */
+static p *
+retake(m *mp)
+{
+    p *best = NULL;
+    for (int32_t i = 0; i < sched.nprocs; i++) {
+        p *pp = allp[i];
+        m *vm = pp->m;
+        if (pp->status != Prunning || !vm || vm == mp || vm->p != pp || !vm->curg || pp->schedtick != pp->seentick)
+            continue;
+        if (!best || pp->seenwhen < best->seenwhen)
+            best = pp;
+    }
+    if (best) {
+        g *gp = best->m->curg;
+        if (!(gp->flags & G_MAIN))
+            gp->flags |= G_UNPROVEN | G_BLOCKS;
+        best->m->p = NULL;
+        best->syscalltick++;
+        best->schedtick++;
+        sched.handoffs++;
+        acquirep(mp, best);
+    }
+    return best;
+}
+
+static bool
+work_waits(void)
+{
+    if (sched.runq.head || atomic_load(&sched.timer0) <= nanotime())
+        return true;
+    for (int32_t i = 0; i < sched.nprocs; i++) {
+        if (allp[i]->runq.head)
+            return true;
+    }
+    return maing && maing->status == Gwaiting && signals_pending();
+}
+
+static g *
+steal(p *pp)
+{
+    for (int32_t i = 0; i < sched.nprocs; i++) {
+        p *victim = allp[i];
+        if (victim != pp && victim->runq.head) {
+            queue_move(&pp->runq, &victim->runq, (victim->runq.size + 1) / 2);
+            return queue_pop(&pp->runq);
+        }
+    }
+    return NULL;
+}
+
+static g *
+nextg(p *pp)
+{
+    g *gp = NULL;
+    if (pp->schedtick % 61 == 0)
+        gp = queue_pop(&sched.runq);
+    if (!gp)
+        gp = queue_pop(&pp->runq);
+    if (!gp && sched.runq.head) {
+        queue_move(&pp->runq, &sched.runq, sched.runq.size / sched.nprocs + 1);
+        gp = queue_pop(&pp->runq);
+    }
+    return gp ? gp : steal(pp);
+}
+
+/* The goroutine that mp, which has a P when this returns, shall run. On g0, mp->ts attached; may sleep. */
+static g *
+findrunnable(m *mp)
+{
+    for (;;) {
+        validate();
+        if (unlikely(sched.stopping))
+            stop_forever();
+        bool takeover = mp->takeover;
+        if (takeover) {
+            mp->takeover = false;
+            atomic_fetch_sub(&sched.ntakeover, 1);
+        }
+        if (unlikely(mp->lockedg != NULL)) {
+            g *gp = mp->lockedg;
+            if (mp->nextg == gp && mp->p) {
+                mp->nextg = NULL;
+                return gp;
+            }
+            handoffp(mp);
+            stopm(mp, INT64_MAX);
+            continue;
+        }
+        if (!mp->p) {
+            p *pp = NULL;
+            if (!takeover || work_waits())
+                pp = pidleget();
+            if (pp)
+                acquirep(mp, pp);
+            else if (takeover && work_waits())
+                pp = retake(mp);
+            if (!pp) {
+                if (mp == m0)
+                    interrupt_main();
+                stopm(mp, INT64_MAX);
+                continue;
+            }
+        }
+        p *pp = mp->p;
+        attend();
+        g *gp = mp->nextg;
+        mp->nextg = NULL;
+        if (!gp)
+            gp = nextg(pp);
+        if (gp) {
+            if (likely(!(gp->flags & mp->deny)))
+                return gp;
+            if (gp->flags & G_LOCKED) {
+                if (gp->lockedm == mp)
+                    return gp;
+                /* its own M sleeps in the branch above: it is never idle in another way */
+                m *lm = midleget(gp->lockedm);
+                if (!lm) { /* not asleep yet: let it come round */
+                    queue_push(&sched.runq, gp);
+                    handoffp(mp);
+                    stopm(mp, nanotime() + 100000);
+                    continue;
+                }
+                mp->p = NULL;
+                startm_on(lm, pp, gp);
+                stopm(mp, INT64_MAX);
+                continue;
+            }
+            if (gp->flags & G_MAIN) { /* home, if nobody is in the way there */
+                m *home = midleget(m0);
+                if (!home)
+                    return gp;
+                mp->p = NULL;
+                startm_on(home, pp, gp);
+                stopm(mp, INT64_MAX);
+                continue;
+            }
+            /* m0 and a goroutine that might block it */
+            mp->p = NULL;
+            startm(pp, gp);
+            stopm(mp, INT64_MAX);
+            continue;
+        }
+        /* nothing to run: the P is idle, and one idle M waits for the first timer */
+        mp->p = NULL;
+        pidleput(pp);
+        bool later = checkdead();
+        stopm(mp, later ? nanotime() + 1000000000 : atomic_load(&sched.timer0));
+    }
+}
+
+static inline void
+execute_from_g0(m *mp, g *gp)
+{
+    gp->status = Grunning;
+    gp->m = mp;
+    mp->curg = gp;
+    mp->p->schedtick++;
+    annotate_leave(&mp->g0_fake, gp->stack_lo, gp->stack_hi);
+    gort_switch(&mp->g0sp, gp->sp);
+    annotate_arrive(mp->g0_fake);
+}
+
+/* The scheduler's loop, on g0. Returns when the thread shall end. */
+static void
+mloop(m *mp)
+{
+    for (;;) {
+        ts_switch(mp, mp->ts);
+        if (unlikely(mp->exiting)) {
+            mp->lockedg = NULL;
+            handoffp(mp);
+            return;
+        }
+        g *gp = findrunnable(mp);
+        execute_from_g0(mp, gp);
+    }
+}
+
+void
+g0_main(void)
+{
+    annotate_arrive(NULL);
+    mloop(m0);
+    throw("the main thread's scheduler returned");
+}
+
+static void *
+mstart(void *arg)
+{
+    m *mp = arg;
+    this_m = mp;
+    mp->ident = PyThread_get_thread_ident();
+    thread_name("gort M");
+    thread_bounds(&mp->g0_lo, &mp->g0_hi);
+    stack_altstack();
+    PyThreadState *ts = ts_new();
+    if (!ts)
+        throw("no memory for a thread state");
+    PyEval_RestoreThread(ts);
+    mp->ts = ts;
+    ts_find_tss(mp);
+    if (mp->nextp) {
+        acquirep(mp, mp->nextp);
+        mp->nextp = NULL;
+    }
+    mloop(mp);
+
+    for (m **at = &sched.allm; *at; at = &(*at)->alllink) {
+        if (*at == mp) {
+            *at = mp->alllink;
+            break;
+        }
+    }
+    sched.mcount--;
+    mp->ts = NULL;
+    PyThreadState_Clear(ts);
+    PyThreadState_DeleteCurrent();
+    /* mp itself stays: sysmon may look at it */
+    return NULL;
+}
+
+/* -- switching --------------------------------------------------------------------------------- */
+
+/* main is not where the interpreter believes: threading.current_thread() shall still say MainThread. No Python code
+ * runs: the dict's keys are ints. */
+static PyObject *threading_active, *threading_main;
+static m *main_away;
+
+static void
+main_moved(m *mp)
+{
+    if (!threading_active) {
+        PyObject *t = PyImport_ImportModule("threading");
+        if (t) {
+            threading_active = PyObject_GetAttrString(t, "_active");
+            threading_main = PyObject_GetAttrString(t, "_main_thread");
+            Py_DECREF(t);
+        }
+        if (!threading_active || !threading_main) {
+            PyErr_Clear();
+            return;
+        }
+    }
+    if (main_away) {
+        PyObject *id = PyLong_FromUnsignedLong(main_away->ident);
+        if (!id || PyDict_DelItem(threading_active, id) < 0)
+            PyErr_Clear();
+        Py_XDECREF(id);
+        main_away = NULL;
+    }
+    if (mp && mp != m0) {
+        PyObject *id = PyLong_FromUnsignedLong(mp->ident);
+        if (!id || PyDict_SetItem(threading_active, id, threading_main) < 0)
+            PyErr_Clear();
+        Py_XDECREF(id);
+        main_away = mp;
+        sched.mainmoves++;
+    }
+}
+
+/* The first thing a goroutine does when it runs again. */
+void
+resumed(g *gp)
+{
+    m *mp = gp->m;
+    ts_switch(mp, gp->ts);
+    if (unlikely(gp->flags & G_MAIN)) {
+        main_thread_set(true);
+        if (signals_pending())
+            signals_force();
+        if (mp != m0)
+            main_moved(mp);
+    }
+    if (unlikely(sched.dropped))
+        drop_dropped();
+}
+
+static inline void
+switch_to(m *mp, g *gp, g *next)
+{
+    next->status = Grunning;
+    next->m = mp;
+    mp->curg = next;
+    annotate_leave(&gp->fake_stack, next->stack_lo, next->stack_hi);
+    gort_switch(&gp->sp, next->sp);
+    annotate_arrive(gp->fake_stack);
+}
+
+/* Leaves gp, whose new status is set, and returns when it is resumed. */
+static inline void
+leave(g *gp)
+{
+    m *mp = gp->m;
+    p *pp = mp->p;
+    gp->m = NULL;
+    if (likely(pp != NULL)) {
+        if (!(gp->flags & G_BLOCKS))
+            gp->flags &= (uint8_t)~G_UNPROVEN; /* it came from its last start to a park without blocking */
+        if (unlikely(atomic_load_explicit(&sched.attention, memory_order_relaxed)))
+            attend();
+        g *next = pp->runq.head;
+        if (likely(next && (!(next->flags & mp->deny) || next == gp) && (++pp->schedtick % 61 || !sched.runq.head))) {
+            validate();
+            queue_pop(&pp->runq);
+            if (next == gp) {
+                gp->m = mp;
+                gp->status = Grunning;
+                return;
+            }
+            switch_to(mp, gp, next);
+            return;
+        }
+    }
+    mp->curg = NULL;
+    annotate_leave(&gp->fake_stack, mp->g0_lo, mp->g0_hi);
+    gort_switch(&gp->sp, mp->g0sp);
+    annotate_arrive(gp->fake_stack);
+}
+
+/* A plain thread waits on its own. */
+static void
+park_thread(g *gp)
+{
+    m *tm = gp->m;
+    atomic_store(&tm->note, 0);
+    gp->ts = PyThreadState_Get();
+    sched.nthreads++;
+    if (sched.npidle == sched.nprocs && maing && maing->status == Gwaiting) {
+        /* the last one that could have woken anybody may be this thread: let an M look for a deadlock */
+        p *pp = pidleget();
+        if (pp)
+            startm(pp, NULL);
+    }
+    PyThreadState *ts = PyEval_SaveThread();
+    while (!atomic_load_explicit(&tm->note, memory_order_acquire))
+        futex_sleep(&tm->note, 0, INT64_MAX);
+    PyEval_RestoreThread(ts);
+    sched.nthreads--;
+    gp->ts = NULL;
+    gp->status = Grunning;
+}
+
+void
+gopark(g *gp, enum waitreason why)
+{
+    check(gp->status == Grunning);
+    gp->status = Gwaiting;
+    gp->waitreason = (uint8_t)why;
+    gp->waitsince = atomic_load_explicit(&sched.coarse, memory_order_relaxed);
+    if (unlikely(gp->flags & (G_THREAD | G_MAIN))) {
+        if (gp->flags & G_THREAD) {
+            park_thread(gp);
+            return;
+        }
+        if (unlikely(sched.stopping)) {
+            gp->status = Grunning;
+            return;
+        }
+        main_thread_set(false);
+        if (main_away)
+            main_moved(NULL);
+        interrupt_main(); /* a signal that came before the line above */
+    }
+    leave(gp);
+    resumed(gp);
+}
+
+void
+goschedule(g *gp)
+{
+    if (gp->flags & G_THREAD) {
+        PyThreadState *ts = PyEval_SaveThread();
+        PyEval_RestoreThread(ts);
+        return;
+    }
+    if (unlikely(sched.stopping))
+        return;
+    m *mp = gp->m;
+    if (gp->flags & G_MAIN) {
+        main_thread_set(false);
+        if (main_away)
+            main_moved(NULL);
+    }
+    gp->status = Grunnable;
+    queue_push(mp->p ? &mp->p->runq : &sched.runq, gp);
+    leave(gp);
+    resumed(gp);
+}
+
+void
+godead(g *gp)
+{
+    m *mp = gp->m;
+    if (unlikely(gp->lockcount)) {
+        /* it ends locked: its thread ends with it */
+        gp->lockcount = 0;
+        gp->lockedm = NULL;
+        mp->exiting = true;
+        mp->deny = 0xff;
+        gp->flags &= (uint8_t)~G_LOCKED;
+    }
+    leave(gp);
+}
+
+void
+goready(g *gp)
+{
+    if (gp->status != Gwaiting)
+        return; /* main, interrupted by a signal, is on its way already */
+    gp->status = Grunnable;
+    if (unlikely(gp->flags & G_THREAD)) {
+        notewakeup(gp->m);
+        return;
+    }
+    runqput(gp);
+}
+
+/* Queues a runnable g. */
+void
+runqput(g *gp)
+{
+    m *mp = getm();
+    p *pp = mp ? mp->p : NULL;
+    if (likely(pp != NULL)) {
+        queue_push(&pp->runq, gp);
+        return;
+    }
+    queue_push(&sched.runq, gp);
+    if (sched.npidle > 0) {
+        pp = pidleget();
+        if (gp->flags & G_MAIN) {
+            m *home = midleget(m0);
+            startm_on(home, pp, NULL);
+        }
+        else
+            startm(pp, NULL);
+    }
+    else
+        sysmon_wake();
+}
+
+void
+timer_added(void)
+{
+    p *pp = pidleget();
+    if (pp)
+        startm(pp, NULL);
+    else
+        sysmon_wake();
+}
+
+void
+newproc1(g *gp)
+{
+    if (unlikely(!sched.sysmonstarted))
+        sysmon_start();
+    gp->status = Grunnable;
+    gp->m = NULL;
+    runqput(gp);
+}
+
+/* -- locking to the thread ----------------------------------------------------------------------- */
+
+void
+lock_thread(g *gp)
+{
+    if (gp->lockcount == 0 && !(gp->flags & G_THREAD)) {
+        if (gp->flags & G_MAIN) {
+            while (gp->m != m0) { /* main is locked to the main thread and to no other */
+                gp->flags |= G_LOCKED;
+                gp->lockedm = m0;
+                goschedule(gp);
+            }
+        }
+        else {
+            while (gp->m == m0) { /* nobody else may take the main thread */
+                gp->flags |= G_UNPROVEN | G_BLOCKS;
+                goschedule(gp);
+            }
+        }
+        gp->flags |= G_LOCKED;
+        gp->lockedm = gp->m;
+        gp->m->lockedg = gp;
+        gp->m->deny = 0xff;
+    }
+    gp->lockcount++;
+}
+
+void
+unlock_thread(g *gp)
+{
+    if (gp->lockcount == 0 || --gp->lockcount > 0 || gp->flags & G_THREAD)
+        return;
+    gp->flags &= (uint8_t)~G_LOCKED;
+    gp->lockedm = NULL;
+    gp->m->lockedg = NULL;
+    gp->m->deny = gp->m == m0 ? G_UNPROVEN | G_LOCKED : G_MAIN | G_LOCKED;
+}
+
+/* -- beginnings ---------------------------------------------------------------------------------- */
+
+/* The process's main thread becomes m0 and runs the main goroutine. GIL held, in that thread. */
+static int
+bind_main(void)
+{
+    g *gp = calloc(1, sizeof *gp);
+    PyThreadState *ts = ts_new();
+    if (!m0->g0sp)
+        m0->g0sp = sysstack(256 << 10);
+    if (!gp || !ts || !m0->g0sp) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    gp->ts = PyThreadState_Get();
+    gp->goid = 1;
+    gp->flags = G_ANY | G_MAIN;
+    gp->status = Grunning;
+    gp->m = m0;
+    thread_bounds(&gp->stack_lo, &gp->stack_hi);
+    gp->alllink = sched.allgs;
+    sched.allgs = gp;
+    m0->ts = ts;
+    m0->ident = PyThread_get_thread_ident();
+    m0->deny = G_UNPROVEN | G_LOCKED;
+    m0->curg = gp;
+    m0->alllink = sched.allm;
+    sched.allm = m0;
+    sched.mcount++;
+    this_m = m0;
+    ts_find_tss(m0);
+    maing = gp;
+    p *pp = pidleget();
+    if (pp)
+        acquirep(m0, pp);
+    return 0;
+}
+
+int
+schedinit(void)
+{
+    sched.starttime = nanotime();
+    atomic_store(&sched.coarse, sched.starttime);
+    sched.goidgen = 1;
+    sched.ngoroutines = 1;
+    if (procresize(1) < 0)
+        return -1;
+    if (on_main_thread())
+        return bind_main();
+    return 0; /* imported by another thread: getg() binds the main thread when it comes here first */
+}
+
+/* -- plain threads --------------------------------------------------------------------------------- */
+
+static m *free_threads; /* under idlelock */
+
+static void
+thread_ended(void *arg)
+{
+    m *tm = arg;
+    idlelock();
+    tm->idlelink = free_threads;
+    free_threads = tm;
+    idleunlock();
+}
+
+static g *
+thread_g(void)
+{
+    if (getm()) {
+        PyErr_SetString(Error, "the scheduler itself cannot wait");
+        return NULL;
+    }
+    if (!maing && on_main_thread())
+        return bind_main() < 0 ? NULL : maing;
+    idlelock();
+    m *tm = free_threads;
+    if (tm)
+        free_threads = tm->idlelink;
+    idleunlock();
+    if (!tm) {
+        tm = calloc(1, sizeof *tm);
+        g *gp = calloc(1, sizeof *gp);
+        if (!tm || !gp) {
+            free(tm);
+            free(gp);
+            PyErr_NoMemory();
+            return NULL;
+        }
+        gp->flags = G_ANY | G_THREAD;
+        gp->status = Grunning;
+        gp->m = tm;
+        tm->curg = gp;
+    }
+    this_m = tm;
+    thread_at_exit(thread_ended, tm);
+    return tm->curg;
+}
+
+/* Goexit was swallowed by an `except BaseException`: meet it again. */
+static g *
+goexit_again(g *gp)
+{
+    if (ts_handling(PyThreadState_Get(), Goexit))
+        return gp; /* not swallowed: a finally or with block runs because of it */
+    PyErr_SetNone(Goexit);
+    return NULL;
+}
+
+g *
+getg(void)
+{
+    m *mp = getm();
+    if (likely(mp != NULL && mp->curg != NULL)) {
+        if (unlikely(mp->curg->goexiting))
+            return goexit_again(mp->curg);
+        return mp->curg;
+    }
+    return thread_g();
+}
+
+/* -- fork ------------------------------------------------------------------------------------------- */
+
+/* In the child, GIL held. Only the thread that forked is left, and CPython has deleted all thread states but its current
+ * one. Its goroutine becomes the main one; all others are lost: their stacks stay as they are, because wait
+ * queues of channels point into them. */
+void
+sched_after_fork(void)
+{
+    m *mp = getm();
+    g *gp = mp ? mp->curg : NULL;
+    bool thread = gp && gp->flags & G_THREAD;
+
+    atomic_store(&sched.lock, 0);
+    chunks_after_fork();
+    for (g *other = sched.allgs; other; other = other->alllink) {
+        if (other == gp)
+            continue;
+        other->ts = NULL;
+        if (other->status != Gdead)
+            other->status = Glost;
+    }
+    timers_after_fork();
+    sched.midle = NULL;
+    sched.nmidle = 0;
+    sched.allm = NULL;
+    sched.mcount = 0;
+    sched.nthreads = 0;
+    sched.ngoroutines = 1;
+    sched.sysmonstarted = false;
+    sched.mainexited = false;
+    atomic_store(&sched.sysmonwait, false);
+    atomic_store(&sched.ntakeover, 0);
+    atomic_store(&sched.attention, false);
+    sched.runq = (gqueue){0};
+    sched.pidle = NULL;
+    sched.npidle = 0;
+    free_threads = NULL;
+    for (int32_t i = sched.nprocs - 1; i >= 0; i--) {
+        allp[i]->runq = (gqueue){0};
+        pidleput(allp[i]);
+    }
+    compat_after_fork();
+    main_away = NULL;
+    if (!gp || thread) {
+        /* a plain thread forked: it is bound as the main thread when it comes to gort */
+        this_m = NULL;
+        maing = NULL;
+        m *fresh = calloc(1, sizeof *fresh);
+        if (!fresh)
+            throw("no memory in the child of a fork");
+        m0 = fresh;
+        return;
+    }
+    maing = gp;
+    gp->flags = (uint8_t)((gp->flags | G_MAIN) & ~(G_UNPROVEN | G_BLOCKS));
+    m0 = mp;
+    mp->ts = ts_new();
+    if (!mp->ts)
+        throw("no memory in the child of a fork");
+    mp->ident = PyThread_get_thread_ident();
+    mp->p = mp->nextp = NULL;
+    mp->nextg = NULL;
+    mp->takeover = false;
+    mp->inidle = false;
+    mp->alllink = NULL;
+    sched.allm = mp;
+    sched.mcount = 1;
+    mp->deny = gp->lockcount ? 0xff : G_UNPROVEN | G_LOCKED;
+    acquirep(mp, pidleget());
+}

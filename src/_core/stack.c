@@ -1,0 +1,242 @@
+/* stack.c: where goroutines live.
+ *
+ * A stack is a stretch of a large reserved slab; only what is touched costs memory. From its upper end downwards:
+ *
+ *     | g | short argument list | first data-stack chunk | C frames ... untouched ... | guard page |
+ *     top                                                                              base
+ *
+ * so that the g, the Python frames and the C frames of a parked goroutine share one page.
+ *
+ * Invariants
+ *   1. A stack is never unmapped and its g never freed: sysmon and signal handlers may look at any g.
+ *   2. A g on the free list keeps its stack and its thread state.
+ *
+ * Size. C code sets the pace: CPython bounds recursion in C by a count, not by the stack, so a stack must hold what a
+ * thread's would: 8 MiB. But each stack of 2 MiB or more costs a page-table page beside its own page. After the first
+ * BIG_STACKS, which is more than most programs ever have at once, stacks are 512 KiB, with a C recursion limit to match
+ * (3.12 and later; 3.11 has one counter for Python and C, and runs into the guard).
+ *
+ * Tops are spread over different pages of the stride ("colours"): equal low address bits would put all tops into the
+ * same few sets of the TLB and the caches.
+ *
+ * Differs from Go: stacks do not grow by copying, since C frames hold addresses into them. They are virtual memory
+ * that the kernel fills in.
+ */
+#include "core.h"
+
+#include "compat.h"
+#include "os.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PAGE 4096
+#define BIG_STACK (8UL << 20)
+#define SMALL_STACK (512UL << 10)
+#define BIG_STACKS 10000
+#define SLAB (256UL << 20)
+#define MAX_SLABS 65536
+#define MIN_STACK (64UL << 10)
+
+extern void gort_entry(void);
+
+typedef struct {
+    char *lo, *hi;
+    size_t stride;
+} slab;
+
+static slab slabs[MAX_SLABS];
+static _Atomic int nslabs; /* grows under the GIL; read by the signal handler */
+static char *next_stack, *slab_end;
+static size_t slab_stride;
+static size_t max_stack; /* 0: the two sizes above */
+static int64_t nstacks;
+
+size_t
+set_max_stack(size_t n)
+{
+    size_t old = max_stack ? max_stack : BIG_STACK;
+    if (n) {
+        n = (n + PAGE - 1) & ~(size_t)(PAGE - 1);
+        max_stack = n == BIG_STACK ? 0 : n;
+        slab_end = next_stack; /* the rest of this slab has the wrong stride */
+    }
+    return old;
+}
+
+static size_t
+stride_now(void)
+{
+    if (max_stack)
+        return max_stack;
+    return nstacks < BIG_STACKS ? BIG_STACK : SMALL_STACK;
+}
+
+static char *
+carve(size_t stride)
+{
+    if (stride != slab_stride || next_stack == slab_end) {
+        int n = atomic_load(&nslabs);
+        if (n == MAX_SLABS)
+            return NULL;
+        size_t count = SLAB / stride ? SLAB / stride : 1;
+        char *mem = NULL;
+        /* a limited address space gets smaller slabs before it gets none */
+        while ((mem = mem_reserve(count * stride)) == NULL && count > 1)
+            count /= 4;
+        if (!mem)
+            return NULL;
+        slabs[n] = (slab){mem, mem + count * stride, stride};
+        atomic_store(&nslabs, n + 1);
+        next_stack = mem;
+        slab_end = mem + count * stride;
+        slab_stride = stride;
+    }
+    char *base = next_stack;
+    next_stack += stride;
+    return base;
+}
+
+/* Builds the frame from which gort_switch starts gort_entry, which calls fn. */
+static void *
+first_frame(char *hi, void (*fn)(void))
+{
+    uint64_t *sp = (uint64_t *)hi;
+#if defined(__x86_64__)
+    *--sp = 0; /* gort_entry starts with the stack aligned to 16 */
+    *--sp = 0;
+    *--sp = (uint64_t)(uintptr_t)gort_entry;
+    *--sp = 0;                        /* rbp */
+    *--sp = 0;                        /* rbx */
+    *--sp = (uint64_t)(uintptr_t)fn;  /* r12 */
+    *--sp = 0;                        /* r13 */
+    *--sp = 0;                        /* r14 */
+    *--sp = 0;                        /* r15 */
+    uint32_t mxcsr;
+    uint16_t fpcw;
+    __asm__("stmxcsr %0" : "=m"(mxcsr));
+    __asm__("fnstcw %0" : "=m"(fpcw));
+    *--sp = (uint64_t)fpcw << 32 | mxcsr;
+#elif defined(__aarch64__)
+    sp -= 176 / 8;
+    memset(sp, 0, 176);
+    sp[0] = (uint64_t)(uintptr_t)fn;           /* x19 */
+    sp[11] = (uint64_t)(uintptr_t)gort_entry;  /* x30 */
+    uint64_t fpcr;
+    __asm__("mrs %0, fpcr" : "=r"(fpcr));
+    sp[20] = fpcr;
+#else
+#error "gort builds on Linux x86-64 and aarch64 only"
+#endif
+    return sp;
+}
+
+g *
+stackalloc(void)
+{
+    size_t stride = stride_now();
+    char *base = carve(stride);
+    if (!base) {
+        PyErr_Format(PyExc_MemoryError,
+                     "no address space for another goroutine stack of %zu bytes (%lld stacks exist)", stride,
+                     (long long)nstacks);
+        return NULL;
+    }
+    mem_guard(base, PAGE); /* none to be had: an old kernel at vm.max_map_count; docs/limits.md */
+    size_t colours = stride / PAGE / 8;
+    if (colours > 64)
+        colours = 64;
+    char *top = base + stride - (colours ? (size_t)nstacks * 7 % colours * PAGE : 0);
+    nstacks++;
+
+    char *at = top - ((sizeof(g) + 63) & ~(size_t)63);
+    g *gp = (g *)at;
+    gp->args = inline_args(gp);
+    at = (char *)gp->args - CHUNK_SIZE;
+    gp->stack_lo = base + PAGE;
+    gp->stack_hi = (char *)((uintptr_t)at & ~(uintptr_t)15);
+    gp->c_budget = ts_c_budget((size_t)(gp->stack_hi - gp->stack_lo));
+    gp->sp = first_frame(gp->stack_hi, gomain);
+    return gp;
+}
+
+char *
+sysstack(size_t size)
+{
+    char *base = mem_reserve(size);
+    if (!base)
+        return NULL;
+    mem_guard(base, PAGE);
+    m0->g0_lo = base + PAGE;
+    m0->g0_hi = base + size;
+    return first_frame(base + size, g0_main);
+}
+
+/* -- overflow --------------------------------------------------------------------------------- */
+
+size_t
+stack_guard_hit(const void *addr)
+{
+    int n = atomic_load(&nslabs);
+    for (int i = 0; i < n; i++) {
+        if ((char *)addr >= slabs[i].lo && (char *)addr < slabs[i].hi) {
+            size_t off = (size_t)((char *)addr - slabs[i].lo) % slabs[i].stride;
+            return off < PAGE ? slabs[i].stride : 0;
+        }
+    }
+    return 0;
+}
+
+static struct sigaction old_segv, old_bus;
+
+static void
+on_fault(int sig, siginfo_t *info, void *uc)
+{
+    size_t size = stack_guard_hit(info->si_addr);
+    if (size) {
+        m *mp = getm();
+        char buf[256];
+        int n = snprintf(buf, sizeof buf,
+                         "runtime: goroutine stack exceeds %zu-byte limit\nfatal error: stack overflow\n\n"
+                         "goroutine %llu [running]:\n",
+                         size, mp && mp->curg ? (unsigned long long)mp->curg->goid : 0ULL);
+        write_all(2, buf, (size_t)n);
+        _exit(2);
+    }
+    /* not ours: whoever was here before us, or the default action when the instruction is run again */
+    struct sigaction *old = sig == SIGSEGV ? &old_segv : &old_bus;
+    if (old->sa_flags & SA_SIGINFO)
+        old->sa_sigaction(sig, info, uc);
+    else if (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN)
+        old->sa_handler(sig);
+    else
+        sigaction(sig, old, NULL);
+}
+
+void
+stack_signals(void)
+{
+    struct sigaction sa;
+    memset(&sa, 0, sizeof sa);
+    sa.sa_sigaction = on_fault;
+    sa.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+    sigemptyset(&sa.sa_mask);
+    sigaction(SIGSEGV, &sa, &old_segv);
+    sigaction(SIGBUS, &sa, &old_bus);
+    stack_altstack();
+}
+
+void
+stack_altstack(void)
+{
+    stack_t ss;
+    if (sigaltstack(NULL, &ss) == 0 && !(ss.ss_flags & SS_DISABLE))
+        return;
+    ss.ss_size = 64 << 10;
+    ss.ss_flags = 0;
+    ss.ss_sp = mem_reserve(ss.ss_size);
+    if (ss.ss_sp)
+        sigaltstack(&ss, NULL);
+}
