@@ -16,15 +16,15 @@ program's header says how to run it, one directive a line, anywhere before the f
     #: send SIGINT READY      a signal to send shortly after the word READY was printed; may be repeated
     #: timeout 10             seconds until it counts as hung; default 60
 
-NAME.out has a section for each stream; one that is missing stands for "prints nothing". A section may be for a
-runner or for some versions only, and the first one that fits is used:
+NAME.out has a section for each stream; one that is missing stands for "prints nothing". A section may be for
+a runner or for some versions only, and the first one that fits is used:
 
     -- stdout --
     -- stderr [gort] --
     -- stderr [>=3.12] --
 
-In the text, `...` alone on a line matches any number of lines, `...` within a line any characters, and `{{RE}}`
-what the regular expression RE matches. Everything else is literal.
+In the text, `...` alone on a line matches any number of lines, `...` within a line any characters, and
+`{{RE}}` what the regular expression RE matches. Everything else is literal.
 
 *Isolated tests* are ordinary test functions whose body runs in a new process: see `isolated`.
 
@@ -81,8 +81,8 @@ def _pattern(line: str) -> re.Pattern[str]:
 def compare(expected: str, actual: str) -> list[str]:
     """The difference between an expected text and an actual one, as lines to print; [] if they agree.
 
-    Lines that agree start with two blanks, missing ones with `- `, unexpected ones with `+ `. The alignment is
-    the one with the fewest edits, so that one wrong line does not blame all that follow it.
+    Lines that agree start with two blanks, missing ones with `- `, unexpected ones with `+ `. The alignment
+    is the one with the fewest edits, so that one wrong line does not blame all that follow it.
     """
     want, got = expected.splitlines(), actual.splitlines()
     wild = [line.strip() == "..." for line in want]
@@ -206,7 +206,7 @@ def execute(
 ) -> Outcome:
     """Runs a command to its end, or to the time limit.
 
-    send: pairs of a signal and a word; the signal is sent a moment after the word appeared on standard output.
+    send: pairs of a signal and a word; the signal is sent a moment after the word was printed.
     """
     process = subprocess.Popen(
         argv,
@@ -413,8 +413,8 @@ def isolated(
 ) -> Callable[[_F], _F]:
     """Makes a test function's body run as the main program of a new process.
 
-    The process must end with `status` and print what `stdout` and `stderr` describe (None: anything), which by
-    default is nothing. The function's parameters must be literals: numbers, strings, tuples and the like.
+    The process must end with `status` and print what `stdout` and `stderr` describe (None: anything), which
+    by default is nothing. The function's parameters must be literals: numbers, strings, tuples and the like.
     """
 
     def decorate(function: _F) -> _F:

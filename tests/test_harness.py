@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+
 from harness import Program, compare, execute, isolated, read_sections, run_source, version_fits
 
 
@@ -105,7 +106,10 @@ def test_hang_is_reported() -> None:
 def test_standard_input_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GODEBUG", "schedtrace=1")
     monkeypatch.setenv("PYTHONDEVMODE", "1")
-    source = "import os, sys; print(sys.stdin.read(), sorted(k for k in os.environ if k.startswith(('GO', 'PYTHON'))))"
+    source = """
+        import os, sys
+        print(sys.stdin.read(), sorted(name for name in os.environ if name.startswith(("GO", "PYTHON"))))
+    """
     run_source(source, stdin="hello", env={"GOGC": "off"}).check(stdout="hello ['GOGC']")
 
 

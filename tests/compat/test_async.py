@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from harness import isolated
 
 import gort
 from gort import chan, go
 from gort.runtime import gosched
 from gort.sync import WaitGroup
 from gort.time import sleep
+from harness import isolated
 
 
 @isolated()
@@ -53,7 +53,7 @@ def test_generator_moves_between_goroutines() -> None:
                 yield i
 
     shared, got = numbers(), []
-    for i in range(100):
+    for _ in range(100):
         gort.run(lambda: got.append(next(shared)))
         got.append(next(shared))
         thread = threading.Thread(target=lambda: got.append(next(shared)))

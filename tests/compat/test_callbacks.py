@@ -1,4 +1,4 @@
-"""C code that calls back into Python, with the interpreter and without, on goroutines' stacks and new threads."""
+"""C code that calls back into Python, holding the interpreter or not, on goroutines and new threads."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 from xml.parsers import expat
 
 import pytest
-from harness import isolated
 
 import gort
 from gort import chan, go, select
 from gort.runtime import Error, gosched
 from gort.sync import WaitGroup
 from gort.time import after, sleep
+from harness import isolated
 
 CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)
 
@@ -190,7 +190,7 @@ def test_foreign_threads_send_to_goroutines() -> None:
 
 @isolated()
 def test_sqlite_functions() -> None:
-    """sqlite3 calls Python functions through PyGILState_Ensure, inside a query that released the interpreter."""
+    """sqlite3 calls Python through PyGILState_Ensure, inside a query that released the interpreter."""
 
     def body(n: int) -> None:
         database = sqlite3.connect(":memory:", check_same_thread=False)
@@ -204,8 +204,12 @@ def test_sqlite_functions() -> None:
         assert database.execute("select sum(twice(napping(x))) from t").fetchone() == (
             2 * sum(i * n + 1 for i in range(20)),
         )
-        assert database.execute("select joined(x) from t where x < 3 * ?", [n]).fetchone() == (f"0,{n},{2 * n}",)
-        ordered = database.execute("select cast(x as text) as s from t order by s collate backwards").fetchall()
+        assert database.execute("select joined(x) from t where x < 3 * ?", [n]).fetchone() == (
+            f"0,{n},{2 * n}",
+        )
+        ordered = database.execute(
+            "select cast(x as text) as s from t order by s collate backwards"
+        ).fetchall()
         assert ordered == sorted(ordered, reverse=True)
         with pytest.raises(sqlite3.OperationalError):
             database.create_function("bad", 0, lambda: 1 // 0)
@@ -296,7 +300,7 @@ def test_gilstate_functions() -> None:
 
 @isolated()
 def test_gilstate_of_a_goroutine_that_was_moved() -> None:
-    """After blocking in C, when another thread has taken over meanwhile, the goroutine's state is still its own."""
+    """A goroutine that blocked in C while another thread took over still has its own state."""
     api, wg, idents = ctypes.pythonapi, WaitGroup(), set()
 
     def body() -> None:

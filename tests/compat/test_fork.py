@@ -12,13 +12,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from harness import isolated, run_source
 
 import gort
 from gort import chan, go, select
 from gort.runtime import gomaxprocs, gosched, num_goroutine
 from gort.sync import Mutex, WaitGroup
 from gort.time import after, after_func, sleep
+from harness import isolated, run_source
 
 CROWD = 1000
 
@@ -219,7 +219,9 @@ def test_child_that_ends_by_itself(place: str) -> None:
     crowd.check()
 
 
-@isolated(stderr="fatal error: all goroutines are asleep - deadlock!\n...\ngoroutine ... [chan receive]:\n...")
+@isolated(
+    stderr="fatal error: all goroutines are asleep - deadlock!\n...\ngoroutine ... [chan receive]:\n..."
+)
 def test_deadlock_in_the_child() -> None:
     """The parked goroutines of the parent are not there in the child: it is deadlocked, the parent is not."""
     crowd = Crowd(10)

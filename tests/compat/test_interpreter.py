@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import isolated, run_source
 
 import gort
 from gort import _core, chan, go
 from gort.runtime import gosched, num_goroutine
 from gort.sync import WaitGroup
 from gort.time import sleep
+from harness import isolated, run_source
 
 # -- subinterpreters --------------------------------------------------------------------------
 
@@ -189,7 +189,17 @@ def test_circular_imports_at_once(tmp_path: Path) -> None:
 
 @isolated()
 def test_many_imports_from_many_goroutines() -> None:
-    names = ["csv", "wave", "imaplib", "plistlib", "mailbox", "tarfile", "zipfile", "xmlrpc.client", "calendar"]
+    names = [
+        "csv",
+        "wave",
+        "imaplib",
+        "plistlib",
+        "mailbox",
+        "tarfile",
+        "zipfile",
+        "xmlrpc.client",
+        "calendar",
+    ]
     for name in names:
         sys.modules.pop(name, None)
     got = import_at_once(names, 5)
@@ -413,7 +423,7 @@ def test_exceptions_across_switches_keep_their_context() -> None:
             except ValueError:
                 gosched()
                 sleep(0.0001)
-                raise KeyError(n)
+                raise KeyError(n)  # noqa: B904 - the implicit context is what is tested
         except KeyError as error:
             gosched()
             assert isinstance(error.__context__, ValueError) and error.__context__.args == (n,)
@@ -447,7 +457,8 @@ def test_50_000_goroutines() -> None:
     gate, wg, total = chan(), WaitGroup(), [0]
 
     def body(n: int) -> None:
-        total[0] += gate.recv() + n
+        value = gate.recv()
+        total[0] += value + n
 
     for n in range(50_000):
         wg.go(body, n)
@@ -631,7 +642,7 @@ def test_switch_interval_may_be_changed() -> None:
 
 @isolated()
 def test_hashing_and_compressing_beside_each_other() -> None:
-    """C code that releases the interpreter for long runs in several goroutines at once, with right results."""
+    """C code that releases the interpreter for long, in several goroutines at once, gives right results."""
     import hashlib
     import zlib
 

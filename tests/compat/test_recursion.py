@@ -21,12 +21,12 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from harness import isolated
 
 import gort
 from gort import chan, go
 from gort.runtime import gosched
 from gort.sync import WaitGroup
+from harness import isolated
 
 # Enough goroutines that none of them can have a large stack.
 CROWD = 20_000
@@ -225,7 +225,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "ast compile": lambda: compile(ast.Expression(nested_ast(DEEP)), "s", "eval"),
     "ElementTree": lambda: ElementTree.fromstring("<a>" * 50_000 + "</a>" * 50_000) is not None,
     "exceptions": lambda: chained_exceptions(),
-    "str.format": lambda: "{0.child.child.child}".format(nested_node(10)),
+    "str.format": lambda: f"{nested_node(10).child.child.child}",
     "import hook": lambda: importing(),
 }
 
@@ -336,7 +336,10 @@ NESTS: dict[str, Callable[[], Any]] = {
 
 
 def depth_of_sorted(n: int) -> int:
-    return 0 if n == 0 else max(map(lambda _: 1 + depth_of_sorted(n - 1), [0]))
+    deeper: list[int] = []
+    if n:
+        sorted([0], key=lambda _: deeper.append(depth_of_sorted(n - 1)))
+    return 1 + deeper[0] if deeper else 0
 
 
 @pytest.mark.parametrize("nest", NESTS)

@@ -1,4 +1,4 @@
-"""The end of the program, with goroutines, threads and objects in every state: quiet, and with the right status."""
+"""The end of the program, with goroutines and threads in every state: quiet, with the right status."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import weakref
 from typing import Any
 
 import pytest
-from harness import isolated, run_source
 
 import gort
 from gort import chan, go, select
 from gort.runtime import gosched
 from gort.sync import Cond, Mutex, WaitGroup
 from gort.time import Ticker, after_func, sleep
+from harness import isolated, run_source
 
 
 @isolated(stdout="end")

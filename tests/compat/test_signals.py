@@ -11,13 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from harness import isolated, run_source
 
 import gort
 from gort import _core, chan, go, select
 from gort.runtime import gosched
 from gort.sync import Cond, Mutex, RWMutex, WaitGroup
 from gort.time import Ticker, sleep
+from harness import isolated, run_source
 
 INTERRUPT = [(signal.SIGINT, "ready")]
 

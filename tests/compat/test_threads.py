@@ -15,13 +15,13 @@ import weakref
 from typing import Any
 
 import pytest
-from harness import isolated
 
 import gort
 from gort import chan, go, select
 from gort.runtime import gosched, num_goroutine
 from gort.sync import Mutex, Once, RWMutex, WaitGroup
 from gort.time import Ticker, Timer, after, after_func, sleep
+from harness import isolated
 
 
 @isolated()
@@ -240,7 +240,7 @@ def test_context_is_copied_at_go() -> None:
 
 @isolated()
 def test_context_run_may_park() -> None:
-    """Two goroutines inside context.run of two contexts do not mix them up; one context refuses two at once."""
+    """Goroutines inside context.run of two contexts do not mix them up; one context refuses two at once."""
     var: contextvars.ContextVar[int] = contextvars.ContextVar("var")
     wg = WaitGroup()
 

@@ -15,13 +15,13 @@ from types import CodeType, FrameType
 from typing import Any
 
 import pytest
-from harness import isolated, run_source
 
 import gort
 from gort import chan, go
 from gort.runtime import gosched
 from gort.sync import WaitGroup
 from gort.time import sleep
+from harness import isolated, run_source
 
 
 def traced(rounds: int) -> int:
@@ -281,7 +281,9 @@ def test_tracemalloc() -> None:
         wg.go(allocate)
     sleep(0.002)
     top = tracemalloc.take_snapshot().statistics("lineno")[0]
-    assert linecache.getline(top.traceback[0].filename, top.traceback[0].lineno).strip().startswith("data = [")
+    assert (
+        linecache.getline(top.traceback[0].filename, top.traceback[0].lineno).strip().startswith("data = [")
+    )
     assert top.size >= 20 * 100 * 1000
     gate.close()
     wg.wait()

@@ -12,12 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from helpers import Task, wait_until, wait_until_parked
 
 from gort import Chan, chan, default, go, select
 from gort.runtime import Error, gosched
 from gort.sync import WaitGroup
-
+from helpers import Task, wait_until, wait_until_parked
 
 Spawn = Callable[..., Any]
 

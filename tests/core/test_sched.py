@@ -1,4 +1,4 @@
-"""The scheduler: starting and ending goroutines, fairness, handoff, preemption, and what it says about itself."""
+"""The scheduler: starting and ending goroutines, fairness, handoff, preemption, introspection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from helpers import Task, parked, run_in, wait_until, wait_until_parked
 
 import gort
 from gort import _core, chan, default, go, select
@@ -28,6 +27,7 @@ from gort.runtime import (
 )
 from gort.sync import Mutex, WaitGroup
 from gort.time import sleep
+from helpers import Task, parked, run_in, wait_until, wait_until_parked
 
 Spawn = Callable[..., Any]
 
@@ -507,7 +507,9 @@ def test_goroutine_that_ends_locked_ends_its_thread() -> None:
         wait_until(lambda: num_goroutine() == 1)
     main = threading.get_native_id()
     assert main not in idents
-    wait_until(lambda: not any(os.path.exists(f"/proc/self/task/{ident}") for ident in idents), "threads ended")
+    wait_until(
+        lambda: not any(os.path.exists(f"/proc/self/task/{ident}") for ident in idents), "threads ended"
+    )
 
 
 def test_locked_goroutines_talk() -> None:

@@ -10,13 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from helpers import Task, wait_until_parked
 
 from gort import chan, default, go, select
 from gort.runtime import Error, gosched
 from gort.sync import WaitGroup
 from gort.time import after, sleep
-
+from helpers import Task, wait_until_parked
 
 Spawn = Callable[..., Any]
 

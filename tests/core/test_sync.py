@@ -1,4 +1,4 @@
-"""Mutex, RWMutex, WaitGroup, Cond and the semaphore below them: exclusion, order, misuse, no lost wake-ups."""
+"""Mutex, RWMutex, WaitGroup, Cond and the semaphore: exclusion, order, misuse, no lost wake-ups."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from helpers import Task, wait_until, wait_until_parked
 
 from gort import _core, chan, go
 from gort.runtime import Error, goexit, gosched
 from gort.sync import Cond, Mutex, Once, RWMutex, WaitGroup
 from gort.time import sleep
+from helpers import Task, wait_until, wait_until_parked
 
 Spawn = Callable[..., Any]
 
@@ -78,7 +78,9 @@ def test_mutex_waiters_in_order() -> None:
     mu.lock()
     tasks = []
     for i in range(20):
-        tasks.append(Task(("goroutine", "thread")[i % 2], lambda i=i: (mu.lock(), order.append(i), mu.unlock())))
+        tasks.append(
+            Task(("goroutine", "thread")[i % 2], lambda i=i: (mu.lock(), order.append(i), mu.unlock()))
+        )
         wait_until_parked(i + 1, "sync.Mutex.Lock")
     mu.unlock()
     for task in tasks:
@@ -428,7 +430,9 @@ def test_sema_waiters_in_order() -> None:
     tasks = []
     for i in range(20):
         tasks.append(
-            Task(("goroutine", "thread")[i % 2], lambda i=i: (sema.acquire(), order.append(i), sema.release()))
+            Task(
+                ("goroutine", "thread")[i % 2], lambda i=i: (sema.acquire(), order.append(i), sema.release())
+            )
         )
         wait_until_parked(i + 1, "semacquire")
     sema.release()

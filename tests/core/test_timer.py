@@ -13,12 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from helpers import Task, parked, wait_until, wait_until_parked
 
 from gort import _core, chan, default, go, select
 from gort.runtime import gosched
 from gort.sync import WaitGroup
 from gort.time import Ticker, Timer, after, after_func, sleep, tick
+from helpers import Task, parked, wait_until, wait_until_parked
 
 Spawn = Callable[..., Any]
 
@@ -257,7 +257,7 @@ def test_random_stops_and_resets() -> None:
         fired[n] = fired.get(n, 0) + 1
 
     timers = [after_func(rng.uniform(0, 0.05), lambda n=n: fire(n)) for n in range(300)]
-    starts.update({n: 1 for n in range(300)})
+    starts.update(dict.fromkeys(range(300), 1))
 
     def meddle(seed: int) -> None:
         mine = random.Random(seed)
@@ -328,7 +328,13 @@ def test_reference_counts() -> None:
 
 
 def test_runtime_timer_bad_input() -> None:
-    for arguments in ({}, {"chan": 3}, {"fn": 3}, {"chan": chan(1), "fn": print}, {"fn": print, "period": "x"}):
+    for arguments in (
+        {},
+        {"chan": 3},
+        {"fn": 3},
+        {"chan": chan(1), "fn": print},
+        {"fn": print, "period": "x"},
+    ):
         with pytest.raises(TypeError):
             _core.RuntimeTimer(**arguments)  # type: ignore[call-overload]
     timer = _core.RuntimeTimer(fn=print)

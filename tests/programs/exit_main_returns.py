@@ -1,4 +1,4 @@
-"""When main returns the others are abandoned: their finally blocks do not run. atexit does, buffers are flushed."""
+"""When main returns the others are abandoned, finally blocks and all; atexit runs, buffers are flushed."""
 
 import atexit
 

@@ -1,4 +1,4 @@
-"""C code that recurses without end, out of sight of Python's counters, hits the guard of the goroutine's stack."""
+"""C code that recurses without end, which Python does not count, hits the guard of the stack."""
 #: exit 2
 
 import ctypes

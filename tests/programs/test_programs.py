@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from harness import Program, programs, version_fits
 
 CASES = [

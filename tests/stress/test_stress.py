@@ -1,0 +1,21 @@
+"""Short runs of the stress program; long ones are for the hand: `make stress`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import execute
+
+STRESS = str(Path(__file__).parent / "stress.py")
+
+
+@pytest.mark.parametrize("seed, tasks", [(42, 100), (7, 1000)])
+def test_stress(seed: int, tasks: int) -> None:
+    argv = ["--seed", str(seed), "--seconds", "2.5", "--tasks", str(tasks)]
+    summary = r"{{\d+}} rounds, {{\d+}} tasks, {{\d+}} MiB"
+    execute([sys.executable, STRESS, *argv], timeout=100).check(
+        stdout=f"seed {seed}, 2.5 s, {tasks} tasks\n{summary}", stderr=""
+    )
