@@ -6,6 +6,7 @@ goroutine, and the runtime is stopped again when the interpreter ends. The subpa
 """
 
 import atexit
+import sys
 from typing import TYPE_CHECKING
 
 from . import _core, _env, _lazy, _threads, _traceback
@@ -36,7 +37,7 @@ def _start() -> None:
         fatal=_traceback.fatal,
         start=_threads.goroutine_started,
     )
-    _traceback.install_excepthook()
+    sys.excepthook = _traceback.excepthook
     atexit.register(_core.shutdown)
 
 

@@ -146,11 +146,7 @@ def _execute(program: Callable[[], Any]) -> int:
     """
     try:
         program()
-    except (SystemExit, _core.Goexit):
-        raise
-    except KeyboardInterrupt:
-        if sys.excepthook is sys.__excepthook__:
-            sys.excepthook = _traceback.excepthook
+    except (SystemExit, KeyboardInterrupt, _core.Goexit):
         raise
     except BaseException as exc:
         os._exit(_traceback.panic(exc, _core.goid()))

@@ -198,7 +198,7 @@ class RuntimeTimer:
     @overload
     def __init__(self, *, fn: Callable[[], Any], period: float = 0.0) -> None: ...
     def reset(self, seconds: float, period: float = 0.0, /) -> bool:
-        """(Re)starts; a value of an earlier start that nobody received is taken back. True if it was active."""
+        """(Re)starts. A value of an earlier start not yet received is taken back. True if it was active."""
     def stop(self) -> bool:
         """True if this call stopped it before it fired. A value not yet received is taken back."""
 

@@ -1,4 +1,4 @@
-"""What the threading module must learn from the runtime."""
+"""What a goroutine gets from the threading module."""
 
 import sys
 import threading

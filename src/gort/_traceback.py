@@ -7,6 +7,7 @@ All text goes to file descriptor 2 in one write, so that it is not mixed with th
 import atexit
 import contextlib
 import os
+import signal
 import sys
 import threading
 import time
@@ -22,6 +23,9 @@ _LAUNCHER = _HERE + "_cli.py"
 _BOOTSTRAP = ("<frozen runpy>", "<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>")
 
 _MAX_FRAMES = 100
+
+# The wait reason of a main goroutine that has ended by goexit: it is no goroutine any more.
+_GONE = "goexit"
 
 
 class Level(NamedTuple):
@@ -77,36 +81,51 @@ def panic(exc: BaseException, goid: int) -> int:
     return 2
 
 
-def excepthook(kind: type[BaseException], exc: BaseException, trace: TracebackType | None) -> None:
-    """A sys.excepthook for `gort run`: the program's frames only."""
-    _print(_exception(exc, _LEVELS["single"]), [])
-
-
-def install_excepthook() -> None:
-    """Makes a Goexit that has unwound all of main park main, so that the other goroutines go on."""
-    previous = sys.excepthook
-
-    def hook(kind: type[BaseException], exc: BaseException, trace: TracebackType | None) -> None:
-        if kind is _core.Goexit and _core.is_main():
-            _core.main_goexit()
-        previous(kind, exc, trace)
-
-    sys.excepthook = hook
-
-
 def fatal(text: str) -> None:
     """Prints `fatal error: text` and, unless GOTRACEBACK is none, every goroutine."""
     level = _level()
     stacks = []
     if level.frames > 0:
-        infos = sorted(_core.goroutines(), key=lambda info: (info.status != "running", info.goid))
+        infos = [info for info in _core.goroutines() if info.wait_reason != _GONE]
+        infos.sort(key=lambda info: (info.status != "running", info.goid))
         stacks = [_parked(info, level) for info in infos]
     _print(f"fatal error: {text}\n", stacks)
     if level.crash:
         os.abort()
 
 
-# -- the orderly end ---------------------------------------------------------------------------
+# -- the end of main ---------------------------------------------------------------------------
+
+_python_excepthook = sys.excepthook
+
+
+def excepthook(kind: type[BaseException], exc: BaseException, trace: TracebackType | None) -> None:
+    """gort's sys.excepthook: an exception has left the main thread's last frame.
+
+    A goexit ends the main goroutine and no other. Of what ends `gort run` only the program's frames are shown.
+    """
+    if isinstance(exc, _core.Goexit) and _core.is_main():
+        _outlive_main()
+    elif _python_excepthook is sys.__excepthook__ and any(
+        frame.f_code.co_filename == _LAUNCHER for frame, _ in traceback.walk_tb(trace)
+    ):
+        _print(_exception(exc, _LEVELS["single"]), [])
+    else:
+        _python_excepthook(kind, exc, trace)
+
+
+def _outlive_main() -> None:
+    """Lets the other goroutines go on; an exception of a signal handler ends the process."""
+    try:
+        _core.main_goexit()
+    except KeyboardInterrupt as exc:
+        _print(_exception(exc, _LEVELS["single"]), [])
+        _finish()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)
+    except BaseException as exc:
+        os._exit(panic(exc, _core.goid()))
+
 
 # Taken by the first goroutine that ends the process, never given back: a second one waits for the end.
 _exit_right = _core.Sema(1)
@@ -123,10 +142,15 @@ def _exit(exc: SystemExit) -> int:
         status = code & 0xFF
     elif sys.stderr is not None:
         print(code, file=sys.stderr)
+    _finish()
+    return status
+
+
+def _finish() -> None:
+    """What the interpreter does before it ends, as far as a program can see it."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     _flush()
-    return status
 
 
 # -- text --------------------------------------------------------------------------------------
