@@ -1,0 +1,40 @@
+"""100 threads, each five times in a C call that blocks for 10 ms, beside a ticker."""
+
+import ctypes
+import threading
+from time import perf_counter, sleep
+
+from common import TICK, report, size
+
+CALLS = 5
+usleep = ctypes.CDLL(None).usleep
+
+
+def block() -> None:
+    for _ in range(CALLS):
+        usleep(10_000)
+
+
+def tick() -> None:
+    global latest
+    while running:
+        start = perf_counter()
+        sleep(TICK)
+        latest = max(latest, perf_counter() - start - TICK)
+
+
+n = size(100)
+running, latest = True, 0.0
+ticker = threading.Thread(target=tick)
+ticker.start()
+sleep(10 * TICK)
+start = perf_counter()
+threads = [threading.Thread(target=block) for _ in range(n)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+seconds = perf_counter() - start
+running = False
+ticker.join()
+report("blocking", "threads", n, seconds, total_ms=seconds * 1e3, latest_ms=latest * 1e3)

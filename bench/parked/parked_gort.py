@@ -1,0 +1,42 @@
+"""Goroutines that wait for a channel to be closed."""
+
+from time import perf_counter
+
+from common import report, rss, size
+from gort import Chan, chan, go
+from gort.sync import WaitGroup
+
+
+def task(ready: WaitGroup, release: Chan[None], done: WaitGroup) -> None:
+    ready.done()
+    release.recv()
+    done.done()
+
+
+def run(n: int) -> None:
+    ready, release, done = WaitGroup(), chan(), WaitGroup()
+    ready.add(n)
+    done.add(n)
+    before = rss()
+    start = perf_counter()
+    for _ in range(n):
+        go(task, ready, release, done)
+    ready.wait()
+    parked = perf_counter()
+    resident = rss() - before
+    woken = perf_counter()
+    release.close()
+    done.wait()
+    end = perf_counter()
+    report(
+        "parked",
+        "gort",
+        n,
+        end - start,
+        rss_bytes=resident / n,
+        start_us=(parked - start) / n * 1e6,
+        wake_us=(end - woken) / n * 1e6,
+    )
+
+
+run(size(100_000))

@@ -1,0 +1,32 @@
+"""Fibers that sleep up to one second each."""
+
+from time import perf_counter
+
+import runloom
+from common import durations, report, size
+
+
+def task(duration: float) -> None:
+    start = perf_counter()
+    runloom.sleep(duration)
+    late.append(perf_counter() - start - duration)
+    done.send(None)
+
+
+def main() -> None:
+    global seconds
+    start = perf_counter()
+    for duration in sleeps:
+        runloom.fiber(task, duration)
+    for _ in range(n):
+        done.recv()
+    seconds = perf_counter() - start
+
+
+n = size(100_000)
+sleeps = durations(n)
+late: list[float] = []
+seconds = 0.0
+done = runloom.Chan(n)
+runloom.run(1, main)
+report("timers", "runloom", n, seconds, overrun_ms=(seconds - max(sleeps)) * 1e3, latest_ms=max(late) * 1e3)
