@@ -43,7 +43,7 @@ def run_asyncio(main: Coroutine[Any, Any, None]) -> str:
     if os.environ.get("UVLOOP") != "1":
         asyncio.run(main)
         return "asyncio"
-    import uvloop
+    import uvloop  # type: ignore[import-not-found,unused-ignore]
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main)

@@ -35,7 +35,7 @@ class Environment:
         self.bin = self.path / "bin"
         self.memory = self.path / "installed.json"
         if not self.memory.exists():
-            subprocess.run([python, "-m", "venv", "--clear", self.path], check=True)
+            subprocess.run([python, "-m", "venv", "--clear", str(self.path)], check=True)
             self.memory.write_text("{}")
 
     def install(self, name: str, *requirement: str, state: str = "") -> None:
@@ -45,12 +45,19 @@ class Environment:
             note(f"installing {name}")
             memory[name] = {"state": state, "error": self.pip(*requirement)}
             self.memory.write_text(json.dumps(memory, indent=1))
-        if memory[name]["error"]:
-            raise Unavailable(memory[name]["error"])
+        if error := str(memory[name]["error"]):
+            raise Unavailable(error)
 
     def pip(self, *requirement: str) -> str:
         """Runs pip install; returns "" or what went wrong."""
-        command = [self.bin / "python", "-m", "pip", "--disable-pip-version-check", "install", *requirement]
+        command = [
+            str(self.bin / "python"),
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "install",
+            *requirement,
+        ]
         env = {**os.environ, "PIP_CONSTRAINT": str(BENCH / "constraints.txt")}
         done = subprocess.run(command, env=env, capture_output=True, text=True)
         if done.returncode == 0:
@@ -86,8 +93,8 @@ def set_up(python: str, names: list[str]) -> tuple[dict[str, list[str]], dict[st
                 commands[contender.name] = [str(build_go(python))]
                 continue
             if contender.name == "gort":
-                # Its build requirements are its own affair: pip builds it in an environment apart.
-                environment.install("gort", "--no-deps", "--force-reinstall", str(ROOT), state=source_digest())
+                force = ["--no-deps", "--force-reinstall"]
+                environment.install("gort", *force, str(ROOT), state=source_digest())
             elif contender.requirement:
                 environment.install(contender.requirement, contender.requirement)
             commands[contender.name] = [str(environment.bin / contender.command)]
@@ -111,7 +118,7 @@ def build_go(python: str) -> Path:
         "GOTOOLCHAIN": "local",
     }
     folder.mkdir(exist_ok=True)
-    command = [environment.bin / "go", "build", "-o", f"{folder}/", "./..."]
+    command = [str(environment.bin / "go"), "build", "-o", f"{folder}/", "./..."]
     done = subprocess.run(command, cwd=BENCH, env=env, capture_output=True, text=True)
     if done.returncode:
         raise Unavailable("does not build: " + last_line(done.stderr))
@@ -150,7 +157,9 @@ def measure(
 ) -> tuple[Results, list[dict[str, Any]], dict[str, dict[str, str]]]:
     """Runs all programs in turn, round after round. Returns the results, the lines, and the failures of
     each workload: a program that failed is not run again."""
-    results, lines, failures = Results(), [], {}
+    results = Results()
+    lines: list[dict[str, Any]] = []
+    failures: dict[str, dict[str, str]] = {}
     for workload in workloads:
         failed = failures.setdefault(workload.name, {})
         for turn in range(min(runs, workload.max_runs)):
@@ -275,16 +284,15 @@ def main() -> int:
     contenders = [contender.name for contender in CONTENDERS]
     workloads = [workload.name for workload in WORKLOADS]
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=positive, default=5, metavar="N", help="rounds (default 5)")
-    parser.add_argument("--quick", action="store_true", help="small sizes: to see that it works, not to compare")
-    parser.add_argument("--only", type=names_of(workloads), default=workloads, metavar="W1,W2", help="workloads")
-    parser.add_argument(
-        "--contenders", type=names_of(contenders), default=contenders, metavar="C1,C2", help="contenders"
-    )
-    parser.add_argument("--python", default=sys.executable, metavar="PATH", help="default: the one that runs this")
-    parser.add_argument("--json", metavar="FILE", help="write every line and verdict")
-    parser.add_argument("--baseline", metavar="FILE", help="what --json wrote on another Python: compare gort")
-    parser.add_argument("--markdown", action="store_true", help="tables in Markdown")
+    add = parser.add_argument
+    add("--runs", type=positive, default=5, metavar="N", help="rounds (default 5)")
+    add("--quick", action="store_true", help="small sizes: to see that it works, not to compare")
+    add("--only", type=names_of(workloads), default=workloads, metavar="W1,W2", help="workloads")
+    add("--contenders", type=names_of(contenders), default=contenders, metavar="C1,C2", help="contenders")
+    add("--python", default=sys.executable, metavar="PATH", help="default: the one that runs this")
+    add("--json", metavar="FILE", help="write every line and verdict")
+    add("--baseline", metavar="FILE", help="what --json wrote on another Python: compare gort with it")
+    add("--markdown", action="store_true", help="tables in Markdown")
     args = parser.parse_args()
 
     commands, missing = set_up(args.python, args.contenders)
@@ -311,7 +319,7 @@ def main() -> int:
     if verdicts:
         print(f"\n{'### ' if args.markdown else ''}targets\n\n{summary}")
     if args.json:
-        document = {"python": python, "missing": missing, "failures": failures, "lines": lines, "targets": verdicts}
+        document = {"missing": missing, "failures": failures, "lines": lines, "targets": verdicts}
         Path(args.json).write_text(json.dumps(document, indent=1))
     return 0
 

@@ -4,6 +4,7 @@ import ctypes
 from time import perf_counter
 
 import gevent
+
 from common import TICK, report, size
 
 CALLS = 5

@@ -3,10 +3,11 @@
 import ctypes
 from time import perf_counter
 
-from common import TICK, pygolang, report, size
 from golang import go
 from golang.sync import WaitGroup
 from golang.time import sleep
+
+from common import TICK, pygolang, report, size
 
 CALLS = 5
 usleep = ctypes.CDLL(None).usleep

@@ -3,6 +3,7 @@
 from time import perf_counter
 
 import gevent
+
 from common import TICK, report, size
 
 

@@ -2,10 +2,11 @@
 
 from time import perf_counter
 
-from common import TICK, pygolang, report, size
 from golang import go
 from golang.sync import WaitGroup
 from golang.time import sleep
+
+from common import TICK, pygolang, report, size
 
 
 def compute(milliseconds: int, wg: WaitGroup) -> None:

@@ -3,8 +3,9 @@
 from time import perf_counter
 
 import gevent
-from common import report, size
 from gevent.lock import Semaphore
+
+from common import report, size
 
 WORKERS = 8
 EVERY = 10

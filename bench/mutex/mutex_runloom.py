@@ -4,6 +4,7 @@ from time import perf_counter
 
 import runloom
 import runloom_c
+
 from common import report, size
 
 WORKERS = 8

@@ -3,8 +3,9 @@
 from time import perf_counter
 
 import gevent
-from common import report, rss, size
 from gevent.event import Event
+
+from common import report, rss, size
 
 
 def task(release: Event) -> None:

@@ -2,8 +2,9 @@
 
 from time import perf_counter
 
-from common import report, rss, size
 from greenlet import getcurrent, greenlet
+
+from common import report, rss, size
 
 
 def task() -> None:

@@ -2,9 +2,10 @@
 
 from time import perf_counter
 
-from common import pygolang, report, rss, size
 from golang import chan, go
 from golang.sync import WaitGroup
+
+from common import pygolang, report, rss, size
 
 
 def task(ready: WaitGroup, release: chan, done: WaitGroup) -> None:

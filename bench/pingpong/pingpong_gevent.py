@@ -3,8 +3,9 @@
 from time import perf_counter
 
 import gevent
-from common import report, size
 from gevent.queue import Channel
+
+from common import report, size
 
 
 def ping(n: int, a: Channel, b: Channel) -> None:

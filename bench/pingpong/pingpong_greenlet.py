@@ -2,8 +2,9 @@
 
 from time import perf_counter
 
-from common import report, size
 from greenlet import getcurrent, greenlet
+
+from common import report, size
 
 
 def ping(n: int, other: greenlet) -> None:

@@ -3,6 +3,7 @@
 from time import perf_counter
 
 import runloom
+
 from common import report, size
 
 

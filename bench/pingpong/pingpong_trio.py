@@ -3,6 +3,7 @@
 from time import perf_counter
 
 import trio
+
 from common import report, size
 
 

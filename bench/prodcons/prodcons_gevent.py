@@ -3,8 +3,9 @@
 from time import perf_counter
 
 import gevent
-from common import report, size
 from gevent.queue import SimpleQueue
+
+from common import report, size
 
 
 def produce(n: int, queue: SimpleQueue) -> None:

@@ -2,9 +2,10 @@
 
 from time import perf_counter
 
-from common import pygolang, report, size
 from golang import chan, go
 from golang.sync import WaitGroup
+
+from common import pygolang, report, size
 
 
 def produce(n: int, ch: chan, wg: WaitGroup) -> None:

@@ -3,8 +3,9 @@
 from time import perf_counter
 
 import gevent
-from common import report, sieve_hops, size
 from gevent.queue import Channel
+
+from common import report, sieve_hops, size
 
 
 def generate(out: Channel) -> None:

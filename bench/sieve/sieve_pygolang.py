@@ -3,8 +3,9 @@
 import os
 from time import perf_counter
 
-from common import pygolang, report, sieve_hops, size
 from golang import chan, go
+
+from common import pygolang, report, sieve_hops, size
 
 
 def generate(out: chan) -> None:

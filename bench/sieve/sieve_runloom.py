@@ -4,6 +4,7 @@ import os
 from time import perf_counter
 
 import runloom
+
 from common import report, sieve_hops, size
 
 

@@ -3,6 +3,7 @@
 from time import perf_counter
 
 import trio
+
 from common import report, sieve_hops, size
 
 
@@ -13,9 +14,7 @@ async def generate(out: trio.MemorySendChannel[int]) -> None:
         number += 1
 
 
-async def sift(
-    source: trio.MemoryReceiveChannel[int], out: trio.MemorySendChannel[int], prime: int
-) -> None:
+async def sift(source: trio.MemoryReceiveChannel[int], out: trio.MemorySendChannel[int], prime: int) -> None:
     while True:
         number = await source.receive()
         if number % prime:

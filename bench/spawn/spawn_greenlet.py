@@ -2,8 +2,9 @@
 
 from time import perf_counter
 
-from common import report, size
 from greenlet import greenlet
+
+from common import report, size
 
 ALIVE = 1000
 

@@ -2,9 +2,10 @@
 
 from time import perf_counter
 
-from common import pygolang, report, size
 from golang import go
 from golang.sync import WaitGroup
+
+from common import pygolang, report, size
 
 ALIVE = 1000
 

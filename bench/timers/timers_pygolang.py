@@ -2,10 +2,11 @@
 
 from time import perf_counter
 
-from common import durations, pygolang, report, size
 from golang import go
 from golang.sync import WaitGroup
 from golang.time import sleep
+
+from common import durations, pygolang, report, size
 
 
 def task(duration: float, wg: WaitGroup) -> None:

@@ -2,10 +2,11 @@
 
 from time import perf_counter
 
-from common import pygolang, report, size
 from golang import go
 from golang.sync import WaitGroup
 from golang.time import sleep
+
+from common import pygolang, report, size
 
 
 def task(n: int, wg: WaitGroup) -> None:
