@@ -102,7 +102,7 @@ _python_excepthook = sys.excepthook
 def excepthook(kind: type[BaseException], exc: BaseException, trace: TracebackType | None) -> None:
     """gort's sys.excepthook: an exception has left the main thread's last frame.
 
-    A goexit ends the main goroutine and no other. Of what ends `gort run` only the program's frames are shown.
+    A goexit ends the main goroutine and no other. In `gort run` only the program's frames are shown.
     """
     if isinstance(exc, _core.Goexit) and _core.is_main():
         _outlive_main()
@@ -148,7 +148,13 @@ def _exit(exc: SystemExit) -> int:
 
 def _finish() -> None:
     """What the interpreter does before it ends, as far as a program can see it."""
-    threading._shutdown()  # type: ignore[attr-defined]
+    # threading._shutdown() would wait for the main thread, which does not end before this process does.
+    for function in reversed(vars(threading)["_threading_atexits"]):
+        function()
+    main = threading.main_thread()
+    while threads := [one for one in threading.enumerate() if not one.daemon and one is not main]:
+        for thread in threads:
+            thread.join()
     atexit._run_exitfuncs()
     _flush()
 

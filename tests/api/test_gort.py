@@ -1,0 +1,189 @@
+"""Package gort: go, run, type_assert and the subpackages. (Channels and select are tested with the core.)"""
+
+from __future__ import annotations
+
+import collections.abc
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import pytest
+
+import gort
+from gort import Chan, chan, default, go, run, runtime, select, type_assert
+from gort.runtime import Error, TypeAssertionError
+
+Anywhere = Callable[..., Any]
+
+
+# -- go ---------------------------------------------------------------------------------------
+
+
+def test_go_passes_arguments() -> None:
+    got: Chan[Any] = chan()
+    assert go(lambda *args, **kwargs: got.send((args, kwargs)), 1, 2, key="value") is None  # type: ignore[func-returns-value]
+    assert got.recv() == ((1, 2), {"key": "value"})
+
+
+@pytest.mark.parametrize("bad", [None, 5, "text"])
+def test_go_needs_a_callable(bad: Any) -> None:
+    with pytest.raises(TypeError, match=repr(bad)):
+        go(bad)
+
+
+# -- run --------------------------------------------------------------------------------------
+
+
+def test_run_returns_the_result(anywhere: Anywhere) -> None:
+    assert anywhere(lambda: run(lambda a, b: a - b, 5, b=3)) == 2
+
+
+def test_run_is_another_goroutine() -> None:
+    from gort import _core
+
+    assert run(_core.goid) not in (0, _core.goid())
+    assert run(lambda: run(_core.goid)) != run(_core.goid)
+
+
+@pytest.mark.parametrize("error", [KeyError("k"), SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+def test_run_raises_what_escapes(anywhere: Anywhere, error: BaseException) -> None:
+    def fail() -> None:
+        raise error
+
+    def look() -> None:
+        with pytest.raises(type(error)) as caught:
+            run(fail)
+        assert caught.value is error
+        names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+        assert names[-1] == "fail"
+
+    anywhere(look)
+
+
+def test_run_of_goexit_gives_none() -> None:
+    cleaned = []
+
+    def leave() -> int:
+        try:
+            runtime.goexit()
+        finally:
+            cleaned.append(True)
+
+    assert run(leave) is None
+    assert cleaned == [True]
+
+
+def test_run_many_at_once() -> None:
+    results: Chan[int] = chan()
+    for i in range(50):
+        go(lambda i=i: results.send(run(lambda: i * i)))
+    assert sorted(results.recv() or 0 for _ in range(50)) == [i * i for i in range(50)]
+
+
+@pytest.mark.parametrize("bad", [None, 5, "text"])
+def test_run_needs_a_callable(bad: Any) -> None:
+    with pytest.raises(TypeError, match=repr(bad)):
+        run(bad)
+
+
+# -- type_assert ------------------------------------------------------------------------------
+
+
+class Closer(Protocol):
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class Reader(Protocol):
+    def close(self) -> None: ...
+    def read(self) -> bytes: ...
+
+
+class File:
+    def close(self) -> None: ...
+
+
+def test_type_assert_returns_the_value() -> None:
+    value: object = [1]
+    assert type_assert(value, list) is value
+    assert type_assert(value, collections.abc.Sized) is value  # type: ignore[type-abstract]
+    assert type_assert(True, int) is True
+
+
+@pytest.mark.parametrize(
+    "value, wanted, text",
+    [
+        ("a", int, "interface conversion: str is not int"),
+        (None, int, "interface conversion: NoneType is not int"),
+        (1.5, int | str, "interface conversion: float is not int | str"),
+        (1.5, (int, str), "interface conversion: float is not int | str"),
+        (5, collections.abc.Sized, "interface conversion: int is not Sized: missing method __len__"),
+        ([], collections.abc.Mapping, "interface conversion: list is not Mapping"),
+        (File(), Reader, "interface conversion: File is not Reader: missing method read"),
+        (5, Reader, "interface conversion: int is not Reader: missing method close"),
+    ],
+)
+def test_type_assert_fails(value: object, wanted: Any, text: str) -> None:
+    with pytest.raises(TypeAssertionError) as caught:
+        type_assert(value, wanted)
+    assert str(caught.value) == text
+    assert isinstance(caught.value, Error)
+
+
+def test_type_assert_comma_ok() -> None:
+    assert type_assert("a", str, ok=True) == ("a", True)
+    assert type_assert("a", int, ok=True) == (None, False)
+    assert type_assert(None, type(None), ok=True) == (None, True)
+
+
+@pytest.mark.parametrize("bad", [5, None, Closer, list[int]])
+def test_type_assert_needs_a_type(bad: Any) -> None:
+    with pytest.raises(TypeError) as caught:
+        type_assert([1], bad)
+    assert repr(bad) in str(caught.value)
+
+
+# -- the package ------------------------------------------------------------------------------
+
+
+def test_public_names() -> None:
+    assert gort.__all__ == ["Chan", "chan", "default", "go", "run", "select", "type_assert"]
+    assert (gort.Chan, gort.default, gort.select) == (Chan, default, select)
+
+
+def test_subpackages_come_when_used() -> None:
+    code = (
+        "import sys, gort\n"
+        "print([name for name in sys.modules if name.startswith('gort.') and '._' not in name])\n"
+        "print(gort.runtime.num_goroutine(), gort.sync.Mutex.__name__, gort.time.second)\n"
+        "print(gort.context.background(), gort.runtime.debug.__name__, gort.sync.errgroup.Group.__name__)\n"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output == "[]\n1 Mutex 1.0\ncontext.background() gort.runtime.debug Group\n"
+
+
+def test_unknown_attribute() -> None:
+    with pytest.raises(AttributeError, match="module 'gort' has no attribute 'nothing'"):
+        gort.nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_goroutines_get_threadings_trace_function() -> None:
+    seen: list[str] = []
+
+    def trace(frame: Any, event: str, arg: Any) -> None:
+        if event == "call" and frame.f_code.co_name == "traced_function":
+            seen.append(frame.f_code.co_name)
+
+    def traced_function() -> None:
+        pass
+
+    before = threading.gettrace()
+    threading.settrace(trace)
+    try:
+        run(lambda: traced_function())
+    finally:
+        threading.settrace(before)  # type: ignore[arg-type]
+    assert seen == ["traced_function"]
