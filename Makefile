@@ -41,8 +41,8 @@ format: .venv-lint/.ready ## let ruff and clang-format rewrite the source
 	$(LINT)/ruff format
 	$(LINT)/clang-format -i src/_core/*.[ch]
 
-bench: $(VENV)/.built ## run the benchmarks and print their table
-	$(VENV)/bin/python bench/run.py $(ARGS)
+bench: ## run the benchmarks and print their table: about an hour (they make their own environments in build/)
+	$(PY) bench/run.py $(ARGS)
 
 stress: $(VENV)/.built ## seeded random operations for SECONDS, with SEED if given
 	$(VENV)/bin/python tests/stress/stress.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
