@@ -80,7 +80,7 @@ def _run_script(words: list[str]) -> int:
     if name == "-":
         module = _new_main([name, *words[1:]], "")
         return _execute_code(lambda: compile(sys.stdin.read(), "<stdin>", "exec", dont_inherit=True), module)
-    path = os.path.abspath(name)
+    path = os.path.join(os.getcwd(), name)
     if pkgutil.get_importer(path) is not None:
         # A directory or a zip file: its __main__ module is the program.
         _new_main(words, path)

@@ -8,11 +8,11 @@ import weakref
 from typing import Any
 
 import pytest
-from helpers import Task
 
 from gort.runtime import Error, gosched
 from gort.sync import atomic
 from gort.sync.atomic import Bool, Int32, Int64, Pointer, Uint32, Uint64, Value
+from helpers import Task
 
 RANGES = {
     Int32: (-(2**31), 2**31 - 1),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from harness import isolated
-from helpers import Task, wait_until, wait_until_parked
 
 from gort import Chan, chan, context, go
 from gort.runtime import Error, gosched
 from gort.sync import errgroup
 from gort.sync.errgroup import Group
+from harness import isolated
+from helpers import Task, wait_until, wait_until_parked
 
 
 def test_waits_for_all() -> None:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from helpers import Task, wait_until_parked
 
 from gort import go, run
 from gort.runtime import Error, goexit, gosched
 from gort.sync import Cond, Map, Mutex, Once, Pool, RWMutex, WaitGroup, once_func, once_value
+from helpers import Task, wait_until_parked
 
 Spawn = Callable[..., Any]
 
