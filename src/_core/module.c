@@ -78,7 +78,7 @@ gomaxprocs_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs)
     if (nargs > 1)
         return PyErr_Format(PyExc_TypeError, "gomaxprocs() takes one int, got %zd arguments", nargs);
     if (nargs == 1) {
-        if (!PyLong_Check(args[0]) || PyBool_Check(args[0]))
+        if (!PyLong_Check(args[0]))
             return PyErr_Format(PyExc_TypeError, "gomaxprocs() takes an int, not %R", args[0]);
         int overflow;
         n = PyLong_AsLongAndOverflow(args[0], &overflow);
@@ -233,7 +233,7 @@ thread_stats_(PyObject *mod, PyObject *unused)
 static int
 positive(PyObject *o, const char *what, long long max, long long *n)
 {
-    if (!PyLong_Check(o) || PyBool_Check(o)) {
+    if (!PyLong_Check(o)) {
         PyErr_Format(PyExc_TypeError, "%s is an int, not %R", what, o);
         return -1;
     }

@@ -754,10 +754,25 @@ mstart(void *arg)
 
 /* -- switching --------------------------------------------------------------------------------- */
 
-/* main is not where the interpreter believes: threading.current_thread() shall still say MainThread. No Python code
- * runs: the dict's keys are ints. */
+/* Main runs on another thread than the main one, or leaves that thread (mp NULL). The threading module finds threads
+ * by their identifier: current_thread() and main_thread().ident shall still be right in the main goroutine. No Python
+ * code runs: these are ints in dicts. */
 static PyObject *threading_active, *threading_main;
 static m *main_away;
+
+static void
+threading_move(m *mp, m *from)
+{
+    PyObject *id = PyLong_FromUnsignedLong(mp->ident);
+    PyObject *old = from ? PyLong_FromUnsignedLong(from->ident) : NULL;
+    if (!id || (from && (!old || PyDict_DelItem(threading_active, old) < 0)))
+        PyErr_Clear();
+    if (!id || PyDict_SetItem(threading_active, id, threading_main) < 0 ||
+        PyObject_SetAttrString(threading_main, "_ident", id) < 0)
+        PyErr_Clear();
+    Py_XDECREF(old);
+    Py_XDECREF(id);
+}
 
 static void
 main_moved(m *mp)
@@ -774,21 +789,13 @@ main_moved(m *mp)
             return;
         }
     }
-    if (main_away) {
-        PyObject *id = PyLong_FromUnsignedLong(main_away->ident);
-        if (!id || PyDict_DelItem(threading_active, id) < 0)
-            PyErr_Clear();
-        Py_XDECREF(id);
-        main_away = NULL;
-    }
-    if (mp && mp != m0) {
-        PyObject *id = PyLong_FromUnsignedLong(mp->ident);
-        if (!id || PyDict_SetItem(threading_active, id, threading_main) < 0)
-            PyErr_Clear();
-        Py_XDECREF(id);
-        main_away = mp;
+    if (mp) {
+        threading_move(mp, NULL);
         sched.mainmoves++;
     }
+    else
+        threading_move(m0, main_away);
+    main_away = mp;
 }
 
 /* The first thing a goroutine does when it runs again. */
@@ -801,7 +808,7 @@ resumed(g *gp)
         main_thread_set(true);
         if (signals_pending())
             signals_force();
-        if (mp != m0)
+        if (unlikely(mp != m0))
             main_moved(mp);
     }
     if (unlikely(sched.dropped))

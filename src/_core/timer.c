@@ -159,7 +159,7 @@ duration_ns(PyObject *o, const char *what)
     double d;
     if (PyFloat_Check(o))
         d = PyFloat_AS_DOUBLE(o);
-    else if (PyLong_Check(o) && !PyBool_Check(o)) {
+    else if (PyLong_Check(o)) {
         d = PyLong_AsDouble(o);
         if (d == -1.0 && PyErr_Occurred()) {
             int overflow;
@@ -168,7 +168,7 @@ duration_ns(PyObject *o, const char *what)
             d = overflow > 0 ? INFINITY : -INFINITY;
         }
     }
-    else if (PyNumber_Check(o) && !PyBool_Check(o) && !PyComplex_Check(o)) {
+    else if (PyNumber_Check(o) && !PyComplex_Check(o)) {
         d = PyFloat_AsDouble(o);
         if (d == -1.0 && PyErr_Occurred())
             return -1;
