@@ -68,11 +68,13 @@ def panic(exc: BaseException, goid: int) -> int:
     level = _level()
     infos = {info.goid: info for info in _core.goroutines()}
     own = infos.pop(goid, None)
-    # The lines of the traceback, outermost call first, are the stack as it was when exc was raised.
-    calls = list(traceback.walk_tb(exc.__traceback__))
+    # The traceback, outermost call first, is the stack from where exc was caught to where it was raised.
+    calls = list(traceback.walk_tb(exc.__traceback__))[::-1]
+    if calls and calls[-1][0].f_back is not None:
+        calls += traceback.walk_stack(calls[-1][0].f_back)
     stacks = []
     if level.frames > 0:
-        stacks.append(_goroutine(goid, "running", own, reversed(calls), level))
+        stacks.append(_goroutine(goid, "running", own, calls, level))
         if level.all:
             stacks += [_parked(infos[other], level) for other in sorted(infos)]
     _print(_exception(exc, level), stacks)
@@ -171,7 +173,7 @@ def _exception(exc: BaseException, level: Level) -> str:
         if level.frames == 1:
             _hide_runtime(report)
         return "".join(report.format())
-    except Exception as trouble:  # An exception whose own methods fail must not hide that there was one.
+    except BaseException as trouble:  # An exception whose own methods fail must not hide that there was one.
         return f"{type(exc).__qualname__} [{type(trouble).__qualname__} while it was printed]\n"
 
 

@@ -124,7 +124,7 @@ def test_main_that_is_gone_is_not_listed() -> None:
     die(None, source).check(
         status=2,
         stderr="""\
-fatal error: no goroutines (main called runtime.Goexit) - deadlock!
+fatal error: all goroutines are asleep - deadlock!
 
 goroutine 2 [chan receive]:
 __main__.park(...)
