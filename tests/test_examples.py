@@ -127,8 +127,10 @@ def test_progress_is_in_place_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> 
             progress.show("1 of 2")
             progress.show("2 of 2")
             progress.done("2 of 2")
-            stream.flush()
-            return os.read(other, 1000).decode()
+            text = ""
+            while not text.endswith("\n"):
+                text += os.read(other, 1000).decode()
+            return text
 
     master, terminal = os.openpty()
     assert written(terminal, master).count("\r\x1b[K") == 3
