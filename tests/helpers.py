@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gort.time
@@ -12,6 +13,10 @@ from gort import _core, go
 from gort.sync import WaitGroup
 
 PLACES = ("main", "goroutine", "thread")
+
+
+# The tasks whose thread is alive.
+_threads: set[Task] = set()
 
 
 class Task:
@@ -24,8 +29,12 @@ class Task:
         self._result: Any = None
         self._error: BaseException | None = None
         self._fn, self._args = fn, args
+        self._thread: threading.Thread | None = None
+        self._parked_for: str | None = None
         if place == "thread":
-            threading.Thread(target=self._run, daemon=True).start()
+            self._thread = threading.Thread(target=self._run, daemon=True)
+            _threads.add(self)
+            self._thread.start()
         else:
             go(self._run)
 
@@ -37,7 +46,33 @@ class Task:
         finally:
             # The task may outlive its frame in a traceback: what it was given must not.
             del self._fn, self._args
+            _threads.discard(self)
             self._running.done()
+
+    def parked_for(self, reason: str) -> bool:
+        """Whether this thread is parked, and `reason` is the first that was asked for since it is.
+
+        The runtime lists goroutines and no threads, so the system is asked: a thread that sleeps, and goes on
+        sleeping while the interpreter is free, is parked.
+        """
+        assert self._thread is not None
+        before = self._state()
+        time.sleep(0.002)
+        if before is None or self._state() != before:
+            self._parked_for = None
+            return False
+        self._parked_for = self._parked_for or reason
+        return self._parked_for == reason
+
+    def _state(self) -> list[str] | None:
+        """The counts of the thread's context switches; None unless it sleeps."""
+        assert self._thread is not None
+        try:
+            lines = Path(f"/proc/self/task/{self._thread.native_id}/status").read_text().splitlines()
+        except OSError:
+            return None
+        asleep = any(line.startswith("State:\tS") for line in lines)
+        return [line for line in lines if "ctxt_switches" in line] if asleep else None
 
     def join(self) -> Any:
         self._running.wait()
@@ -52,8 +87,9 @@ def run_in(place: str, fn: Callable[..., Any], *args: Any) -> Any:
 
 
 def parked(reason: str) -> int:
-    """How many goroutines and plain threads are parked for a reason."""
-    return sum(info.wait_reason == reason for info in _core.goroutines())
+    """How many goroutines, and tasks in threads, are parked for a reason."""
+    goroutines = sum(info.wait_reason == reason for info in _core.goroutines())
+    return goroutines + sum(task.parked_for(reason) for task in list(_threads))
 
 
 def wait_until(condition: Callable[[], object], what: str = "the condition") -> None:
@@ -65,5 +101,5 @@ def wait_until(condition: Callable[[], object], what: str = "the condition") -> 
 
 
 def wait_until_parked(count: int, reason: str) -> None:
-    """Waits until at least `count` goroutines or plain threads are parked for a reason."""
+    """Waits until at least `count` goroutines and tasks in threads are parked for a reason."""
     wait_until(lambda: parked(reason) >= count, f"{count} are parked in {reason}")

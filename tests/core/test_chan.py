@@ -30,7 +30,7 @@ class Thing:
 # -- making one -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("capacity", [0, 1, 2, 100, True])
+@pytest.mark.parametrize("capacity", [0, 1, 2, 100])
 def test_new(capacity: int) -> None:
     ch = chan(capacity)
     assert isinstance(ch, Chan)
@@ -57,7 +57,7 @@ def test_capacity_out_of_range(capacity: int) -> None:
         chan(capacity)
 
 
-@pytest.mark.parametrize("capacity", ["x", 1.5, None, [], b"1"])
+@pytest.mark.parametrize("capacity", ["x", 1.5, None, [], b"1", True])
 def test_capacity_of_wrong_type(capacity: Any) -> None:
     with pytest.raises(TypeError) as failure:
         chan(capacity)
