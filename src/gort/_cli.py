@@ -141,13 +141,14 @@ def _execute_code(compiled: Callable[[], CodeType], module: ModuleType) -> int:
 def _execute(program: Callable[[], Any]) -> int:
     """Runs the program in the main goroutine. An exception that escapes it is a panic.
 
-    SystemExit, KeyboardInterrupt and a goexit are left to the interpreter: the first has its status, the
-    second prints its traceback and ends the process by SIGINT, as shells expect it.
+    SystemExit has its status, as in python, and a KeyboardInterrupt ends the process by SIGINT.
     """
     try:
         program()
-    except (SystemExit, KeyboardInterrupt, _core.Goexit):
+    except (SystemExit, _core.Goexit):
         raise
+    except KeyboardInterrupt as exc:
+        _traceback.interrupted(exc)
     except BaseException as exc:
         os._exit(_traceback.panic(exc, _core.goid()))
     return 0

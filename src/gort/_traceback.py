@@ -102,16 +102,9 @@ _python_excepthook = sys.excepthook
 
 
 def excepthook(kind: type[BaseException], exc: BaseException, trace: TracebackType | None) -> None:
-    """gort's sys.excepthook: an exception has left the main thread's last frame.
-
-    A goexit ends the main goroutine and no other. In `gort run` only the program's frames are shown.
-    """
+    """gort's sys.excepthook: a goexit that leaves the main thread's last frame ends main and nothing else."""
     if isinstance(exc, _core.Goexit) and _core.is_main():
         _outlive_main()
-    elif _python_excepthook is sys.__excepthook__ and any(
-        frame.f_code.co_filename == _LAUNCHER for frame, _ in traceback.walk_tb(trace)
-    ):
-        _print(_exception(exc, _LEVELS["single"]), [])
     else:
         _python_excepthook(kind, exc, trace)
 
@@ -121,12 +114,23 @@ def _outlive_main() -> None:
     try:
         _core.main_goexit()
     except KeyboardInterrupt as exc:
-        _print(_exception(exc, _LEVELS["single"]), [])
-        _finish()
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        signal.raise_signal(signal.SIGINT)
+        interrupted(exc)
     except BaseException as exc:
         os._exit(panic(exc, _core.goid()))
+
+
+def interrupted(exc: KeyboardInterrupt) -> None:
+    """Ends the process as Python does when Ctrl-C ends main: a traceback, atexit, and death by SIGINT.
+
+    Shells stop a script for that, and not for an exit status.
+    """
+    if sys.excepthook in (excepthook, sys.__excepthook__):
+        _print(_exception(exc, _LEVELS["single"]), [])
+    else:
+        sys.excepthook(type(exc), exc, exc.__traceback__)
+    _finish()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGINT)
 
 
 # Taken by the first goroutine that ends the process, never given back: a second one waits for the end.
