@@ -371,7 +371,7 @@ def read_sections(text: str, runner: str) -> dict[str, str]:
                 sections[name] = ""
         elif name is not None:
             sections[name] += line
-        elif not started:
+        elif not started and line.strip():
             raise ValueError(f"text before the first section: {line!r}")
     return sections
 

@@ -220,7 +220,7 @@ chan_new_(PyTypeObject *type, PyObject *capacity)
 {
     Py_ssize_t cap = 0;
     if (capacity) {
-        if (!PyIndex_Check(capacity)) {
+        if (PyBool_Check(capacity) || !PyIndex_Check(capacity)) {
             PyErr_Format(PyExc_TypeError, "the capacity of a channel is an int, not %R", capacity);
             return NULL;
         }

@@ -138,7 +138,7 @@ struct m {
     PyThreadState *ts; /* the scheduler's own thread state */
     PyThreadState **tss; /* where libpython keeps this thread's current thread state (3.12+), or NULL */
     uint8_t deny; /* flags of goroutines that it may not simply run */
-    bool takeover; /* woken by sysmon to take a P from a goroutine that is blocked or busy */
+    _Atomic bool takeover; /* woken by sysmon to take a P from a goroutine that is blocked or busy */
     bool inidle;   /* in the idle list; under idlelock */
     bool exiting;  /* its locked goroutine ended: the thread ends */
     g *lockedg;

@@ -244,14 +244,15 @@ idleunlock(void)
     atomic_store_explicit(&sched.lock, 0, memory_order_release);
 }
 
-/* Takes mp, or any if NULL, out of the idle list. Needs no GIL. */
+/* Takes `want`, or if NULL any but `avoid` that is not locked to a goroutine, out of the idle list. Needs no GIL. Whoever took an M must wake it: an M
+ * whose sleep just ended by itself looks only whether it is still in the list. */
 static m *
-midleget(m *want)
+midleget(m *want, m *avoid)
 {
     m *mp = NULL;
     idlelock();
     for (m **at = &sched.midle; *at; at = &(*at)->idlelink) {
-        if (!want || *at == want) {
+        if (want ? *at == want : *at != avoid && !(*at)->lockedg) {
             mp = *at;
             *at = mp->idlelink;
             mp->inidle = false;
@@ -322,18 +323,8 @@ startm_on(m *mp, p *pp, g *gp)
 {
     bool fresh = false;
     if (!mp) {
-        mp = midleget(NULL);
-        if (mp && mp == m0 && (!gp || gp->flags & m0->deny)) {
-            /* the main thread is the last to be given work that may block it */
-            m *other = midleget(NULL);
-            idlelock();
-            m0->inidle = true;
-            m0->idlelink = sched.midle;
-            sched.midle = m0;
-            sched.nmidle++;
-            idleunlock();
-            mp = other;
-        }
+        /* the main thread is given nothing that may block it */
+        mp = midleget(NULL, gp && !(gp->flags & m0->deny) ? NULL : m0);
         if (!mp) {
             mp = allocm();
             fresh = true;
@@ -359,22 +350,12 @@ startm(p *pp, g *gp)
 void
 wake_for_takeover(void)
 {
-    m *mp = midleget(NULL);
-    if (mp == m0 && maing->status != Grunnable) {
-        m *other = midleget(NULL);
-        idlelock();
-        m0->inidle = true;
-        m0->idlelink = sched.midle;
-        sched.midle = m0;
-        sched.nmidle++;
-        idleunlock();
-        mp = other;
-    }
+    m *mp = midleget(NULL, m0);
     atomic_fetch_add(&sched.ntakeover, 1);
     bool fresh = mp == NULL;
     if (fresh)
         mp = allocm();
-    mp->takeover = true;
+    atomic_store(&mp->takeover, true);
     if (fresh)
         newm(mp);
     else
@@ -385,7 +366,7 @@ wake_for_takeover(void)
 void
 wake_m0(void)
 {
-    if (midleget(m0))
+    if (midleget(m0, NULL))
         notewakeup(m0);
 }
 
@@ -394,8 +375,10 @@ static void
 stopm(m *mp, int64_t deadline)
 {
     check(!mp->p && !mp->curg);
+    atomic_store(&mp->note, 0);
+    if (atomic_load(&mp->takeover))
+        return; /* sysmon took it out of the list just before its last sleep ended, and woke it before the line above */
     idlelock();
-    atomic_store_explicit(&mp->note, 0, memory_order_relaxed);
     mp->inidle = true;
     mp->idlelink = sched.midle;
     sched.midle = mp;
@@ -409,7 +392,7 @@ stopm(m *mp, int64_t deadline)
         if (err == ETIMEDOUT)
             break;
     } while (!atomic_load_explicit(&mp->note, memory_order_acquire));
-    midleget(mp); /* if nobody took it out */
+    midleget(mp, NULL); /* if nobody took it out */
     PyEval_RestoreThread(mp->ts);
     if (mp->nextp) {
         acquirep(mp, mp->nextp);
@@ -524,7 +507,7 @@ checkdead(void)
         return true;
     if (signal_could_wake())
         return false;
-    fatal(sched.mainexited ? "no goroutines (main called runtime.Goexit) - deadlock!"
+    fatal(sched.ngoroutines == 0 ? "no goroutines (main called runtime.Goexit) - deadlock!"
                            : "all goroutines are asleep - deadlock!");
     return false;
 }
@@ -603,11 +586,9 @@ findrunnable(m *mp)
         validate();
         if (unlikely(sched.stopping))
             stop_forever();
-        bool takeover = mp->takeover;
-        if (takeover) {
-            mp->takeover = false;
+        bool takeover = atomic_exchange(&mp->takeover, false);
+        if (takeover)
             atomic_fetch_sub(&sched.ntakeover, 1);
-        }
         if (unlikely(mp->lockedg != NULL)) {
             g *gp = mp->lockedg;
             if (mp->nextg == gp && mp->p) {
@@ -646,7 +627,7 @@ findrunnable(m *mp)
                 if (gp->lockedm == mp)
                     return gp;
                 /* its own M sleeps in the branch above: it is never idle in another way */
-                m *lm = midleget(gp->lockedm);
+                m *lm = midleget(gp->lockedm, NULL);
                 if (!lm) { /* not asleep yet: let it come round */
                     queue_push(&sched.runq, gp);
                     handoffp(mp);
@@ -659,7 +640,7 @@ findrunnable(m *mp)
                 continue;
             }
             if (gp->flags & G_MAIN) { /* home, if nobody is in the way there */
-                m *home = midleget(m0);
+                m *home = midleget(m0, NULL);
                 if (!home)
                     return gp;
                 mp->p = NULL;
@@ -826,6 +807,14 @@ switch_to(m *mp, g *gp, g *next)
     annotate_arrive(gp->fake_stack);
 }
 
+static noinline void
+switch_to_g0(m *mp, g *gp)
+{
+    annotate_leave(&gp->fake_stack, mp->g0_lo, mp->g0_hi);
+    gort_switch(&gp->sp, mp->g0sp);
+    annotate_arrive(gp->fake_stack);
+}
+
 /* Leaves gp, whose new status is set, and returns when it is resumed. */
 static inline void
 leave(g *gp)
@@ -833,6 +822,7 @@ leave(g *gp)
     m *mp = gp->m;
     p *pp = mp->p;
     gp->m = NULL;
+    mp->curg = NULL;
     if (likely(pp != NULL)) {
         if (!(gp->flags & G_BLOCKS))
             gp->flags &= (uint8_t)~G_UNPROVEN; /* it came from its last start to a park without blocking */
@@ -844,6 +834,7 @@ leave(g *gp)
             queue_pop(&pp->runq);
             if (next == gp) {
                 gp->m = mp;
+                mp->curg = gp;
                 gp->status = Grunning;
                 return;
             }
@@ -851,10 +842,7 @@ leave(g *gp)
             return;
         }
     }
-    mp->curg = NULL;
-    annotate_leave(&gp->fake_stack, mp->g0_lo, mp->g0_hi);
-    gort_switch(&gp->sp, mp->g0sp);
-    annotate_arrive(gp->fake_stack);
+    switch_to_g0(mp, gp);
 }
 
 /* A plain thread waits on its own. */
@@ -969,7 +957,7 @@ runqput(g *gp)
     if (sched.npidle > 0) {
         pp = pidleget();
         if (gp->flags & G_MAIN) {
-            m *home = midleget(m0);
+            m *home = midleget(m0, NULL);
             startm_on(home, pp, NULL);
         }
         else
@@ -1001,6 +989,24 @@ newproc1(g *gp)
 
 /* -- locking to the thread ----------------------------------------------------------------------- */
 
+/* Runs on from another M: what gp->flags say now keeps it off this one. */
+static void
+migrate(g *gp)
+{
+    m *mp = gp->m;
+    if (gp->flags & G_MAIN) {
+        main_thread_set(false);
+        if (main_away)
+            main_moved(NULL);
+    }
+    gp->status = Grunnable;
+    gp->m = NULL;
+    mp->curg = NULL;
+    queue_push(&sched.runq, gp);
+    switch_to_g0(mp, gp);
+    resumed(gp);
+}
+
 void
 lock_thread(g *gp)
 {
@@ -1009,13 +1015,13 @@ lock_thread(g *gp)
             while (gp->m != m0) { /* main is locked to the main thread and to no other */
                 gp->flags |= G_LOCKED;
                 gp->lockedm = m0;
-                goschedule(gp);
+                migrate(gp);
             }
         }
         else {
             while (gp->m == m0) { /* nobody else may take the main thread */
                 gp->flags |= G_UNPROVEN | G_BLOCKS;
-                goschedule(gp);
+                migrate(gp);
             }
         }
         gp->flags |= G_LOCKED;
