@@ -107,7 +107,7 @@ class Results:
 
 @dataclass(frozen=True)
 class Verdict:
-    measured: float
+    measured: float | None  # None if gort failed
     target: float
     passed: bool
 
@@ -117,12 +117,16 @@ class Target:
     """One acceptance target. `measure` returns None when something it needs did not run."""
 
     what: str
+    workload: str
     unit: str
     limit: float
     at_least: bool
     measure: Callable[[Results], float | None]
 
     def judge(self, results: Results) -> Verdict | None:
+        """None if it cannot be judged here. A workload in which gort failed once has missed its targets."""
+        if None in results.runs.get((self.workload, "gort"), []):
+            return Verdict(None, self.limit, False)
         measured = self.measure(results)
         if measured is None:
             return None
@@ -137,7 +141,9 @@ def faster(workload: str, others: list[str], limit: float, figure: str = "ns_per
         ratios = [results.ratios(workload, figure, other, "gort") for other in others]
         return min((median(each) for each in ratios if each), default=None)
 
-    return Target(f"{workload}: {figure}, times {' or '.join(others)}'s rate", "x", limit, True, measure)
+    return Target(
+        f"{workload}: {figure}, times {' or '.join(others)}'s rate", workload, "x", limit, True, measure
+    )
 
 
 def slower(workload: str, others: list[str], limit: float, figure: str = "ns_per_op") -> Target:
@@ -147,7 +153,9 @@ def slower(workload: str, others: list[str], limit: float, figure: str = "ns_per
         ratios = [results.ratios(workload, figure, "gort", other) for other in others]
         return max((median(each) for each in ratios if each), default=None)
 
-    return Target(f"{workload}: {figure}, times {' or '.join(others)}'s", "x", limit, False, measure)
+    return Target(
+        f"{workload}: {figure}, times {' or '.join(others)}'s", workload, "x", limit, False, measure
+    )
 
 
 def at_most(workload: str, figure: str, limit: float, unit: str) -> Target:
@@ -157,7 +165,7 @@ def at_most(workload: str, figure: str, limit: float, unit: str) -> Target:
         values = results.values(workload, "gort", figure)
         return median(values) if values else None
 
-    return Target(f"{workload}: {WORKLOAD[workload].figures[figure]}", unit, limit, False, measure)
+    return Target(f"{workload}: {WORKLOAD[workload].figures[figure]}", workload, unit, limit, False, measure)
 
 
 WORKLOAD = {workload.name: workload for workload in WORKLOADS}
@@ -204,4 +212,4 @@ def beside(baseline: Results, workload: str) -> Target:
         then = baseline.values(workload, "gort", "ns_per_op")
         return median(now) / median(then) if now and then else None
 
-    return Target(f"{workload}: ns_per_op, times the baseline's", "x", 3, False, measure)
+    return Target(f"{workload}: ns_per_op, times the baseline's", workload, "x", 3, False, measure)

@@ -235,7 +235,7 @@ def target_table(targets: list[Target], results: Results, markdown: bool) -> tup
             continue
         word = "PASS" if verdict.passed else "FAIL"
         sign = "≥" if target.at_least else "≤"
-        measured = f"{number(verdict.measured)} {target.unit}"
+        measured = "failed" if verdict.measured is None else f"{number(verdict.measured)} {target.unit}"
         rows.append([target.what, measured, f"{sign} {number(verdict.target)} {target.unit}", word])
         verdicts.append({"target": target.what, "measured": verdict.measured, "verdict": word})
     return table(rows, markdown), verdicts
