@@ -197,7 +197,7 @@ struct timer {
 
 /* The scheduler's state. */
 struct sched {
-    bool started;  /* something was scheduled: m0, main's g and the Ps exist */
+    bool ending;   /* main has returned and the threads are joined: atexit handlers run */
     bool stopping; /* the interpreter is about to end: nothing more is scheduled */
     _Atomic bool attention; /* timers are due or a signal waits: look before the next switch; sysmon sets it */
     int32_t nprocs;

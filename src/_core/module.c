@@ -306,6 +306,14 @@ set_hooks_(PyObject *mod, PyObject *args, PyObject *kw)
 }
 
 static PyObject *
+main_ends_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    sched.ending = true;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 shutdown_(PyObject *mod, PyObject *unused)
 {
     (void)mod, (void)unused;
@@ -360,6 +368,8 @@ static PyMethodDef functions[] = {
      "TypeError, ValueError: n is no int of at least 65536."},
     {"configure", (PyCFunction)(void (*)(void))configure_, METH_VARARGS | METH_KEYWORDS, "Hands over the environment."},
     {"set_hooks", (PyCFunction)(void (*)(void))set_hooks_, METH_VARARGS | METH_KEYWORDS, "Functions that the core calls."},
+    {"main_ends", main_ends_, METH_NOARGS,
+     "main_ends()\n--\n\nMain has returned: from now on the others run only while main waits."},
     {"shutdown", shutdown_, METH_NOARGS, "shutdown()\n--\n\nStops scheduling for good."},
     {"_after_fork_child", after_fork_child_, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},

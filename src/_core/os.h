@@ -24,6 +24,8 @@ int mem_guard(void *addr, size_t size);
 int thread_start(void *(*fn)(void *), void *arg, size_t stack_size); /* detached; errno value */
 void thread_bounds(char **lo, char **hi);
 void thread_at_exit(void (*fn)(void *), void *arg); /* this thread, one call per thread */
+/* This thread's pthread_exit never completes: it sleeps on the stack that it was called on. */
+void thread_never_exits(void);
 void thread_name(const char *name);
 bool write_all(int fd, const char *buf, size_t n);
 

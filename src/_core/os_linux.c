@@ -145,6 +145,33 @@ thread_at_exit(void (*fn)(void *), void *arg)
     pthread_setspecific(exit_key, arg);
 }
 
+/* CPython ends a thread that wants the GIL while the interpreter ends by pthread_exit, which finishes on the thread's
+ * first stack. For the process's main thread that is the main goroutine's stack, and the main goroutine may be running
+ * on another thread just then. glibc calls cleanup handlers before it leaves the current stack. (The macros of
+ * pthread.h cannot register a handler beyond one block.) */
+struct cleanup_buffer {
+    void (*fn)(void *);
+    void *arg;
+    int type;
+    struct cleanup_buffer *prev;
+};
+extern void _pthread_cleanup_push(struct cleanup_buffer *, void (*)(void *), void *);
+
+static void
+sleep_forever(void *unused)
+{
+    (void)unused;
+    for (;;)
+        pause();
+}
+
+void
+thread_never_exits(void)
+{
+    static struct cleanup_buffer buffer;
+    _pthread_cleanup_push(&buffer, sleep_forever, NULL);
+}
+
 void
 thread_name(const char *name)
 {

@@ -863,7 +863,6 @@ park_thread(g *gp)
     while (!atomic_load_explicit(&tm->note, memory_order_acquire))
         futex_sleep(&tm->note, 0, INT64_MAX);
     PyEval_RestoreThread(ts);
-    sched.nthreads--;
     gp->ts = NULL;
     gp->status = Grunning;
 }
@@ -937,6 +936,7 @@ goready(g *gp)
         return; /* main, interrupted by a signal, is on its way already */
     gp->status = Grunnable;
     if (unlikely(gp->flags & G_THREAD)) {
+        sched.nthreads--;
         notewakeup(gp->m);
         return;
     }
@@ -1073,6 +1073,7 @@ bind_main(void)
     sched.allm = m0;
     sched.mcount++;
     this_m = m0;
+    thread_never_exits();
     ts_find_tss(m0);
     maing = gp;
     p *pp = pidleget();

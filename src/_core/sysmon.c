@@ -100,6 +100,8 @@ retake_scan(int64_t now)
     wake |= sched.npidle == sched.nprocs && (runnable || (sig && m0->curg));
     if (!wake || atomic_load(&sched.ntakeover) > 0)
         return false;
+    if (sched.ending && maing && maing->status != Gwaiting)
+        return false; /* main has returned: the others run only while an atexit handler waits for them */
     wake_for_takeover();
     return true;
 }

@@ -38,6 +38,7 @@ def _start() -> None:
         start=_threads.goroutine_started,
     )
     sys.excepthook = _traceback.excepthook
+    _threads.watch_the_end()
     atexit.register(_core.shutdown)
 
 

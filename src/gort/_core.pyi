@@ -79,6 +79,9 @@ def set_hooks(
     start(): called in a new goroutine before its function, only while threading has trace or profile hooks.
     """
 
+def main_ends() -> None:
+    """Main has returned and no thread is left to join: from now on goroutines run only while main waits."""
+
 def shutdown() -> None:
     """Stops scheduling for good: the interpreter is about to end. Called by atexit."""
 

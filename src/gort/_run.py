@@ -1,5 +1,6 @@
 """`run`: one function in a goroutine, and its outcome."""
 
+import os
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -19,6 +20,7 @@ def run(fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
     if not callable(fn):
         raise TypeError(f"run() takes a callable, not {fn!r}")
     done = Sema()
+    pid = os.getpid()
     results: list[Any] = []
     errors: list[BaseException] = []
 
@@ -29,6 +31,8 @@ def run(fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
             results.append(None)
             raise
         except BaseException as exc:
+            if os.getpid() != pid:
+                raise  # fn forked: in the child nobody waits, and this goroutine is the main one
             errors.append(exc)
         finally:
             done.release()

@@ -2,6 +2,9 @@
 
 import sys
 import threading
+from collections.abc import Callable
+
+from . import _core
 
 
 def goroutine_started() -> None:
@@ -12,3 +15,17 @@ def goroutine_started() -> None:
     profile = threading.getprofile()
     if profile is not None:
         sys.setprofile(profile)
+
+
+def main_returned() -> None:
+    """The interpreter begins to end: goroutines stop, unless a thread that will be joined may need them."""
+    if not any(
+        t.is_alive() and not t.daemon for t in threading.enumerate() if t is not threading.main_thread()
+    ):
+        _core.main_ends()
+
+
+def watch_the_end() -> None:
+    """Has the interpreter call main_returned before it joins the program's threads."""
+    register: Callable[[Callable[[], None]], None] = vars(threading)["_register_atexit"]
+    register(main_returned)

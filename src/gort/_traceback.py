@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+import tokenize  # noqa: F401  # linecache needs it, and a dying process may have no file descriptor left
 import traceback
 from collections.abc import Iterable, Iterator
 from types import CodeType, FrameType, TracebackType

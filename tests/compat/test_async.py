@@ -312,6 +312,8 @@ def test_async_generators_are_finalized() -> None:
     async def main() -> None:
         async for _ in numbers():
             break
+        while not log:
+            await asyncio.sleep(0.001)
 
     gort.run(asyncio.run, main())
     assert log == ["closed"]

@@ -83,7 +83,7 @@ def test_import_in_a_thread_is_refused_or_works() -> None:
         if "gort" in globals():
             from gort import _core
             ch = gort.chan()
-            gort.go(ch.send, _core.is_main())
+            gort.go(lambda: ch.send(_core.is_main()))
             print(ch.recv(), _core.is_main())
         """
     )
@@ -490,11 +490,13 @@ def test_memory_is_flat_over_200_000_goroutines() -> None:
             wg.go(body, n)
         wg.wait()
 
-    round_(10_000)
+    # Short rounds: how many of a long one are alive at once depends on the machine.
+    for _ in range(100):
+        round_(200)
     gc.collect()
     before = resident()
-    for _ in range(20):
-        round_(10_000)
+    for _ in range(1000):
+        round_(200)
     gc.collect()
     grown = resident() - before
     assert grown < 8 << 20, f"{grown} bytes more than before"

@@ -283,7 +283,7 @@ def test_decimal_contexts_are_per_goroutine() -> None:
     wg = WaitGroup()
 
     def body(precision: int) -> None:
-        decimal.getcontext().prec = precision
+        decimal.setcontext(decimal.Context(prec=precision))
         for _ in range(10):
             gosched()
             assert len(str(decimal.Decimal(1) / 3)) == precision + 2

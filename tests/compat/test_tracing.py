@@ -367,8 +367,8 @@ def test_pdb_in_a_goroutine() -> None:
         stdout="""\
 ...
 (Pdb) 42
-> ...prog.py(14)worker()
--> ...
+(Pdb) > ...prog.py(14)worker()
+-> done.send(after)
 (Pdb) 43
 (Pdb) ...
 ...
@@ -410,6 +410,6 @@ def test_breakpoint_in_main_beside_goroutines() -> None:
         value = ch.recv()
         print("value", value)
         """,
-        stdin="next\nnext\np value\ncontinue\n",
+        stdin="next\np value\ncontinue\n",
         env={"PYTHONBREAKPOINT": ""},
     ).check(stdout="...\n(Pdb) 5\n(Pdb) value 5", stderr="")
