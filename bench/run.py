@@ -148,6 +148,8 @@ def run_once(command: list[str], contender: Contender) -> dict[str, Any]:
         raise Unavailable(f"no result in {TIMEOUT} s") from None
     if done.returncode:
         raise Unavailable(f"exit status {done.returncode}: {last_line(done.stderr)}")
+    if not done.stdout.strip():
+        raise Unavailable(f"exit status 0, but no result: {last_line(done.stderr)}")
     line: dict[str, Any] = json.loads(done.stdout)
     return line
 
