@@ -36,10 +36,10 @@ from __future__ import annotations
 import ast
 import atexit
 import functools
+import importlib.util
 import inspect
 import os
 import re
-import runpy
 import selectors
 import shlex
 import shutil
@@ -421,9 +421,16 @@ def isolated(
         @functools.wraps(function)
         def test(*args: Any, **kwargs: Any) -> None:
             __tracebackhide__ = True
-            argv = [__file__, inspect.getfile(function), function.__name__, repr((args, kwargs))]
-            outcome = execute(
-                [*command(runner, flags), *argv], env=env, stdin=stdin, send=send, timeout=timeout
+            outcome = isolate(
+                function,
+                *args,
+                runner=runner,
+                flags=flags,
+                env=env,
+                stdin=stdin,
+                send=send,
+                timeout=timeout,
+                **kwargs,
             )
             outcome.check(status=status, stdout=inspect.cleandoc(stdout), stderr=stderr)
 
@@ -432,11 +439,31 @@ def isolated(
     return decorate
 
 
+def isolate(
+    function: Callable[..., Any],
+    *args: Any,
+    runner: str = "python",
+    flags: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    stdin: str = "",
+    send: Sequence[tuple[int, str]] = (),
+    timeout: float = DEFAULT_TIMEOUT,
+    **kwargs: Any,
+) -> Outcome:
+    """Calls a function of a test module, with literals as arguments, as the main program of a new process."""
+    argv = [__file__, inspect.getfile(function), function.__name__, repr((args, kwargs))]
+    return execute([*command(runner, flags), *argv], env=env, stdin=stdin, send=send, timeout=timeout)
+
+
 def _run_isolated(path: str, name: str, arguments: str) -> None:
     sys.path.insert(0, str(HERE))
-    function = runpy.run_path(path, run_name="isolated")[name]
+    spec = importlib.util.spec_from_file_location("isolated", path)
+    assert spec is not None and spec.loader is not None
+    # In sys.modules, so that what the test defines can be pickled.
+    module = sys.modules["isolated"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     args, kwargs = ast.literal_eval(arguments)
-    inspect.unwrap(function)(*args, **kwargs)
+    inspect.unwrap(getattr(module, name))(*args, **kwargs)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@
  *               state is a thread-local of libpython that is not exported: ts_find_tss looks for it in libpython's
  *               TLS block and proves its find by a real swap. With it ts_switch does what the swap would do without
  *               touching the GIL; without it ts_switch falls back to PyThreadState_Swap.
- *   3.13        A request to drop the GIL, and pending signals, are bits of one thread state: the former is handed on
+ *   3.13        The version of the code's instrumentation is part of each thread state and refreshed on attaching. A
+ *               request to drop the GIL, and pending signals, are bits of one thread state: the former is handed on
  *               by ts_switch, the latter go to main's thread state, which only the main goroutine runs with.
  *
  * Signals. CPython runs signal handlers in the OS thread whose identifier is _PyRuntime.main_thread. gort lets other
@@ -325,6 +326,12 @@ ts_switch(m *mp, PyThreadState *ts)
     ts->_status.holds_gil = 1;
     ts->state = _Py_THREAD_ATTACHED;
     _Py_atomic_store_ptr_relaxed(&gil()->last_holder, ts);
+    uintptr_t bits = _Py_atomic_load_uintptr_relaxed(&ts->eval_breaker);
+    uintptr_t version = interp->ceval.instrumentation_version;
+    while (unlikely((bits & ~(uintptr_t)_PY_EVAL_EVENTS_MASK) != version)) {
+        if (_Py_atomic_compare_exchange_uintptr(&ts->eval_breaker, &bits, version | (bits & _PY_EVAL_EVENTS_MASK)))
+            break;
+    }
     if (unlikely(_Py_eval_breaker_bit_is_set(old, _PY_GIL_DROP_REQUEST_BIT))) {
         _Py_unset_eval_breaker_bit(old, _PY_GIL_DROP_REQUEST_BIT);
         _Py_set_eval_breaker_bit(ts, _PY_GIL_DROP_REQUEST_BIT);

@@ -39,6 +39,7 @@ def _start() -> None:
     )
     sys.excepthook = _traceback.excepthook
     _threads.watch_the_end()
+    _threads.own_import_locks()
     atexit.register(_core.shutdown)
 
 

@@ -3,6 +3,7 @@
 import sys
 import threading
 from collections.abc import Callable
+from types import ModuleType
 
 from . import _core
 
@@ -29,3 +30,26 @@ def watch_the_end() -> None:
     """Has the interpreter call main_returned before it joins the program's threads."""
     register: Callable[[Callable[[], None]], None] = vars(threading)["_register_atexit"]
     register(main_returned)
+
+
+# Main may hold locks from before gort was imported: it keeps the identifier that it had.
+_MAIN = threading.main_thread().ident or 0
+
+
+def _importer() -> int:
+    """Who imports: a goroutine, which may run on several threads, or a thread."""
+    goid = _core.goid()
+    if goid == 1:
+        return _MAIN
+    return -goid or threading.get_ident()
+
+
+def own_import_locks() -> None:
+    """Makes the locks of modules that are being imported belong to goroutines instead of threads.
+
+    A module whose body parks would else be taken for finished by the other goroutines of its thread.
+    """
+    bootstrap = vars(sys.modules["_frozen_importlib"])
+    thread = ModuleType("_thread")
+    vars(thread).update(vars(bootstrap["_thread"]), get_ident=_importer)
+    bootstrap["_thread"] = thread
