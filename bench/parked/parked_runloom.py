@@ -1,5 +1,7 @@
 """Fibers that wait for a channel to be closed."""
 
+import os
+import sys
 from time import perf_counter
 
 import runloom
@@ -20,8 +22,12 @@ def main() -> None:
 
     before = rss()
     start = perf_counter()
-    for _ in range(n):
-        runloom_c.fiber(task)
+    for i in range(n):
+        try:
+            runloom_c.fiber(task)
+        except MemoryError as error:
+            print(f"{error} with {i} fibers alive", file=sys.stderr, flush=True)
+            os._exit(1)
     while ready < n:
         runloom.yield_now()
     parked = perf_counter()

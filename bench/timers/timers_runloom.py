@@ -1,5 +1,7 @@
 """Fibers that sleep up to one second each."""
 
+import os
+import sys
 from time import perf_counter
 
 import runloom
@@ -17,8 +19,12 @@ def task(duration: float) -> None:
 def main() -> None:
     global seconds
     start = perf_counter()
-    for duration in sleeps:
-        runloom.fiber(task, duration)
+    for i, duration in enumerate(sleeps):
+        try:
+            runloom.fiber(task, duration)
+        except MemoryError as error:
+            print(f"{error} with {i} fibers alive", file=sys.stderr, flush=True)
+            os._exit(1)
     for _ in range(n):
         done.recv()
     seconds = perf_counter() - start
