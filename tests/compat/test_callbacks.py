@@ -14,7 +14,7 @@ import pytest
 
 import gort
 from gort import chan, go, select
-from gort.runtime import Error, gosched
+from gort.runtime import Error, gosched, lock_os_thread
 from gort.sync import WaitGroup
 from gort.time import after, sleep
 from harness import isolated
@@ -188,45 +188,53 @@ def test_foreign_threads_send_to_goroutines() -> None:
     sleep(0.01)
 
 
+@pytest.mark.parametrize("parks", [False, True])
 @isolated()
-def test_sqlite_functions() -> None:
-    """sqlite3 calls Python through PyGILState_Ensure, inside a query that released the interpreter."""
+def test_sqlite_functions(parks: bool) -> None:
+    """sqlite3 calls Python through PyGILState_Ensure, inside a query that released the interpreter.
 
-    def body(n: int) -> None:
-        database = sqlite3.connect(":memory:", check_same_thread=False)
-        database.create_function("twice", 1, lambda x: (gosched(), x * 2)[1])
-        database.create_function("napping", 1, lambda x: (sleep(0.0001), time.sleep(0.0001), x + 1)[2])
-        database.create_aggregate("joined", 1, Joined)
-        database.create_collation("backwards", lambda a, b: (gosched(), (a < b) - (a > b))[1])
-        database.set_progress_handler(lambda: gosched(), 20)
-        database.execute("create table t(x)")
-        database.executemany("insert into t values (?)", [(i * n,) for i in range(20)])
-        assert database.execute("select sum(twice(napping(x))) from t").fetchone() == (
-            2 * sum(i * n + 1 for i in range(20)),
-        )
-        assert database.execute("select joined(x) from t where x < 3 * ?", [n]).fetchone() == (
-            f"0,{n},{2 * n}",
-        )
-        ordered = database.execute(
-            "select cast(x as text) as s from t order by s collate backwards"
-        ).fetchall()
-        assert ordered == sorted(ordered, reverse=True)
-        with pytest.raises(sqlite3.OperationalError):
-            database.create_function("bad", 0, lambda: 1 // 0)
-            database.execute("select bad()")
-        database.close()
+    A connection's own lock belongs to an OS thread: a goroutine whose callbacks park locks itself to one.
+    """
+
+    def pause() -> None:
+        if parks:
+            gosched()
+        time.sleep(0.00001)
 
     class Joined:
         def __init__(self) -> None:
             self.items: list[str] = []
 
         def step(self, value: Any) -> None:
-            gosched()
+            pause()
             self.items.append(str(value))
 
         def finalize(self) -> str:
-            gosched()
+            pause()
             return ",".join(self.items)
+
+    def body(n: int) -> None:
+        if parks:
+            lock_os_thread()
+        database = sqlite3.connect(":memory:", check_same_thread=False)
+        database.create_function("twice", 1, lambda x: (pause(), x * 2)[1])
+        database.create_function("napping", 1, lambda x: (time.sleep(0.0001), x + 1)[1])
+        database.create_aggregate("joined", 1, Joined)
+        database.create_collation("backwards", lambda a, b: (pause(), (a < b) - (a > b))[1])
+        database.set_progress_handler(pause, 20)
+        database.execute("create table t(x)")
+        database.executemany("insert into t values (?)", [(i * n,) for i in range(20)])
+        total = database.execute("select sum(twice(napping(x))) from t").fetchone()[0]
+        assert total == 2 * sum(i * n + 1 for i in range(20))
+        some = database.execute("select joined(x) from t where x < 3 * ?", [n]).fetchone()[0]
+        assert some == f"0,{n},{2 * n}"
+        query = "select cast(x as text) as s from t order by s collate backwards"
+        ordered = database.execute(query).fetchall()
+        assert ordered == sorted(ordered, reverse=True)
+        database.create_function("bad", 0, lambda: 1 // 0)
+        with pytest.raises(sqlite3.OperationalError):
+            database.execute("select bad()").fetchall()
+        database.close()
 
     wg = WaitGroup()
     for n in range(1, 21):
@@ -239,7 +247,7 @@ def test_sqlite_iterdump_and_backup_beside_goroutines() -> None:
     def body() -> None:
         source, target = (sqlite3.connect(":memory:", check_same_thread=False) for _ in range(2))
         source.executescript("create table t(x); insert into t values (1), (2);")
-        source.backup(target, pages=1, progress=lambda *status: gosched())
+        source.backup(target, pages=1, progress=lambda *status: time.sleep(0.0001))
         assert list(source.iterdump()) == list(target.iterdump())
 
     wg = WaitGroup()
