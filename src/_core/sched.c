@@ -963,8 +963,8 @@ runqput(g *gp)
         else
             startm(pp, NULL);
     }
-    else
-        sysmon_wake();
+    else if (sched.runq.size == 1)
+        sysmon_wake(); /* all Ps are taken: one may be stuck. Once is enough until somebody takes gp */
 }
 
 void

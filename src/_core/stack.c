@@ -37,6 +37,7 @@
 #define SMALL_STACK (512UL << 10)
 #define BIG_STACKS 10000
 #define SLAB (256UL << 20)
+#define PMD (2UL << 20) /* mapped by one page-table page */
 #define MAX_SLABS 65536
 #define MIN_STACK (64UL << 10)
 
@@ -84,10 +85,13 @@ carve(size_t stride)
         size_t count = SLAB / stride ? SLAB / stride : 1;
         char *mem = NULL;
         /* a limited address space gets smaller slabs before it gets none */
-        while ((mem = mem_reserve(count * stride)) == NULL && count > 1)
+        while ((mem = mem_reserve(count * stride + 2 * PMD)) == NULL && count > 1)
             count /= 4;
         if (!mem)
             return NULL;
+        /* Bounds of stacks lie in the middle of what one page-table page maps: the guard of a stack and the top of
+         * the one below share it. */
+        mem = (char *)(((uintptr_t)mem + PMD - 1) & ~(uintptr_t)(PMD - 1)) + PMD / 2;
         slabs[n] = (slab){mem, mem + count * stride, stride};
         atomic_store(&nslabs, n + 1);
         next_stack = mem;
