@@ -30,23 +30,30 @@ static int_kind kinds[KINDS] = {
 };
 
 typedef struct {
-    PyObject_HEAD const int_kind *kind;
+    PyObject_HEAD
+    const int_kind *kind;
     uint64_t value; /* what the type holds, extended to 64 bits by its sign if it has one */
 } int_object;
 
 /* v cut to the type's width, as a 64-bit value of the same number. */
-static uint64_t int_wrap(const int_kind *kind, uint64_t v) {
+static uint64_t
+int_wrap(const int_kind *kind, uint64_t v)
+{
     if (kind->bits == 64)
         return v;
     return kind->is_signed ? (uint64_t)(int64_t)(int32_t)(uint32_t)v : (uint64_t)(uint32_t)v;
 }
 
-static PyObject *int_python(const int_kind *kind, uint64_t v) {
+static PyObject *
+int_python(const int_kind *kind, uint64_t v)
+{
     return kind->is_signed ? PyLong_FromLongLong((int64_t)v) : PyLong_FromUnsignedLongLong(v);
 }
 
 /* arg as an exact int, a new reference. NULL: TypeError set. */
-static PyObject *int_number(const int_kind *kind, PyObject *arg) {
+static PyObject *
+int_number(const int_kind *kind, PyObject *arg)
+{
     if (!PyIndex_Check(arg)) {
         PyErr_Format(PyExc_TypeError, "%s takes an integer, not %R", kind->name, arg);
         return NULL;
@@ -55,7 +62,9 @@ static PyObject *int_number(const int_kind *kind, PyObject *arg) {
 }
 
 /* The low bits of an integer of any size. -1: TypeError set. */
-static int int_bits(const int_kind *kind, PyObject *arg, uint64_t *v) {
+static int
+int_bits(const int_kind *kind, PyObject *arg, uint64_t *v)
+{
     PyObject *number = int_number(kind, arg);
     if (!number)
         return -1;
@@ -65,7 +74,9 @@ static int int_bits(const int_kind *kind, PyObject *arg, uint64_t *v) {
 }
 
 /* A value that the type can hold. -1: TypeError or OverflowError set. */
-static int int_value(const int_kind *kind, PyObject *arg, uint64_t *v) {
+static int
+int_value(const int_kind *kind, PyObject *arg, uint64_t *v)
+{
     PyObject *number = int_number(kind, arg);
     if (!number)
         return -1;
@@ -87,14 +98,18 @@ static int int_value(const int_kind *kind, PyObject *arg, uint64_t *v) {
     return fits ? 0 : -1;
 }
 
-static int no_keywords(const char *name, PyObject *kwargs) {
+static int
+no_keywords(const char *name, PyObject *kwargs)
+{
     if (!kwargs || PyDict_GET_SIZE(kwargs) == 0)
         return 0;
     PyErr_Format(PyExc_TypeError, "%s() takes no keyword arguments", name);
     return -1;
 }
 
-static PyObject *int_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+static PyObject *
+int_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
     const int_kind *kind = kinds;
     while (kind->type != type)
         kind++; /* the types cannot be derived from */
@@ -112,23 +127,31 @@ static PyObject *int_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     return (PyObject *)self;
 }
 
-static void plain_dealloc(PyObject *self) {
+static void
+plain_dealloc(PyObject *self)
+{
     PyTypeObject *type = Py_TYPE(self);
     type->tp_free(self);
     Py_DECREF(type);
 }
 
-static PyObject *int_repr(int_object *self) {
+static PyObject *
+int_repr(int_object *self)
+{
     if (self->kind->is_signed)
         return PyUnicode_FromFormat("%s(%lld)", self->kind->name, (long long)self->value);
     return PyUnicode_FromFormat("%s(%llu)", self->kind->name, (unsigned long long)self->value);
 }
 
-static PyObject *int_load(int_object *self, PyObject *Py_UNUSED(ignored)) {
+static PyObject *
+int_load(int_object *self, PyObject *Py_UNUSED(ignored))
+{
     return int_python(self->kind, self->value);
 }
 
-static PyObject *int_store(int_object *self, PyObject *arg) {
+static PyObject *
+int_store(int_object *self, PyObject *arg)
+{
     uint64_t v;
     if (int_value(self->kind, arg, &v) < 0)
         return NULL;
@@ -136,7 +159,9 @@ static PyObject *int_store(int_object *self, PyObject *arg) {
     Py_RETURN_NONE;
 }
 
-static PyObject *int_add(int_object *self, PyObject *arg) {
+static PyObject *
+int_add(int_object *self, PyObject *arg)
+{
     uint64_t delta;
     if (int_bits(self->kind, arg, &delta) < 0)
         return NULL;
@@ -144,7 +169,9 @@ static PyObject *int_add(int_object *self, PyObject *arg) {
     return int_python(self->kind, v);
 }
 
-static PyObject *int_swap(int_object *self, PyObject *arg) {
+static PyObject *
+int_swap(int_object *self, PyObject *arg)
+{
     uint64_t v;
     if (int_value(self->kind, arg, &v) < 0)
         return NULL;
@@ -154,14 +181,18 @@ static PyObject *int_swap(int_object *self, PyObject *arg) {
 }
 
 /* The arguments of a compare_and_swap. -1: TypeError set. */
-static int old_and_new(Py_ssize_t nargs) {
+static int
+old_and_new(Py_ssize_t nargs)
+{
     if (nargs == 2)
         return 0;
     PyErr_Format(PyExc_TypeError, "compare_and_swap() takes 2 arguments, old and new, not %zd", nargs);
     return -1;
 }
 
-static PyObject *int_compare_and_swap(int_object *self, PyObject *const *args, Py_ssize_t nargs) {
+static PyObject *
+int_compare_and_swap(int_object *self, PyObject *const *args, Py_ssize_t nargs)
+{
     uint64_t old, new;
     if (old_and_new(nargs) < 0 || int_value(self->kind, args[0], &old) < 0 ||
         int_value(self->kind, args[1], &new) < 0)
@@ -172,7 +203,9 @@ static PyObject *int_compare_and_swap(int_object *self, PyObject *const *args, P
     return PyBool_FromLong(swapped);
 }
 
-static PyObject *int_and(int_object *self, PyObject *arg) {
+static PyObject *
+int_and(int_object *self, PyObject *arg)
+{
     uint64_t mask;
     if (int_bits(self->kind, arg, &mask) < 0)
         return NULL;
@@ -181,7 +214,9 @@ static PyObject *int_and(int_object *self, PyObject *arg) {
     return int_python(self->kind, old);
 }
 
-static PyObject *int_or(int_object *self, PyObject *arg) {
+static PyObject *
+int_or(int_object *self, PyObject *arg)
+{
     uint64_t mask;
     if (int_bits(self->kind, arg, &mask) < 0)
         return NULL;
@@ -230,18 +265,23 @@ static PyType_Slot int_slots[] = {
 /* -- Bool -------------------------------------------------------------------------------------- */
 
 typedef struct {
-    PyObject_HEAD bool value;
+    PyObject_HEAD
+    bool value;
 } bool_object;
 
 /* 0 or 1; -1: TypeError set. */
-static int bool_value(PyObject *arg) {
+static int
+bool_value(PyObject *arg)
+{
     if (PyBool_Check(arg))
         return arg == Py_True;
     PyErr_Format(PyExc_TypeError, "Bool holds True or False, not %R", arg);
     return -1;
 }
 
-static PyObject *bool_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+static PyObject *
+bool_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
     PyObject *arg = Py_False;
     if (no_keywords("Bool", kwargs) < 0 || !PyArg_UnpackTuple(args, "Bool", 0, 1, &arg))
         return NULL;
@@ -254,15 +294,21 @@ static PyObject *bool_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
     return (PyObject *)self;
 }
 
-static PyObject *bool_repr(bool_object *self) {
+static PyObject *
+bool_repr(bool_object *self)
+{
     return PyUnicode_FromString(self->value ? "Bool(True)" : "Bool(False)");
 }
 
-static PyObject *bool_load(bool_object *self, PyObject *Py_UNUSED(ignored)) {
+static PyObject *
+bool_load(bool_object *self, PyObject *Py_UNUSED(ignored))
+{
     return PyBool_FromLong(self->value);
 }
 
-static PyObject *bool_store(bool_object *self, PyObject *arg) {
+static PyObject *
+bool_store(bool_object *self, PyObject *arg)
+{
     int value = bool_value(arg);
     if (value < 0)
         return NULL;
@@ -270,7 +316,9 @@ static PyObject *bool_store(bool_object *self, PyObject *arg) {
     Py_RETURN_NONE;
 }
 
-static PyObject *bool_swap(bool_object *self, PyObject *arg) {
+static PyObject *
+bool_swap(bool_object *self, PyObject *arg)
+{
     int value = bool_value(arg);
     if (value < 0)
         return NULL;
@@ -279,7 +327,9 @@ static PyObject *bool_swap(bool_object *self, PyObject *arg) {
     return PyBool_FromLong(old);
 }
 
-static PyObject *bool_compare_and_swap(bool_object *self, PyObject *const *args, Py_ssize_t nargs) {
+static PyObject *
+bool_compare_and_swap(bool_object *self, PyObject *const *args, Py_ssize_t nargs)
+{
     int old, new;
     if (old_and_new(nargs) < 0 || (old = bool_value(args[0])) < 0 || (new = bool_value(args[1])) < 0)
         return NULL;
@@ -312,10 +362,13 @@ static PyType_Slot bool_slots[] = {
 /* -- Pointer ----------------------------------------------------------------------------------- */
 
 typedef struct {
-    PyObject_HEAD PyObject *value; /* never NULL once the object is made; None is Go's nil */
+    PyObject_HEAD
+    PyObject *value; /* never NULL once the object is made; None is Go's nil */
 } pointer_object;
 
-static PyObject *pointer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+static PyObject *
+pointer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
     PyObject *arg = Py_None;
     if (no_keywords("Pointer", kwargs) < 0 || !PyArg_UnpackTuple(args, "Pointer", 0, 1, &arg))
         return NULL;
@@ -325,13 +378,17 @@ static PyObject *pointer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     return (PyObject *)self;
 }
 
-static int pointer_traverse(pointer_object *self, visitproc visit, void *arg) {
+static int
+pointer_traverse(pointer_object *self, visitproc visit, void *arg)
+{
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->value);
     return 0;
 }
 
-static int pointer_clear(pointer_object *self) {
+static int
+pointer_clear(pointer_object *self)
+{
     /* None and not NULL: code that still runs while the cycle is taken apart may load it. */
     PyObject *old = self->value;
     self->value = Py_NewRef(Py_None);
@@ -339,7 +396,9 @@ static int pointer_clear(pointer_object *self) {
     return 0;
 }
 
-static void pointer_dealloc(pointer_object *self) {
+static void
+pointer_dealloc(pointer_object *self)
+{
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     Py_XDECREF(self->value);
@@ -347,7 +406,9 @@ static void pointer_dealloc(pointer_object *self) {
     Py_DECREF(type);
 }
 
-static PyObject *pointer_repr(pointer_object *self) {
+static PyObject *
+pointer_repr(pointer_object *self)
+{
     PyObject *value = Py_NewRef(self->value);
     if (Py_ReprEnter((PyObject *)self)) {
         Py_DECREF(value);
@@ -359,24 +420,32 @@ static PyObject *pointer_repr(pointer_object *self) {
     return text;
 }
 
-static PyObject *pointer_load(pointer_object *self, PyObject *Py_UNUSED(ignored)) {
+static PyObject *
+pointer_load(pointer_object *self, PyObject *Py_UNUSED(ignored))
+{
     return Py_NewRef(self->value);
 }
 
-static PyObject *pointer_store(pointer_object *self, PyObject *arg) {
+static PyObject *
+pointer_store(pointer_object *self, PyObject *arg)
+{
     PyObject *old = self->value;
     self->value = Py_NewRef(arg);
     Py_DECREF(old);
     Py_RETURN_NONE;
 }
 
-static PyObject *pointer_swap(pointer_object *self, PyObject *arg) {
+static PyObject *
+pointer_swap(pointer_object *self, PyObject *arg)
+{
     PyObject *old = self->value;
     self->value = Py_NewRef(arg);
     return old;
 }
 
-static PyObject *pointer_compare_and_swap(pointer_object *self, PyObject *const *args, Py_ssize_t nargs) {
+static PyObject *
+pointer_compare_and_swap(pointer_object *self, PyObject *const *args, Py_ssize_t nargs)
+{
     if (old_and_new(nargs) < 0)
         return NULL;
     PyObject *old = self->value;
@@ -417,14 +486,18 @@ static PyType_Slot pointer_slots[] = {
 
 /* -- module ------------------------------------------------------------------------------------ */
 
-static PyTypeObject *add_type(PyObject *module, PyType_Spec *spec) {
+static PyTypeObject *
+add_type(PyObject *module, PyType_Spec *spec)
+{
     PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(spec);
     if (type && PyModule_AddType(module, type) < 0)
         Py_CLEAR(type);
     return type;
 }
 
-int gort_atomic_init(PyObject *module) {
+int
+gort_atomic_init(PyObject *module)
+{
     static const char *const names[KINDS] = {
         [KIND_INT32] = "gort.sync.atomic.Int32",
         [KIND_INT64] = "gort.sync.atomic.Int64",

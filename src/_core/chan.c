@@ -372,15 +372,16 @@ Chan_cap(chan *c, void *unused)
 static PyObject *
 Chan_repr(chan *c)
 {
-    return PyUnicode_FromFormat("<gort.Chan cap=%zd len=%zd%s at %p>", c->cap, c->count, c->closed ? " closed" : "",
-                                c);
+    return PyUnicode_FromFormat("<gort.Chan cap=%zd len=%zd%s at %p>", c->cap, c->count,
+                                c->closed ? " closed" : "", c);
 }
 
-PyDoc_STRVAR(Chan_doc, "Chan(capacity=0, /)\n--\n\n"
-                       "A typed conduit between goroutines and threads: Go's chan.\n\n"
-                       "Without capacity a send and its receive meet; with one, `capacity` values are buffered.\n"
-                       "Iterating receives until the channel is closed and drained. A channel is always true.\n"
-                       "TypeError: the capacity is no int; ValueError: it is negative or too large.");
+PyDoc_STRVAR(Chan_doc,
+             "Chan(capacity=0, /)\n--\n\n"
+             "A typed conduit between goroutines and threads: Go's chan.\n\n"
+             "Without capacity a send and its receive meet; with one, `capacity` values are buffered.\n"
+             "Iterating receives until the channel is closed and drained. A channel is always true.\n"
+             "TypeError: the capacity is no int; ValueError: it is negative or too large.");
 
 static PyMethodDef Chan_methods[] = {
     {"send", (PyCFunction)Chan_send, METH_O,
@@ -409,20 +410,13 @@ static PyMemberDef Chan_members[] = {
 };
 
 static PyType_Slot Chan_slots[] = {
-    {Py_tp_doc, (void *)Chan_doc},
-    {Py_tp_new, Chan_new},
-    {Py_tp_dealloc, Chan_dealloc},
-    {Py_tp_traverse, Chan_traverse},
-    {Py_tp_clear, Chan_clear},
-    {Py_tp_methods, Chan_methods},
-    {Py_tp_getset, Chan_getset},
-    {Py_tp_members, Chan_members},
-    {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, Chan_iternext},
-    {Py_tp_repr, Chan_repr},
-    {Py_sq_length, Chan_len},
-    {Py_nb_bool, Chan_bool},
-    {0, NULL},
+    {Py_tp_doc, (void *)Chan_doc},   {Py_tp_new, Chan_new},
+    {Py_tp_dealloc, Chan_dealloc},   {Py_tp_traverse, Chan_traverse},
+    {Py_tp_clear, Chan_clear},       {Py_tp_methods, Chan_methods},
+    {Py_tp_getset, Chan_getset},     {Py_tp_members, Chan_members},
+    {Py_tp_iter, PyObject_SelfIter}, {Py_tp_iternext, Chan_iternext},
+    {Py_tp_repr, Chan_repr},         {Py_sq_length, Chan_len},
+    {Py_nb_bool, Chan_bool},         {0, NULL},
 };
 
 static PyType_Spec Chan_spec = {

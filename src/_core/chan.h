@@ -4,9 +4,9 @@
 
 #include "core.h"
 
-int chan_send_now(chan *c, PyObject *v);   /* 1 sent, 0 would block, -1 closed */
-int chan_recv_now(chan *c, PyObject **v);  /* 1 received, 0 would block, -1 closed and drained */
-bool chan_can_send(chan *c);               /* ... or is closed */
+int chan_send_now(chan *c, PyObject *v);  /* 1 sent, 0 would block, -1 closed */
+int chan_recv_now(chan *c, PyObject **v); /* 1 received, 0 would block, -1 closed and drained */
+bool chan_can_send(chan *c);              /* ... or is closed */
 bool chan_can_recv(chan *c);
 waitq *chan_queue(chan *c, bool send);
 int chan_send(chan *c, PyObject *v);

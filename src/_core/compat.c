@@ -149,7 +149,8 @@ ts_set_chunk(PyThreadState *ts, void *mem, size_t size)
     chunk->size = size;
     chunk->top = 0;
     ts->datastack_chunk = chunk;
-    ts->datastack_top = &chunk->data[1]; /* data[0] of a root chunk is never used: popping it would free the chunk */
+    ts->datastack_top =
+        &chunk->data[1]; /* data[0] of a root chunk is never used: popping it would free the chunk */
     ts->datastack_limit = (PyObject **)((char *)mem + size);
 }
 
@@ -311,7 +312,8 @@ ts_switch(m *mp, PyThreadState *ts)
         PyThreadState *old = _PyThreadState_UncheckedGet();
         if (old == ts)
             return;
-        old->_status.bound_gilstate = 0; /* it may be attached by another OS thread next, and must bind there */
+        old->_status.bound_gilstate =
+            0; /* it may be attached by another OS thread next, and must bind there */
         PyThreadState_Swap(ts);
         return;
     }
@@ -329,7 +331,8 @@ ts_switch(m *mp, PyThreadState *ts)
     uintptr_t bits = _Py_atomic_load_uintptr_relaxed(&ts->eval_breaker);
     uintptr_t version = interp->ceval.instrumentation_version;
     while (unlikely((bits & ~(uintptr_t)_PY_EVAL_EVENTS_MASK) != version)) {
-        if (_Py_atomic_compare_exchange_uintptr(&ts->eval_breaker, &bits, version | (bits & _PY_EVAL_EVENTS_MASK)))
+        if (_Py_atomic_compare_exchange_uintptr(&ts->eval_breaker, &bits,
+                                                version | (bits & _PY_EVAL_EVENTS_MASK)))
             break;
     }
     if (unlikely(_Py_eval_breaker_bit_is_set(old, _PY_GIL_DROP_REQUEST_BIT))) {
@@ -349,7 +352,8 @@ bool
 ts_running(PyThreadState *ts)
 {
 #if V313
-    return _Py_atomic_load_int_relaxed(&gil()->locked) && _Py_atomic_load_ptr_relaxed(&gil()->last_holder) == ts;
+    return _Py_atomic_load_int_relaxed(&gil()->locked) &&
+           _Py_atomic_load_ptr_relaxed(&gil()->last_holder) == ts;
 #else
     return _Py_atomic_load_relaxed(&gil()->locked) &&
            (PyThreadState *)_Py_atomic_load_relaxed(&gil()->last_holder) == ts;

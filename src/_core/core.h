@@ -87,9 +87,9 @@ enum {
     G_UNPROVEN = 4, /* has not yet shown that it parks without blocking in C: not on m0 */
     G_LOCKED = 8,   /* locked to an OS thread */
     /* not tested by deny */
-    G_BLOCKS = 16,  /* has lost a P while blocked or busy; stays unproven for good */
-    G_THREAD = 32,  /* no goroutine but a plain thread that waits in gort */
-    G_SYSTEM = 64,  /* does not count: not in num_goroutine */
+    G_BLOCKS = 16, /* has lost a P while blocked or busy; stays unproven for good */
+    G_THREAD = 32, /* no goroutine but a plain thread that waits in gort */
+    G_SYSTEM = 64, /* does not count: not in num_goroutine */
 };
 
 /* A goroutine. The struct lies at the top of its own stack, so that a parked goroutine touches one page. */
@@ -101,7 +101,7 @@ struct g {
     uint8_t status;    /* enum gstatus; sysmon reads it */
     uint8_t waitreason;
     uint8_t flags;
-    bool interrupted;  /* main only: was readied to run signal handlers */
+    bool interrupted;   /* main only: was readied to run signal handlers */
     uint32_t lockcount; /* depth of lock_os_thread */
     m *lockedm;
     uint64_t goid;
@@ -114,9 +114,9 @@ struct g {
     PyObject *kwnames;
     PyObject *context; /* contextvars to start with: copied by the goroutine itself if copy_context */
     bool copy_context;
-    bool goexiting;    /* called goexit: met again if swallowed */
-    bool traced;       /* call the start hook first: threading has trace or profile functions */
-    uint64_t parent;   /* goid of the creator */
+    bool goexiting;  /* called goexit: met again if swallowed */
+    bool traced;     /* call the start hook first: threading has trace or profile functions */
+    uint64_t parent; /* goid of the creator */
     PyCodeObject *created_code;
     int created_lasti; /* byte offset in created_code */
     int c_budget;      /* C recursion that its stack allows */
@@ -130,22 +130,22 @@ struct g {
 
 /* An OS thread that runs goroutines. */
 struct m {
-    g *curg;      /* the goroutine that runs on it (in the interpreter or in C), NULL on g0; sysmon reads it */
-    p *p;         /* NULL: idle, or its goroutine was in C when the P was taken away; sysmon reads it */
-    p *nextp;     /* the P it shall have when it wakes */
-    g *nextg;     /* and the goroutine to run first */
-    void *g0sp;   /* saved stack pointer of the scheduler's own stack */
-    PyThreadState *ts; /* the scheduler's own thread state */
-    PyThreadState **tss; /* where libpython keeps this thread's current thread state (3.12+), or NULL */
-    uint8_t deny; /* flags of goroutines that it may not simply run */
+    g *curg;    /* the goroutine that runs on it (in the interpreter or in C), NULL on g0; sysmon reads it */
+    p *p;       /* NULL: idle, or its goroutine was in C when the P was taken away; sysmon reads it */
+    p *nextp;   /* the P it shall have when it wakes */
+    g *nextg;   /* and the goroutine to run first */
+    void *g0sp; /* saved stack pointer of the scheduler's own stack */
+    PyThreadState *ts;     /* the scheduler's own thread state */
+    PyThreadState **tss;   /* where libpython keeps this thread's current thread state (3.12+), or NULL */
+    uint8_t deny;          /* flags of goroutines that it may not simply run */
     _Atomic bool takeover; /* woken by sysmon to take a P from a goroutine that is blocked or busy */
-    bool inidle;   /* in the idle list; under idlelock */
-    bool exiting;  /* its locked goroutine ended: the thread ends */
+    bool inidle;           /* in the idle list; under idlelock */
+    bool exiting;          /* its locked goroutine ended: the thread ends */
     g *lockedg;
     unsigned long ident; /* Python's thread identifier */
     int32_t id;
     _Atomic uint32_t note; /* futex: 1 when woken */
-    m *idlelink;  /* under idlelock */
+    m *idlelink;           /* under idlelock */
     m *alllink;
     char *g0_lo, *g0_hi; /* bounds of the scheduler's stack, for the sanitizer */
     void *g0_fake;
@@ -158,9 +158,9 @@ typedef struct {
 
 struct p {
     int32_t id;
-    uint8_t status; /* sysmon reads it */
-    m *m;           /* sysmon reads it */
-    uint32_t schedtick; /* incremented at each schedule; sysmon reads it */
+    uint8_t status;       /* sysmon reads it */
+    m *m;                 /* sysmon reads it */
+    uint32_t schedtick;   /* incremented at each schedule; sysmon reads it */
     uint32_t syscalltick; /* times it was taken from a goroutine in C */
     gqueue runq;
     p *idlelink;
@@ -181,7 +181,7 @@ struct sudog {
     PyObject *elem; /* a value to send (owned), or where a waker puts the received one (owned) */
     bool success;   /* false: woken because the channel was closed */
     bool queued;
-    int32_t ncase;  /* select: which case */
+    int32_t ncase; /* select: which case */
 };
 
 typedef struct {
@@ -192,18 +192,19 @@ struct timer {
     int64_t when;
     int64_t period;
     void (*f)(timer *t, int64_t now); /* runs in the scheduler: no Python code, no parking */
-    int32_t index; /* in the heap; -1: not in it */
+    int32_t index;                    /* in the heap; -1: not in it */
 };
 
 /* The scheduler's state. */
 struct sched {
     bool ending;   /* main has returned and the threads are joined: atexit handlers run */
     bool stopping; /* the interpreter is about to end: nothing more is scheduled */
-    _Atomic bool attention; /* timers are due or a signal waits: look before the next switch; sysmon sets it */
+    _Atomic bool
+        attention; /* timers are due or a signal waits: look before the next switch; sysmon sets it */
     int32_t nprocs;
     int32_t npidle;
     p *pidle;
-    gqueue runq; /* global */
+    gqueue runq;         /* global */
     int64_t ngoroutines; /* main included */
     int64_t nthreads;    /* plain threads parked in gort */
     uint64_t goidgen;
@@ -291,8 +292,8 @@ size_t set_max_stack(size_t n);
 bool in_stacks(const void *addr);
 /* What guard page addr lies in: the size of that stack, else 0. Async-signal-safe. */
 size_t stack_guard_hit(const void *addr);
-void stack_signals(void); /* installs the SIGSEGV handler */
-void stack_altstack(void); /* this thread's signal stack */
+void stack_signals(void);    /* installs the SIGSEGV handler */
+void stack_altstack(void);   /* this thread's signal stack */
 char *sysstack(size_t size); /* a plain stack, for m0's scheduler; returns its low end */
 
 /* -- chan.c, select.c, sync.c, atomic.c, timer.c ---------------------------------------------- */
@@ -308,9 +309,9 @@ bool chan_trysend(chan *c, PyObject *v); /* no Python code, no parking; false: w
 void chan_drain(chan *c);
 PyObject *select_run(PyObject *const *cases, Py_ssize_t n);
 
-void addtimer(timer *t);  /* t->when set; -1 in index */
+void addtimer(timer *t); /* t->when set; -1 in index */
 bool deltimer(timer *t);
-int timer_reserve(void);  /* room for one more timer; -1: MemoryError */
+int timer_reserve(void); /* room for one more timer; -1: MemoryError */
 void runtimers(int64_t now);
 void timers_after_fork(void);
 void drop_dropped(void);

@@ -186,7 +186,8 @@ static void
 call_panic_hook(g *gp, PyObject *exc)
 {
     int status = 2;
-    PyObject *r = panic_hook ? PyObject_CallFunction(panic_hook, "OK", exc, (unsigned long long)gp->goid) : NULL;
+    PyObject *r =
+        panic_hook ? PyObject_CallFunction(panic_hook, "OK", exc, (unsigned long long)gp->goid) : NULL;
     if (r) {
         status = (int)PyLong_AsLong(r);
         if (PyErr_Occurred())
@@ -244,8 +245,8 @@ run(g *gp)
         else
             PyErr_WriteUnraisable(start_hook);
     }
-    PyObject *r =
-        PyObject_Vectorcall(gp->fn, gp->args + 1, (size_t)gp->nargs | PY_VECTORCALL_ARGUMENTS_OFFSET, gp->kwnames);
+    PyObject *r = PyObject_Vectorcall(gp->fn, gp->args + 1,
+                                      (size_t)gp->nargs | PY_VECTORCALL_ARGUMENTS_OFFSET, gp->kwnames);
     if (likely(r != NULL))
         Py_DECREF(r);
     else
@@ -290,8 +291,7 @@ gomain(void)
 
 /* -- death of the process ---------------------------------------------------------------------- */
 
-_Noreturn void
-throw(const char *text)
+_Noreturn void throw(const char *text)
 {
     char buf[256];
     int n = snprintf(buf, sizeof buf, "fatal error: %s\n", text);

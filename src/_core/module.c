@@ -199,7 +199,8 @@ goroutines_(PyObject *mod, PyObject *unused)
     (void)mod, (void)unused;
     PyObject *list = PyList_New(0);
     for (g *gp = sched.allgs; list && gp; gp = gp->alllink) {
-        if (gp->status == Gdead || gp->status == Gidle || gp->status == Glost || gp->flags & G_THREAD || !gp->ts)
+        if (gp->status == Gdead || gp->status == Gidle || gp->status == Glost || gp->flags & G_THREAD ||
+            !gp->ts)
             continue;
         PyObject *t = info_of(gp);
         if (!t || PyList_Append(list, t) < 0)
@@ -342,7 +343,8 @@ static PyMethodDef functions[] = {
     {"goexit", goexit_, METH_NOARGS,
      "goexit()\n--\n\nEnds the running goroutine after its finally and with blocks: Go's runtime.Goexit.\n\n"
      "Raises a BaseException that `except Exception` does not see. In the main goroutine the others go on."},
-    {"main_goexit", main_goexit_, METH_NOARGS, "main_goexit()\n--\n\nMain ended by goexit(): lets the others go on for ever."},
+    {"main_goexit", main_goexit_, METH_NOARGS,
+     "main_goexit()\n--\n\nMain ended by goexit(): lets the others go on for ever."},
     {"gomaxprocs", (PyCFunction)(void (*)(void))gomaxprocs_, METH_FASTCALL,
      "gomaxprocs(n=0, /)\n--\n\nSets how many goroutines may execute at once and returns the previous setting; n < 1 only\n"
      "returns it: Go's runtime.GOMAXPROCS. With the GIL one of them can be in the interpreter, the others in C code\n"
@@ -366,8 +368,10 @@ static PyMethodDef functions[] = {
     {"set_max_stack", set_max_stack_, METH_O,
      "set_max_stack(n, /)\n--\n\nNew stacks reserve n bytes; returns the previous reserve: Go's debug.SetMaxStack.\n"
      "TypeError, ValueError: n is no int of at least 65536."},
-    {"configure", (PyCFunction)(void (*)(void))configure_, METH_VARARGS | METH_KEYWORDS, "Hands over the environment."},
-    {"set_hooks", (PyCFunction)(void (*)(void))set_hooks_, METH_VARARGS | METH_KEYWORDS, "Functions that the core calls."},
+    {"configure", (PyCFunction)(void (*)(void))configure_, METH_VARARGS | METH_KEYWORDS,
+     "Hands over the environment."},
+    {"set_hooks", (PyCFunction)(void (*)(void))set_hooks_, METH_VARARGS | METH_KEYWORDS,
+     "Functions that the core calls."},
     {"main_ends", main_ends_, METH_NOARGS,
      "main_ends()\n--\n\nMain has returned: from now on the others run only while main waits."},
     {"shutdown", shutdown_, METH_NOARGS, "shutdown()\n--\n\nStops scheduling for good."},
@@ -376,15 +380,17 @@ static PyMethodDef functions[] = {
 };
 
 static PyStructSequence_Field info_fields[] = {
-    {"goid", NULL},   {"status", NULL}, {"wait_reason", NULL},  {"wait_since", NULL},   {"locked", NULL},
-    {"frame", NULL},  {"parent", NULL}, {"created_code", NULL}, {"created_line", NULL}, {NULL, NULL},
+    {"goid", NULL},  {"status", NULL}, {"wait_reason", NULL},  {"wait_since", NULL},   {"locked", NULL},
+    {"frame", NULL}, {"parent", NULL}, {"created_code", NULL}, {"created_line", NULL}, {NULL, NULL},
 };
 static PyStructSequence_Desc info_desc = {"gort._core.GoroutineInfo", "One goroutine.", info_fields, 9};
 
 static PyStructSequence_Field stats_fields[] = {
-    {"threads", NULL}, {"idle", NULL}, {"created", NULL}, {"handoffs", NULL}, {"main_moves", NULL}, {NULL, NULL},
+    {"threads", NULL},  {"idle", NULL},       {"created", NULL},
+    {"handoffs", NULL}, {"main_moves", NULL}, {NULL, NULL},
 };
-static PyStructSequence_Desc stats_desc = {"gort._core.ThreadStats", "Figures of the scheduler's threads.", stats_fields, 5};
+static PyStructSequence_Desc stats_desc = {"gort._core.ThreadStats", "Figures of the scheduler's threads.",
+                                           stats_fields, 5};
 
 static int
 register_fork_hook(PyObject *module)
@@ -416,13 +422,14 @@ module_exec(PyObject *module)
     if (compat_init() < 0)
         return -1;
     done = true;
-    Error = PyErr_NewExceptionWithDoc("gort.runtime.Error", "A run-time error: Go's runtime.Error.", PyExc_RuntimeError,
-                                      NULL);
+    Error = PyErr_NewExceptionWithDoc("gort.runtime.Error", "A run-time error: Go's runtime.Error.",
+                                      PyExc_RuntimeError, NULL);
     Goexit = PyErr_NewExceptionWithDoc(
         "gort.runtime.Goexit", "What unwinds a goroutine that called goexit().", PyExc_BaseException, NULL);
     GoroutineInfo = PyStructSequence_NewType(&info_desc);
     ThreadStats = PyStructSequence_NewType(&stats_desc);
-    if (!Error || !Goexit || !GoroutineInfo || !ThreadStats || PyModule_AddObjectRef(module, "Error", Error) < 0 ||
+    if (!Error || !Goexit || !GoroutineInfo || !ThreadStats ||
+        PyModule_AddObjectRef(module, "Error", Error) < 0 ||
         PyModule_AddObjectRef(module, "Goexit", Goexit) < 0 ||
         PyModule_AddObjectRef(module, "GoroutineInfo", (PyObject *)GoroutineInfo) < 0 ||
         PyModule_AddObjectRef(module, "ThreadStats", (PyObject *)ThreadStats) < 0)
@@ -453,7 +460,8 @@ static PyModuleDef_Slot slots[] = {
 };
 
 static struct PyModuleDef module_def = {
-    PyModuleDef_HEAD_INIT, .m_name = "gort._core", .m_doc = "The C core of gort.", .m_methods = functions, .m_slots = slots,
+    PyModuleDef_HEAD_INIT,  .m_name = "gort._core", .m_doc = "The C core of gort.",
+    .m_methods = functions, .m_slots = slots,
 };
 
 PyMODINIT_FUNC

@@ -280,8 +280,9 @@ newm(m *mp)
     int err = thread_start(mstart, mp, 512 << 10);
     if (err) {
         char buf[160];
-        int n = snprintf(buf, sizeof buf, "runtime: failed to create new OS thread (have %d already; errno=%d)\n",
-                         sched.mcount, err);
+        int n =
+            snprintf(buf, sizeof buf, "runtime: failed to create new OS thread (have %d already; errno=%d)\n",
+                     sched.mcount, err);
         write_all(2, buf, (size_t)n);
         throw("newosproc");
     }
@@ -491,7 +492,8 @@ signal_could_wake(void)
 static bool
 checkdead(void)
 {
-    if (sched.npidle < sched.nprocs || sched.runq.head || atomic_load(&sched.timer0) != INT64_MAX || sched.throwing)
+    if (sched.npidle < sched.nprocs || sched.runq.head || atomic_load(&sched.timer0) != INT64_MAX ||
+        sched.throwing)
         return false;
     if (!maing || maing->status != Gwaiting || atomic_load(&sched.ntakeover))
         return false;
@@ -508,7 +510,7 @@ checkdead(void)
     if (signal_could_wake())
         return false;
     fatal(sched.ngoroutines == 0 ? "no goroutines (main called runtime.Goexit) - deadlock!"
-                           : "all goroutines are asleep - deadlock!");
+                                 : "all goroutines are asleep - deadlock!");
     return false;
 }
 
@@ -520,7 +522,8 @@ retake(m *mp)
     for (int32_t i = 0; i < sched.nprocs; i++) {
         p *pp = allp[i];
         m *vm = pp->m;
-        if (pp->status != Prunning || !vm || vm == mp || vm->p != pp || !vm->curg || pp->schedtick != pp->seentick)
+        if (pp->status != Prunning || !vm || vm == mp || vm->p != pp || !vm->curg ||
+            pp->schedtick != pp->seentick)
             continue;
         if (!best || pp->seenwhen < best->seenwhen)
             best = pp;
@@ -829,7 +832,8 @@ leave(g *gp)
         if (unlikely(atomic_load_explicit(&sched.attention, memory_order_relaxed)))
             attend();
         g *next = pp->runq.head;
-        if (likely(next && (!(next->flags & mp->deny) || next == gp) && (++pp->schedtick % 61 || !sched.runq.head))) {
+        if (likely(next && (!(next->flags & mp->deny) || next == gp) &&
+                   (++pp->schedtick % 61 || !sched.runq.head))) {
             validate();
             queue_pop(&pp->runq);
             if (next == gp) {

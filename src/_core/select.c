@@ -16,7 +16,7 @@
 #define ONSTACK 16
 
 typedef struct {
-    chan *c; /* NULL: a nil channel, never ready */
+    chan *c;         /* NULL: a nil channel, never ready */
     PyObject *value; /* to send, borrowed; NULL: receive */
 } scase;
 
@@ -62,8 +62,8 @@ parse(PyObject *const *cases, Py_ssize_t n, scase *sc, Py_ssize_t *defcase)
             sc[i].c = (chan *)o;
         else if (o == Default) {
             if (*defcase >= 0) {
-                PyErr_Format(PyExc_ValueError, "select: cases %zd and %zd are both default; there can be one", *defcase,
-                             i);
+                PyErr_Format(PyExc_ValueError, "select: cases %zd and %zd are both default; there can be one",
+                             *defcase, i);
                 return -1;
             }
             *defcase = i;
@@ -78,8 +78,10 @@ parse(PyObject *const *cases, Py_ssize_t n, scase *sc, Py_ssize_t *defcase)
             }
         }
         else {
-            PyErr_Format(PyExc_TypeError,
-                         "select: case %zd is %R; a case is a channel, a pair (channel, value), None or default", i, o);
+            PyErr_Format(
+                PyExc_TypeError,
+                "select: case %zd is %R; a case is a channel, a pair (channel, value), None or default", i,
+                o);
             return -1;
         }
     }

@@ -112,12 +112,12 @@ first_frame(char *hi, void (*fn)(void))
     *--sp = 0; /* gort_entry starts with the stack aligned to 16 */
     *--sp = 0;
     *--sp = (uint64_t)(uintptr_t)gort_entry;
-    *--sp = 0;                        /* rbp */
-    *--sp = 0;                        /* rbx */
-    *--sp = (uint64_t)(uintptr_t)fn;  /* r12 */
-    *--sp = 0;                        /* r13 */
-    *--sp = 0;                        /* r14 */
-    *--sp = 0;                        /* r15 */
+    *--sp = 0;                       /* rbp */
+    *--sp = 0;                       /* rbx */
+    *--sp = (uint64_t)(uintptr_t)fn; /* r12 */
+    *--sp = 0;                       /* r13 */
+    *--sp = 0;                       /* r14 */
+    *--sp = 0;                       /* r15 */
     uint32_t mxcsr;
     uint16_t fpcw;
     __asm__("stmxcsr %0" : "=m"(mxcsr));
@@ -126,8 +126,8 @@ first_frame(char *hi, void (*fn)(void))
 #elif defined(__aarch64__)
     sp -= 176 / 8;
     memset(sp, 0, 176);
-    sp[0] = (uint64_t)(uintptr_t)fn;           /* x19 */
-    sp[11] = (uint64_t)(uintptr_t)gort_entry;  /* x30 */
+    sp[0] = (uint64_t)(uintptr_t)fn;          /* x19 */
+    sp[11] = (uint64_t)(uintptr_t)gort_entry; /* x30 */
     uint64_t fpcr;
     __asm__("mrs %0, fpcr" : "=r"(fpcr));
     sp[20] = fpcr;

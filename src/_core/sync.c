@@ -120,7 +120,8 @@ static PyMethodDef Sema_methods[] = {
      "acquire($self, reason='semacquire', /)\n--\n\nTakes one unit; waits for it first come, first served."},
     {"try_acquire", (PyCFunction)Sema_try_acquire, METH_NOARGS,
      "try_acquire($self, /)\n--\n\nTakes one unit if there is one; never waits."},
-    {"release", (PyCFunction)Sema_release, METH_NOARGS, "release($self, /)\n--\n\nGives one unit back; wakes a waiter."},
+    {"release", (PyCFunction)Sema_release, METH_NOARGS,
+     "release($self, /)\n--\n\nGives one unit back; wakes a waiter."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -284,7 +285,8 @@ Mutex_exit(Mutex *mu, PyObject *const *args, Py_ssize_t nargs)
 }
 
 static PyMethodDef Mutex_methods[] = {
-    {"lock", (PyCFunction)Mutex_lock, METH_NOARGS, "lock($self, /)\n--\n\nLocks; waits until it can: Go's Mutex.Lock."},
+    {"lock", (PyCFunction)Mutex_lock, METH_NOARGS,
+     "lock($self, /)\n--\n\nLocks; waits until it can: Go's Mutex.Lock."},
     {"try_lock", (PyCFunction)Mutex_try_lock, METH_NOARGS,
      "try_lock($self, /)\n--\n\nLocks if nobody holds it, and says whether it did: Go's Mutex.TryLock."},
     {"unlock", (PyCFunction)Mutex_unlock, METH_NOARGS,
@@ -300,7 +302,8 @@ static PyMemberDef Mutex_members[] = {
 };
 
 static PyType_Slot Mutex_slots[] = {
-    {Py_tp_doc, "Mutex()\n--\n\nA mutual exclusion lock: Go's sync.Mutex. Belongs to no goroutine; not reentrant."},
+    {Py_tp_doc,
+     "Mutex()\n--\n\nA mutual exclusion lock: Go's sync.Mutex. Belongs to no goroutine; not reentrant."},
     {Py_tp_new, no_args_new},
     {Py_tp_dealloc, weak_dealloc},
     {Py_tp_methods, Mutex_methods},
@@ -314,12 +317,12 @@ static PyType_Spec Mutex_spec = {"gort.sync.Mutex", sizeof(Mutex), 0, Py_TPFLAGS
 
 typedef struct {
     PyObject_HEAD
-    int64_t readers;  /* that hold it */
-    bool writing;     /* a writer holds it */
-    bool draining;    /* a writer waits for the readers that came before it */
-    waitq writers;    /* the first one drains, the others wait for their turn */
+    int64_t readers; /* that hold it */
+    bool writing;    /* a writer holds it */
+    bool draining;   /* a writer waits for the readers that came before it */
+    waitq writers;   /* the first one drains, the others wait for their turn */
     waitq drainer;
-    waitq waiting;    /* readers that came after a writer */
+    waitq waiting; /* readers that came after a writer */
     PyObject *weakrefs;
 } RWMutex;
 
@@ -505,7 +508,8 @@ static PyMemberDef RWMutex_members[] = {
 };
 
 static PyType_Slot RWMutex_slots[] = {
-    {Py_tp_doc, "RWMutex()\n--\n\nA lock for many readers or one writer: Go's sync.RWMutex. `with` locks for writing."},
+    {Py_tp_doc,
+     "RWMutex()\n--\n\nA lock for many readers or one writer: Go's sync.RWMutex. `with` locks for writing."},
     {Py_tp_new, no_args_new},
     {Py_tp_dealloc, weak_dealloc},
     {Py_tp_methods, RWMutex_methods},
@@ -513,8 +517,8 @@ static PyType_Slot RWMutex_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec RWMutex_spec = {"gort._core.RWMutex", sizeof(RWMutex), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
-                                   RWMutex_slots};
+static PyType_Spec RWMutex_spec = {"gort._core.RWMutex", sizeof(RWMutex), 0,
+                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, RWMutex_slots};
 
 /* -- WaitGroup ----------------------------------------------------------------------------------- */
 
@@ -530,7 +534,8 @@ wg_add(WaitGroup *wg, int64_t delta)
 {
     int64_t n;
     if (__builtin_add_overflow(wg->n, delta, &n) || n < 0) {
-        PyErr_SetString(Error, n < 0 ? "sync: negative WaitGroup counter" : "sync: WaitGroup counter overflow");
+        PyErr_SetString(Error,
+                        n < 0 ? "sync: negative WaitGroup counter" : "sync: WaitGroup counter overflow");
         return -1;
     }
     wg->n = n;
@@ -602,8 +607,8 @@ WaitGroup_run(WaitGroup *wg, PyObject *const *args, Py_ssize_t nargs, PyObject *
     return NULL; /* a panic: the program ends */
 }
 
-static PyMethodDef run_def = {"WaitGroup.go", (PyCFunction)(void (*)(void))WaitGroup_run, METH_FASTCALL | METH_KEYWORDS,
-                              NULL};
+static PyMethodDef run_def = {"WaitGroup.go", (PyCFunction)(void (*)(void))WaitGroup_run,
+                              METH_FASTCALL | METH_KEYWORDS, NULL};
 
 static PyObject *
 WaitGroup_go(WaitGroup *wg, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -629,7 +634,8 @@ static PyMethodDef WaitGroup_methods[] = {
     {"add", (PyCFunction)(void (*)(void))WaitGroup_add, METH_FASTCALL,
      "add($self, delta=1, /)\n--\n\nAdds delta, which may be negative, to the counter; at 0 the waiters go on: Go's "
      "WaitGroup.Add. runtime.Error if it gets negative."},
-    {"done", (PyCFunction)WaitGroup_done, METH_NOARGS, "done($self, /)\n--\n\nTakes one off the counter: Go's WaitGroup.Done."},
+    {"done", (PyCFunction)WaitGroup_done, METH_NOARGS,
+     "done($self, /)\n--\n\nTakes one off the counter: Go's WaitGroup.Done."},
     {"wait", (PyCFunction)WaitGroup_wait, METH_NOARGS,
      "wait($self, /)\n--\n\nWaits until the counter is 0: Go's WaitGroup.Wait."},
     {"go", (PyCFunction)(void (*)(void))WaitGroup_go, METH_FASTCALL | METH_KEYWORDS,
@@ -652,7 +658,8 @@ static PyType_Slot WaitGroup_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec WaitGroup_spec = {"gort.sync.WaitGroup", sizeof(WaitGroup), 0, Py_TPFLAGS_DEFAULT, WaitGroup_slots};
+static PyType_Spec WaitGroup_spec = {"gort.sync.WaitGroup", sizeof(WaitGroup), 0, Py_TPFLAGS_DEFAULT,
+                                     WaitGroup_slots};
 
 int
 gort_sync_init(PyObject *module)

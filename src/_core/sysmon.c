@@ -215,7 +215,8 @@ schedtrace(bool detailed)
     int32_t gfree = 0;
     for (g *gp = sched.gfree; gp && gfree < 1000000; gp = gp->schedlink)
         gfree++;
-    out(" gcwaiting=0 nmidlelocked=%d stopwait=0 sysmonwait=%d\n", lockedidle, (int)atomic_load(&sched.sysmonwait));
+    out(" gcwaiting=0 nmidlelocked=%d stopwait=0 sysmonwait=%d\n", lockedidle,
+        (int)atomic_load(&sched.sysmonwait));
     for (int32_t i = 0; i < sched.nprocs; i++) {
         p *pp = allp[i];
         m *mp = pp->m;
@@ -223,8 +224,8 @@ schedtrace(bool detailed)
         int status = pp->status;
         if (status == Prunning && gp && gp->ts && !ts_running(gp->ts))
             status = Psyscall;
-        out("  P%d: status=%d schedtick=%u syscalltick=%u m=%d runqsize=%d gfreecnt=%d\n", i, status, pp->schedtick,
-            pp->syscalltick, mp ? mp->id : -1, pp->runq.size, i == 0 ? gfree : 0);
+        out("  P%d: status=%d schedtick=%u syscalltick=%u m=%d runqsize=%d gfreecnt=%d\n", i, status,
+            pp->schedtick, pp->syscalltick, mp ? mp->id : -1, pp->runq.size, i == 0 ? gfree : 0);
     }
     for (m *mp = sched.allm; mp; mp = mp->alllink) {
         p *pp = mp->p;
@@ -239,7 +240,8 @@ schedtrace(bool detailed)
             continue;
         m *mp = gp->m, *lm = gp->lockedm;
         out("  G%lld: status=%d(%s) m=%d lockedm=%d\n", (long long)gp->goid, gp->status,
-            gp->status == Gwaiting ? waitreason_text[gp->waitreason] : "", mp ? mp->id : -1, lm ? lm->id : -1);
+            gp->status == Gwaiting ? waitreason_text[gp->waitreason] : "", mp ? mp->id : -1,
+            lm ? lm->id : -1);
     }
     write_all(2, buf, n);
 #undef out

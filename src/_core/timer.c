@@ -274,7 +274,7 @@ drop_dropped(void)
     }
 }
 
-#define timer_of(tp) ((RuntimeTimer *)((char *)(tp)-offsetof(RuntimeTimer, t)))
+#define timer_of(tp) ((RuntimeTimer *)((char *)(tp) - offsetof(RuntimeTimer, t)))
 
 /* While it is in the heap the heap owns a reference to it. */
 static void
@@ -385,7 +385,8 @@ static PyObject *
 RuntimeTimer_reset(RuntimeTimer *rt, PyObject *const *args, Py_ssize_t nargs)
 {
     if (nargs < 1 || nargs > 2)
-        return PyErr_Format(PyExc_TypeError, "reset() takes a duration and a period, got %zd arguments", nargs);
+        return PyErr_Format(PyExc_TypeError, "reset() takes a duration and a period, got %zd arguments",
+                            nargs);
     int64_t ns = duration_ns(args[0], "a duration"), period = rt->period;
     if (ns < 0 || (nargs == 2 && (period = duration_ns(args[1], "a period")) < 0) || timer_reserve() < 0)
         return NULL;

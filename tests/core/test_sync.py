@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gort import _core, chan, go
+from gort import _core, chan
 from gort.runtime import Error, goexit, gosched
 from gort.sync import Cond, Mutex, RWMutex, WaitGroup
 from gort.time import sleep
