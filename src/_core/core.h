@@ -271,6 +271,7 @@ void lock_thread(g *gp);
 void unlock_thread(g *gp);
 void g0_main(void);
 void sched_after_fork(void);
+bool checkdead(void); /* deadlock.c */
 void queue_push(gqueue *q, g *gp);
 g *queue_pop(gqueue *q);
 

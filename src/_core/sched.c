@@ -466,54 +466,6 @@ check_signals(g *gp)
 
 /* -- the scheduler's own stack ------------------------------------------------------------------ */
 
-/* Nothing can ever run again? GIL held, all Ps idle. */
-static bool
-signal_could_wake(void)
-{
-    /* a Python signal handler may send on a channel: such a program waits, it is not dead */
-    PyObject *mod = PyImport_ImportModule("_signal");
-    PyObject *def = mod ? PyObject_GetAttrString(mod, "default_int_handler") : NULL;
-    bool could = false;
-    for (int sig = 1; def && sig < 65 && !could; sig++) {
-        PyObject *h = PyObject_CallMethod(mod, "getsignal", "i", sig);
-        if (h)
-            could = h != def && PyCallable_Check(h) && !PyLong_Check(h);
-        else
-            PyErr_Clear();
-        Py_XDECREF(h);
-    }
-    PyErr_Clear();
-    Py_XDECREF(def);
-    Py_XDECREF(mod);
-    return could;
-}
-
-/* True: only a plain Python thread could still wake somebody, and nobody will say when it ends: look again later. */
-static bool
-checkdead(void)
-{
-    if (sched.npidle < sched.nprocs || sched.runq.head || atomic_load(&sched.timer0) != INT64_MAX ||
-        sched.throwing)
-        return false;
-    if (!maing || maing->status != Gwaiting || atomic_load(&sched.ntakeover))
-        return false;
-    Py_ssize_t ours = 0;
-    for (m *mp = sched.allm; mp; mp = mp->alllink) {
-        if (mp->curg || mp->nextp)
-            return false; /* in C, or computing without a P */
-        ours += mp->ts != NULL;
-    }
-    for (g *gp = sched.allgs; gp; gp = gp->alllink)
-        ours += gp->ts != NULL && !(gp->flags & G_THREAD);
-    if (ts_count() - ours > sched.nthreads)
-        return true;
-    if (signal_could_wake())
-        return false;
-    fatal(sched.ngoroutines == 0 ? "no goroutines (main called runtime.Goexit) - deadlock!"
-                                 : "all goroutines are asleep - deadlock!");
-    return false;
-}
-
 /* Takes the P of a goroutine that sysmon saw make no progress: it is in C, or waits for the GIL like any thread. */
 static p *
 retake(m *mp)
@@ -581,6 +533,16 @@ nextg(p *pp)
     return gp ? gp : steal(pp);
 }
 
+/* How long an M without work may sleep: if all Ps are idle, whoever falls asleep last waits for the first timer and asks
+ * whether the program is dead. */
+static int64_t
+sleep_until(void)
+{
+    if (sched.npidle < sched.nprocs)
+        return INT64_MAX;
+    return checkdead() ? nanotime() + 1000000000 : atomic_load(&sched.timer0);
+}
+
 /* The goroutine that mp, which has a P when this returns, shall run. On g0, mp->ts attached; may sleep. */
 static g *
 findrunnable(m *mp)
@@ -613,7 +575,7 @@ findrunnable(m *mp)
             if (!pp) {
                 if (mp == m0)
                     interrupt_main();
-                stopm(mp, INT64_MAX);
+                stopm(mp, sleep_until());
                 continue;
             }
         }
@@ -660,8 +622,7 @@ findrunnable(m *mp)
         /* nothing to run: the P is idle, and one idle M waits for the first timer */
         mp->p = NULL;
         pidleput(pp);
-        bool later = checkdead();
-        stopm(mp, later ? nanotime() + 1000000000 : atomic_load(&sched.timer0));
+        stopm(mp, sleep_until());
     }
 }
 

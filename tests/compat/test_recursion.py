@@ -435,7 +435,7 @@ def test_limit_is_per_goroutine() -> None:
 @pytest.mark.parametrize("others", [0, CROWD])
 @isolated()
 def test_deep_deallocation(others: int) -> None:
-    """Freeing a structure of a million levels uses CPython's trashcan, not the stack, where CPython has one."""
+    """Freeing a structure of a million levels uses CPython's trashcan where there is one, not the stack."""
     leave = crowd(others)
 
     def body() -> None:
