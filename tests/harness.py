@@ -217,39 +217,41 @@ def execute(
         process_group=0,
     )
     assert process.stdin and process.stdout and process.stderr
-    try:
-        process.stdin.write(stdin.encode())
-        process.stdin.close()
-    except BrokenPipeError:
-        pass
-    deadline = time.monotonic() + timeout
-    pending = list(send)
     text = {"stdout": bytearray(), "stderr": bytearray()}
     hung = False
-    with selectors.DefaultSelector() as ready:
-        ready.register(process.stdout, selectors.EVENT_READ, "stdout")
-        ready.register(process.stderr, selectors.EVENT_READ, "stderr")
-        while ready.get_map():
-            left = deadline - time.monotonic()
-            if left <= 0:
-                # The first time limit asks for the goroutines' stacks, the second does not ask.
-                _kill(process.pid, signal.SIGKILL if hung else signal.SIGQUIT)
-                hung, deadline = True, time.monotonic() + 5
-                continue
-            for key, _ in ready.select(left):
-                chunk = os.read(key.fd, 1 << 16)
-                if not chunk:
-                    ready.unregister(key.fileobj)
-                text[key.data] += chunk
-            while pending and pending[0][1].encode() in text["stdout"]:
-                time.sleep(SETTLE)
-                _kill(process.pid, pending.pop(0)[0], group=False)
     try:
-        process.wait(max(0.0, deadline - time.monotonic()) + 5)
-    except subprocess.TimeoutExpired:
-        hung = True
-    # What the program left running would hold the machine; its group has no other members.
-    _kill(process.pid, signal.SIGKILL)
+        try:
+            process.stdin.write(stdin.encode())
+            process.stdin.close()
+        except BrokenPipeError:
+            pass
+        deadline = time.monotonic() + timeout
+        pending = list(send)
+        with selectors.DefaultSelector() as ready:
+            ready.register(process.stdout, selectors.EVENT_READ, "stdout")
+            ready.register(process.stderr, selectors.EVENT_READ, "stderr")
+            while ready.get_map():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    # The first time limit asks for the goroutines' stacks, the second does not ask.
+                    _kill(process.pid, signal.SIGKILL if hung else signal.SIGQUIT)
+                    hung, deadline = True, time.monotonic() + 5
+                    continue
+                for key, _ in ready.select(left):
+                    chunk = os.read(key.fd, 1 << 16)
+                    if not chunk:
+                        ready.unregister(key.fileobj)
+                    text[key.data] += chunk
+                while pending and pending[0][1].encode() in text["stdout"]:
+                    time.sleep(SETTLE)
+                    _kill(process.pid, pending.pop(0)[0], group=False)
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()) + 5)
+        except subprocess.TimeoutExpired:
+            hung = True
+    finally:  # of a test that was given up, too
+        # What the program left running would hold the machine; its group has no other members.
+        _kill(process.pid, signal.SIGKILL)
     process.wait()
     process.stdout.close()
     process.stderr.close()
