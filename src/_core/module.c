@@ -419,6 +419,12 @@ module_exec(PyObject *module)
         PyErr_SetString(PyExc_ImportError, "gort._core cannot be loaded a second time in one process");
         return -1;
     }
+    if (shadow_stack_on()) {
+        PyErr_SetString(PyExc_ImportError,
+                        "gort switches stacks, which a process with a shadow stack (CET) does not "
+                        "allow; run it with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off");
+        return -1;
+    }
     if (compat_init() < 0)
         return -1;
     done = true;

@@ -27,6 +27,7 @@ void thread_at_exit(void (*fn)(void *), void *arg); /* this thread, one call per
 /* This thread's pthread_exit never completes: it sleeps on the stack that it was called on. */
 void thread_never_exits(void);
 void thread_name(const char *name);
+bool shadow_stack_on(void); /* does this thread run with a hardware shadow stack? */
 bool write_all(int fd, const char *buf, size_t n);
 
 #endif

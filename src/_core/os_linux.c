@@ -179,6 +179,18 @@ thread_name(const char *name)
 }
 
 bool
+shadow_stack_on(void)
+{
+#if defined(__x86_64__) && defined(SYS_arch_prctl)
+    unsigned long features = 0;
+    const long ARCH_SHSTK_STATUS = 0x5005;
+    return syscall(SYS_arch_prctl, ARCH_SHSTK_STATUS, &features) == 0 && (features & 1);
+#else
+    return false;
+#endif
+}
+
+bool
 write_all(int fd, const char *buf, size_t n)
 {
     while (n > 0) {
