@@ -560,8 +560,8 @@ findrunnable(m *mp)
                 mp->nextg = NULL;
                 return gp;
             }
-            handoffp(mp);
-            stopm(mp, INT64_MAX);
+            handoffp(mp); /* if a timer runs, to an M that waits for it */
+            stopm(mp, sched.npidle == sched.nprocs && checkdead() ? nanotime() + 1000000000 : INT64_MAX);
             continue;
         }
         if (!mp->p) {
