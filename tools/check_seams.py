@@ -27,7 +27,7 @@ SEAMS: list[tuple[str, set[str]]] = [
         r"#\s*include\s*<(sys/mman|linux/futex|sys/syscall|pthread)\.h>",
         {"os_linux.c", "os.h"},
     ),
-    (r"#\s*include\s*<signal\.h>", {"os_linux.c", "os.h", "signal.c", "stack.c"}),
+    (r"#\s*include\s*<signal\.h>", {"os_linux.c", "os.h", "stack.c"}),
 ]
 
 # Private modules that belong to the whole package.

@@ -154,7 +154,7 @@ chan_send(chan *c, PyObject *v)
             else {
                 waitq_remove(&c->sendq, &s);
                 Py_CLEAR(s.elem);
-                if (check_signals(gp) < 0)
+                if (check_signals() < 0)
                     return -1;
                 front = true;
                 continue;
@@ -186,7 +186,7 @@ chan_recv(chan *c, PyObject **v)
             return s.success;
         }
         waitq_remove(&c->recvq, &s);
-        if (check_signals(gp) < 0)
+        if (check_signals() < 0)
             return -1;
         front = true;
     }

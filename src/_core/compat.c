@@ -51,18 +51,16 @@ static PyThreadState *main_ts;
 static PyObjectArenaAllocator arena;
 static void *pool[POOL_MAX];
 static int npool;
-static atomic_flag pool_lock = ATOMIC_FLAG_INIT; /* thread states may be deleted without the GIL */
+static atomic_flag pool_lock =
+    ATOMIC_FLAG_INIT; /* thread states may be deleted without the GIL. Nobody waits for it:
+                                                  * in the child of a fork its holder may be gone */
 
 static void *
 chunk_alloc(void *ctx, size_t size)
 {
     (void)ctx;
-    if (size == PY_CHUNK_SIZE) {
-        void *chunk = NULL;
-        while (atomic_flag_test_and_set_explicit(&pool_lock, memory_order_acquire))
-            ;
-        if (npool > 0)
-            chunk = pool[--npool];
+    if (size == PY_CHUNK_SIZE && !atomic_flag_test_and_set_explicit(&pool_lock, memory_order_acquire)) {
+        void *chunk = npool > 0 ? pool[--npool] : NULL;
         atomic_flag_clear_explicit(&pool_lock, memory_order_release);
         if (chunk)
             return chunk;
@@ -76,25 +74,15 @@ chunk_free(void *ctx, void *addr, size_t size)
     (void)ctx;
     if (size == CHUNK_SIZE)
         return; /* part of a goroutine's stack */
-    if (size == PY_CHUNK_SIZE) {
-        bool kept = false;
-        while (atomic_flag_test_and_set_explicit(&pool_lock, memory_order_acquire))
-            ;
-        if (npool < POOL_MAX) {
+    if (size == PY_CHUNK_SIZE && !atomic_flag_test_and_set_explicit(&pool_lock, memory_order_acquire)) {
+        bool kept = npool < POOL_MAX;
+        if (kept)
             pool[npool++] = addr;
-            kept = true;
-        }
         atomic_flag_clear_explicit(&pool_lock, memory_order_release);
         if (kept)
             return;
     }
     arena.free(arena.ctx, addr, size);
-}
-
-void
-chunks_after_fork(void)
-{
-    atomic_flag_clear(&pool_lock);
 }
 
 void
@@ -127,12 +115,6 @@ compat_init(void)
     PyObjectArenaAllocator hook = {NULL, chunk_alloc, chunk_free};
     PyObject_SetArenaAllocator(&hook);
     return 0;
-}
-
-PyThreadState *
-main_tstate(void)
-{
-    return main_ts;
 }
 
 PyThreadState *
@@ -501,10 +483,4 @@ ts_handling(PyThreadState *ts, PyObject *type)
             return true;
     }
     return false;
-}
-
-void
-ts_set_thread_id(PyThreadState *ts, unsigned long id)
-{
-    ts->thread_id = id;
 }

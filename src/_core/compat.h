@@ -35,7 +35,6 @@ void signals_clear(void);
 void signals_again(void);
 /* Makes the main goroutine, which runs Python code, look for signals. Needs no lock. */
 void signals_force(void);
-PyThreadState *main_tstate(void);
 
 /* How many thread states of the main interpreter exist. */
 Py_ssize_t ts_count(void);
@@ -45,8 +44,6 @@ PyObject *ts_context(PyThreadState *ts);
 void ts_set_context(PyThreadState *ts, PyObject *context); /* steals */
 /* Is an exception of this type being handled (an except, finally or with block runs because of it)? */
 bool ts_handling(PyThreadState *ts, PyObject *type);
-void ts_set_thread_id(PyThreadState *ts, unsigned long id);
-void chunks_after_fork(void);
 void compat_after_fork(void);
 
 #endif

@@ -8,8 +8,9 @@
  *
  * THE LOCK. The core is for builds with the GIL, and the GIL is the scheduler's lock: whoever reads or writes
  * anything below holds it, unless the field's comment says otherwise. Two parties do without it: sysmon,
- * which only reads (all that it follows is never freed) and wakes Ms; and signal handlers, which only read.
- * sched.idlelock, a leaf, guards the list of idle Ms, because sysmon pops from it.
+ * which reads (all that it follows is never freed), writes its own fields and some atomic ones, and wakes or makes Ms;
+ * and signal handlers, which only read. sched.lock, a leaf taken by idlelock(), guards what sysmon shares with the
+ * others: the list of idle Ms and that of all Ms.
  *
  * THE RULE OF PYTHON CODE. Between the moment a goroutine puts itself into a wait queue and the moment its
  * stack is switched away, no Python code may run and the GIL may not be released: a waker could find the
@@ -70,7 +71,6 @@ enum pstatus { Pidle = 0, Prunning = 1, Psyscall = 2, Pgcstop = 3, Pdead = 4 };
     X(waitReasonRWMutexRLock, "sync.RWMutex.RLock")                                                          \
     X(waitReasonWaitGroupWait, "sync.WaitGroup.Wait")                                                        \
     X(waitReasonCondWait, "sync.Cond.Wait")                                                                  \
-    X(waitReasonThreadHome, "wait for main thread")                                                          \
     X(waitReasonGoexit, "goexit")
 enum waitreason {
 #define X(name, text) name,
@@ -89,7 +89,6 @@ enum {
     /* not tested by deny */
     G_BLOCKS = 16, /* has lost a P while blocked or busy; stays unproven for good */
     G_THREAD = 32, /* no goroutine but a plain thread that waits in gort */
-    G_SYSTEM = 64, /* does not count: not in num_goroutine */
 };
 
 /* A goroutine. The struct lies at the top of its own stack, so that a parked goroutine touches one page. */
@@ -101,7 +100,6 @@ struct g {
     uint8_t status;    /* enum gstatus; sysmon reads it */
     uint8_t waitreason;
     uint8_t flags;
-    bool interrupted;   /* main only: was readied to run signal handlers */
     uint32_t lockcount; /* depth of lock_os_thread */
     m *lockedm;
     uint64_t goid;
@@ -223,7 +221,6 @@ struct sched {
     _Atomic uint32_t sysmonnote;
     _Atomic bool sysmonwait;
     bool sysmonstarted;
-    bool mainexited; /* main called goexit */
     int32_t schedtrace, scheddetail;
     int64_t starttime;
     bool throwing;
@@ -256,7 +253,7 @@ void goschedule(g *gp);
  * life: the next one continues after the call. */
 void godead(g *gp);
 /* Main was interrupted in a park: runs the signal handlers. -1 with an exception set. */
-int check_signals(g *gp);
+int check_signals(void);
 void runqput(g *gp);
 void newproc1(g *gp);
 void timer_added(void); /* by somebody who will not look at the heap */
@@ -290,7 +287,6 @@ extern PyObject *panic_hook, *fatal_hook, *start_hook;
 
 g *stackalloc(void); /* a g at the top of a fresh stack; NULL: MemoryError set */
 size_t set_max_stack(size_t n);
-bool in_stacks(const void *addr);
 /* What guard page addr lies in: the size of that stack, else 0. Async-signal-safe. */
 size_t stack_guard_hit(const void *addr);
 void stack_signals(void);    /* installs the SIGSEGV handler */
@@ -350,6 +346,7 @@ waitq_remove(waitq *q, sudog *s)
     if (!s->queued)
         return;
     s->queued = false;
+
     if (s->prev)
         s->prev->next = s->next;
     else
@@ -358,6 +355,9 @@ waitq_remove(waitq *q, sudog *s)
         s->next->prev = s->prev;
     else
         q->tail = s->prev;
+#if GORT_DEBUG >= 2
+    s->next = s->prev = (sudog *)0xdeaddeaddeadULL;
+#endif
 }
 
 /* Takes the first waiter that nobody woke yet and that still exists (a fork loses all goroutines but one). */

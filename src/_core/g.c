@@ -4,7 +4,8 @@
  *
  * Invariants
  *   1. A g is made once and lives for ever; between two lives it waits on sched.gfree with its C stack inside gomain's
- *      loop (in godead), with its thread state reset.
+ *      loop (in godead), with its thread state reset (or, after a
+ *      fork or without memory, with none: newproc makes one).
  *   2. All that a life owns (function, arguments, context, thread-locals) is released by the goroutine itself, on its
  *      own stack, before it is dead: destructors may run any Python code, park included.
  *   3. An exception that escapes is a panic: the hook prints, the process ends. Only Goexit ends a goroutine quietly.
@@ -63,7 +64,7 @@ remember(void *code, bool good)
 {
     size_t i = slot_of(code);
     if (known[i].code == code && !known[i].good)
-        return; /* once bad, bad for good */
+        return; /* once bad, bad as long as it has the slot */
     known[i].code = code;
     known[i].good = good;
 }
@@ -164,7 +165,6 @@ newproc(PyObject *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames
     gp->goid = ++sched.goidgen;
     gp->lockcount = 0;
     gp->lockedm = NULL;
-    gp->interrupted = false;
     gp->goexiting = false;
     gp->flags = known_good(code_of(fn)) ? G_ANY : G_ANY | G_UNPROVEN;
     gp->parent = 0;

@@ -61,11 +61,10 @@ main_goexit_(PyObject *mod, PyObject *unused)
     if (!(gp->flags & G_MAIN))
         return PyErr_Format(Error, "only the main goroutine can end as main");
     gp->goexiting = false;
-    sched.mainexited = true;
     sched.ngoroutines--;
     for (;;) {
         gopark(gp, waitReasonGoexit);
-        if (check_signals(gp) < 0)
+        if (check_signals() < 0)
             return NULL;
     }
 }

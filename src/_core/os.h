@@ -13,11 +13,9 @@ double walltime(void);  /* Unix seconds */
  * EINTR, ETIMEDOUT. */
 int futex_sleep(_Atomic uint32_t *addr, uint32_t val, int64_t deadline);
 void futex_wake(_Atomic uint32_t *addr);
-void os_usleep(int64_t ns);
 void os_timerslack(void); /* this thread's sleeps end on time */
 
 void *mem_reserve(size_t size); /* zeroed, backed only when touched, small pages; NULL: errno */
-void mem_unreserve(void *addr, size_t size);
 /* Makes the page inaccessible. 0, or -1: neither kind of guard can be had. */
 int mem_guard(void *addr, size_t size);
 

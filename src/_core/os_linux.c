@@ -1,4 +1,4 @@
-/* os_linux.c: the only file that talks to Linux.
+/* os_linux.c: memory, time, futexes and threads of Linux. (Signals are in stack.c, the dynamic linker in compat.c.)
  *
  * Stacks are guarded by MADV_GUARD_INSTALL where the kernel has it (6.13): it costs no mapping of its own. An
  * older kernel gets mprotect, which splits a mapping in two for each guard, so that vm.max_map_count bounds the
@@ -60,13 +60,6 @@ futex_wake(_Atomic uint32_t *addr)
 }
 
 void
-os_usleep(int64_t ns)
-{
-    struct timespec t = timespec_of(ns);
-    nanosleep(&t, NULL);
-}
-
-void
 os_timerslack(void)
 {
     prctl(PR_SET_TIMERSLACK, 1000UL, 0, 0, 0);
@@ -80,12 +73,6 @@ mem_reserve(size_t size)
         return NULL;
     madvise(addr, size, MADV_NOHUGEPAGE); /* one touched byte shall cost one small page */
     return addr;
-}
-
-void
-mem_unreserve(void *addr, size_t size)
-{
-    munmap(addr, size);
 }
 
 int

@@ -8,7 +8,8 @@
  * Invariants
  *   1. All of this is read and written with the GIL held (core.h); the exceptions are marked there.
  *   2. A g is in at most one place: running on one M, in one run queue, in wait queues (status Gwaiting), or dead.
- *   3. An M without a P runs at most the goroutine that lost its P in C. At its next park it gets a P or stops.
+ *   3. An M without a P runs at most the goroutine that lost its P while it was in C or computed. At its next park it gets a
+ *      P or stops.
  *   4. gp->m->curg == gp for every g that runs; an M's p and a P's m point at each other.
  *
  * Switching. A goroutine that parks picks the next one itself and switches to it directly, on its own stack; the
@@ -432,7 +433,6 @@ static void
 interrupt_main(void)
 {
     if (maing && maing->status == Gwaiting && signals_pending()) {
-        maing->interrupted = true;
         goready(maing);
     }
 }
@@ -449,9 +449,8 @@ attend(void)
 }
 
 int
-check_signals(g *gp)
+check_signals(void)
 {
-    gp->interrupted = false;
     if (unlikely(sched.stopping)) {
         PyErr_SetString(Error, "the program has ended: nothing can wake this goroutine any more");
         return -1;
@@ -646,7 +645,10 @@ mloop(m *mp)
         ts_switch(mp, mp->ts);
         if (unlikely(mp->exiting)) {
             mp->lockedg = NULL;
-            handoffp(mp);
+            p *pp = mp->p;
+            mp->p = NULL;
+            if (pp)
+                startm(pp, NULL); /* somebody has to fall asleep last */
             return;
         }
         g *gp = findrunnable(mp);
@@ -683,6 +685,7 @@ mstart(void *arg)
     }
     mloop(mp);
 
+    idlelock();
     for (m **at = &sched.allm; *at; at = &(*at)->alllink) {
         if (*at == mp) {
             *at = mp->alllink;
@@ -690,6 +693,7 @@ mstart(void *arg)
         }
     }
     sched.mcount--;
+    idleunlock();
     mp->ts = NULL;
     PyThreadState_Clear(ts);
     PyThreadState_DeleteCurrent();
@@ -1143,7 +1147,6 @@ sched_after_fork(void)
     bool thread = gp && gp->flags & G_THREAD;
 
     atomic_store(&sched.lock, 0);
-    chunks_after_fork();
     for (g *other = sched.allgs; other; other = other->alllink) {
         if (other == gp)
             continue;
@@ -1159,7 +1162,6 @@ sched_after_fork(void)
     sched.nthreads = 0;
     sched.ngoroutines = 1;
     sched.sysmonstarted = false;
-    sched.mainexited = false;
     atomic_store(&sched.sysmonwait, false);
     atomic_store(&sched.ntakeover, 0);
     atomic_store(&sched.attention, false);

@@ -128,7 +128,7 @@ wait_any(g *gp, scase *sc, sudog *sd, Py_ssize_t n, bool front, bool *again)
             Py_CLEAR(sd[i].elem);
     }
     if (unlikely(!w.fired)) {
-        *again = check_signals(gp) == 0;
+        *again = check_signals() == 0;
         return NULL;
     }
     Py_ssize_t i = w.fired->ncase;

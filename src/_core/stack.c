@@ -39,7 +39,6 @@
 #define SLAB (256UL << 20)
 #define PMD (2UL << 20) /* mapped by one page-table page */
 #define MAX_SLABS 65536
-#define MIN_STACK (64UL << 10)
 
 extern void gort_entry(void);
 

@@ -88,7 +88,7 @@ Sema_acquire(Sema *s, PyObject *const *args, Py_ssize_t nargs)
         }
         if (wait_in(gp, &s->waiters, front, why) == 0)
             Py_RETURN_NONE; /* the unit was handed over */
-        if (check_signals(gp) < 0)
+        if (check_signals() < 0)
             return NULL;
     }
 }
@@ -194,7 +194,7 @@ mutex_lock(Mutex *mu)
         int r = wait_in(gp, &mu->waiters, front, waitReasonMutexLock);
         mu->nwait--;
         if (unlikely(r < 0)) {
-            if (check_signals(gp) < 0)
+            if (check_signals() < 0)
                 return -1;
             front = true;
             continue;
@@ -343,7 +343,7 @@ rw_rlock(RWMutex *rw)
         }
         if (wait_in(gp, &rw->waiting, front, waitReasonRWMutexRLock) == 0)
             return 0; /* the waker counted us */
-        if (check_signals(gp) < 0)
+        if (check_signals() < 0)
             return -1;
     }
 }
@@ -403,7 +403,7 @@ rw_lock(RWMutex *rw)
             break;
         }
         mine = wait_in(gp, &rw->writers, front, waitReasonRWMutexLock) == 0;
-        if (!mine && check_signals(gp) < 0)
+        if (!mine && check_signals() < 0)
             return -1;
     }
     for (;;) {
@@ -414,7 +414,7 @@ rw_lock(RWMutex *rw)
         }
         if (wait_in(gp, &rw->drainer, false, waitReasonRWMutexLock) == 0)
             return 0;
-        if (check_signals(gp) < 0) {
+        if (check_signals() < 0) {
             rw->draining = false;
             rw_next(rw, true);
             return -1;
@@ -582,7 +582,7 @@ WaitGroup_wait(WaitGroup *wg, PyObject *unused)
     for (bool front = false; wg->n > 0; front = true) {
         if (wait_in(gp, &wg->waiters, front, waitReasonWaitGroupWait) == 0)
             break;
-        if (check_signals(gp) < 0)
+        if (check_signals() < 0)
             return NULL;
     }
     Py_RETURN_NONE;

@@ -12,7 +12,7 @@
  * at most 1 ms while work waits or a timer runs, else 2 ms. It sleeps for good when all Ps are idle, no
  * goroutine is in C, and has been so for a while.
  *
- * It only reads: ps, ms and gs are never freed. What it reads may be old by the time the woken M has the GIL; that
+ * It follows ps, ms and gs freely: they are never freed. What it reads may be old by the time the woken M has the GIL; that
  * M looks again.
  *
  * Differs from Go: Go's sysmon takes the P itself, because Go code says when it enters a system call. There is no
