@@ -922,18 +922,20 @@ runqput(g *gp)
         queue_push(&pp->runq, gp);
         return;
     }
-    queue_push(&sched.runq, gp);
-    if (sched.npidle > 0) {
-        pp = pidleget();
-        if (gp->flags & G_MAIN) {
-            m *home = midleget(m0, NULL);
-            startm_on(home, pp, NULL);
-        }
-        else
-            startm(pp, NULL);
+    pp = pidleget();
+    if (!pp) {
+        /* all Ps are taken: one of them comes to the global queue, or sysmon sees within 2 ms that none does */
+        queue_push(&sched.runq, gp);
+        return;
     }
-    else if (sched.runq.size == 1)
-        sysmon_wake(); /* all Ps are taken: one may be stuck. Once is enough until somebody takes gp */
+    if (mp && mp->curg && !(mp->curg->flags & G_THREAD) && !(gp->flags & G_MAIN)) {
+        /* a goroutine that had lost its P is back: it takes the idle one */
+        acquirep(mp, pp);
+        queue_push(&pp->runq, gp);
+        return;
+    }
+    queue_push(&sched.runq, gp);
+    startm_on(gp->flags & G_MAIN ? midleget(m0, NULL) : NULL, pp, NULL);
 }
 
 void

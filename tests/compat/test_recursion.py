@@ -341,7 +341,7 @@ NESTS: dict[str, Callable[[], Any]] = {
     "deepcopy": lambda: copy.deepcopy(nested_node(50)) == nested_node(50),
     "marshal": lambda: marshal.loads(marshal.dumps(nested_list(100))) == nested_list(100),
     "ast": lambda: ast.literal_eval("[" * 90 + "]" * 90) == nested_list(89),
-    "compile": lambda: eval("+".join(["1"] * 500)) == 500,
+    "compile": lambda: eval("+".join(["1"] * 100)) == 100,
     "blocks": lambda: compile(nested_blocks(95), "s", "exec") is not None,
     "re": lambda: re.compile("(?:" * 60 + "a" + ")" * 60).match("a") is not None,
     "sorted": lambda: depth_of_sorted(50) == 50,
