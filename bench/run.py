@@ -252,7 +252,9 @@ def note(text: str) -> None:
 
 
 def last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no message"])[-1]
+    """The last line, without what a terminal would not print."""
+    line = (text.strip().splitlines() or ["no message"])[-1]
+    return "".join(filter(str.isprintable, line))
 
 
 def names_of(known: list[str]) -> Callable[[str], list[str]]:
