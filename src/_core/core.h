@@ -133,9 +133,12 @@ struct m {
     p *nextp;   /* the P it shall have when it wakes */
     g *nextg;   /* and the goroutine to run first */
     void *g0sp; /* saved stack pointer of the scheduler's own stack */
-    PyThreadState *ts;     /* the scheduler's own thread state */
-    PyThreadState **tss;   /* where libpython keeps this thread's current thread state (3.12+), or NULL */
-    uint8_t deny;          /* flags of goroutines that it may not simply run */
+    PyThreadState *ts;   /* the scheduler's own thread state */
+    PyThreadState **tss; /* where libpython keeps this thread's current thread state (3.12+), or NULL */
+    uint8_t deny;        /* flags of goroutines that it may not simply run */
+    p *standby; /* takeover: the P whose next goroutine it stands by for, and the schedtick of that */
+    uint32_t standbytick;
+    bool chain;            /* takeover: goroutines block in C one after the other: have the next M stand by */
     _Atomic bool takeover; /* woken by sysmon to take a P from a goroutine that is blocked or busy */
     bool inidle;           /* in the idle list; under idlelock */
     bool exiting;          /* its locked goroutine ended: the thread ends */
@@ -202,7 +205,9 @@ struct sched {
     int32_t nprocs;
     int32_t npidle;
     p *pidle;
-    gqueue runq;         /* global */
+    gqueue runq; /* global */
+    bool firing; /* runtimers is at work: what it readies is collected in `fired` */
+    gqueue fired;
     int64_t ngoroutines; /* main included */
     int64_t nthreads;    /* plain threads parked in gort */
     uint64_t goidgen;
@@ -262,7 +267,7 @@ int procresize(int32_t n);
 m *allocm(void);
 void thread_limit_exceeded(void);
 void startm(p *pp, g *gp);
-void wake_for_takeover(void);
+void wake_for_takeover(p *standby, bool chain);
 void wake_m0(void);
 void lock_thread(g *gp);
 void unlock_thread(g *gp);

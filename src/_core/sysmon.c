@@ -66,6 +66,7 @@ retake_scan(int64_t now)
         signals_force();
     bool runnable = runnable_waits();
     bool stuck = false, alive = false; /* some P is; some P makes progress */
+    bool blocked = false;              /* ... in C */
     bool wake = false;
     for (int32_t i = 0; i < sched.nprocs; i++) {
         p *pp = allp[i];
@@ -89,6 +90,7 @@ retake_scan(int64_t now)
         bool in_c = !ts || !ts_running(ts);
         if (t >= (in_c ? 20 * US : due ? 1 * MS : 10 * MS)) {
             stuck = true;
+            blocked |= in_c;
             wake |= pp->runq.size > 0; /* what waits behind it */
         }
         else
@@ -102,7 +104,7 @@ retake_scan(int64_t now)
         return false;
     if (sched.ending && maing && maing->status != Gwaiting)
         return false; /* main has returned: the others run only while an atexit handler waits for them */
-    wake_for_takeover();
+    wake_for_takeover(NULL, blocked);
     return true;
 }
 
