@@ -133,12 +133,13 @@ chan_drain(chan *c)
 int
 chan_send(chan *c, PyObject *v)
 {
+    int r = chan_send_now(c, v);
+    if (likely(r > 0))
+        return 0; /* who need not wait need not know who runs */
     g *gp = getg();
     if (unlikely(!gp))
         return -1;
-    bool front = false;
-    for (;;) {
-        int r = chan_send_now(c, v);
+    for (bool front = false;; front = true, r = chan_send_now(c, v)) {
         if (r > 0)
             return 0;
         if (r == 0) {
@@ -156,7 +157,6 @@ chan_send(chan *c, PyObject *v)
                 Py_CLEAR(s.elem);
                 if (check_signals() < 0)
                     return -1;
-                front = true;
                 continue;
             }
         }
@@ -169,12 +169,13 @@ chan_send(chan *c, PyObject *v)
 int
 chan_recv(chan *c, PyObject **v)
 {
+    int r = chan_recv_now(c, v);
+    if (likely(r > 0))
+        return 1;
     g *gp = getg();
     if (unlikely(!gp))
         return -1;
-    bool front = false;
-    for (;;) {
-        int r = chan_recv_now(c, v);
+    for (bool front = false;; front = true, r = chan_recv_now(c, v)) {
         if (r != 0)
             return r > 0;
         wait w = {.g = gp};
@@ -188,7 +189,6 @@ chan_recv(chan *c, PyObject **v)
         waitq_remove(&c->recvq, &s);
         if (check_signals() < 0)
             return -1;
-        front = true;
     }
 }
 
