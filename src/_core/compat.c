@@ -431,6 +431,17 @@ signals_force(void)
 }
 #endif
 
+void
+ts_forget_drop_request(PyThreadState *ts)
+{
+#if V313
+    _Py_unset_eval_breaker_bit(ts, _PY_GIL_DROP_REQUEST_BIT);
+#else
+    (void)ts;
+    _Py_atomic_store_relaxed(&interp->ceval.gil_drop_request, 0);
+#endif
+}
+
 /* -- looking into thread states --------------------------------------------------------------- */
 
 Py_ssize_t

@@ -36,6 +36,9 @@ void signals_again(void);
 /* Makes the main goroutine, which runs Python code, look for signals. Needs no lock. */
 void signals_force(void);
 
+/* Nobody waits for ts to give up the GIL: giving it up shall not wait until somebody has taken it. */
+void ts_forget_drop_request(PyThreadState *ts);
+
 /* How many thread states of the main interpreter exist. */
 Py_ssize_t ts_count(void);
 /* The code that ts runs and the byte offset in it; borrowed. NULL: none. */

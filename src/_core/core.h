@@ -141,6 +141,7 @@ struct m {
     bool chain;            /* takeover: goroutines block in C one after the other: have the next M stand by */
     _Atomic bool takeover; /* woken by sysmon to take a P from a goroutine that is blocked or busy */
     bool inidle;           /* in the idle list; under idlelock */
+    _Atomic bool stopped;  /* the interpreter ends, and this M sleeps for good */
     bool exiting;          /* its locked goroutine ended: the thread ends */
     g *lockedg;
     unsigned long ident; /* Python's thread identifier */
@@ -273,6 +274,7 @@ void lock_thread(g *gp);
 void unlock_thread(g *gp);
 void g0_main(void);
 void sched_after_fork(void);
+void sched_stop(void);
 bool checkdead(void); /* deadlock.c */
 void queue_push(gqueue *q, g *gp);
 g *queue_pop(gqueue *q);

@@ -317,8 +317,7 @@ static PyObject *
 shutdown_(PyObject *mod, PyObject *unused)
 {
     (void)mod, (void)unused;
-    sched.stopping = true;
-    sysmon_wake();
+    sched_stop();
     Py_RETURN_NONE;
 }
 

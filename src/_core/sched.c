@@ -390,6 +390,15 @@ wake_m0(void)
         notewakeup(m0);
 }
 
+static _Noreturn void
+sleep_forever(m *mp)
+{
+    mp->stopped = true;
+    _Atomic uint32_t never = 0;
+    for (;;)
+        futex_sleep(&never, 0, INT64_MAX);
+}
+
 /* Sleeps without the GIL until woken, or `deadline`. Runs on g0 with mp->ts attached. False: a signal came. */
 static void
 stopm(m *mp, int64_t deadline)
@@ -413,6 +422,8 @@ stopm(m *mp, int64_t deadline)
             break;
     } while (!atomic_load_explicit(&mp->note, memory_order_acquire));
     midleget(mp, NULL); /* if nobody took it out */
+    if (unlikely(sched.stopping))
+        sleep_forever(mp); /* mp->ts may exist no more */
     PyEval_RestoreThread(mp->ts);
     if (mp->nextp) {
         acquirep(mp, mp->nextp);
@@ -422,12 +433,34 @@ stopm(m *mp, int64_t deadline)
 
 /* The interpreter is about to end: nothing is scheduled any more. */
 static _Noreturn void
-stop_forever(void)
+stop_forever(m *mp)
 {
+    ts_forget_drop_request(mp->ts); /* giving up the GIL must be quick: mp->ts will not exist for long */
     PyEval_SaveThread();
-    _Atomic uint32_t never = 0;
-    for (;;)
-        futex_sleep(&never, 0, INT64_MAX);
+    sleep_forever(mp);
+}
+
+/* Lets the Ms that are awake come to rest before the interpreter takes their thread states apart. Those whose goroutines are
+ * in C or compute are left to CPython, which ends them like daemon threads when they want the GIL. */
+void
+sched_stop(void)
+{
+    sched.stopping = true;
+    sysmon_wake();
+    m *mine = getm();
+    for (int i = 0; i < 50; i++) {
+        bool awake = false;
+        idlelock();
+        for (m *mp = sched.allm; mp; mp = mp->alllink)
+            awake |= mp != mine && !mp->curg && !mp->inidle && !mp->stopped;
+        idleunlock();
+        if (!awake)
+            return;
+        _Atomic uint32_t never = 0;
+        PyThreadState *ts = PyEval_SaveThread();
+        futex_sleep(&never, 0, nanotime() + 100000);
+        PyEval_RestoreThread(ts);
+    }
 }
 
 /* mp gives up its P, to another M if there is work for it. */
@@ -573,7 +606,7 @@ findrunnable(m *mp)
     for (;;) {
         validate();
         if (unlikely(sched.stopping))
-            stop_forever();
+            stop_forever(mp);
         bool takeover = atomic_exchange(&mp->takeover, false);
         if (takeover)
             atomic_fetch_sub(&sched.ntakeover, 1);

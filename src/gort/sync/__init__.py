@@ -221,6 +221,8 @@ class Pool(Generic[_T]):
         self.new = new
         self._items: list[_T] = []
         self._victims: list[_T] = []
+        if _age_pools not in gc.callbacks:
+            gc.callbacks.append(_age_pools)
         _pools[id(self)] = weakref.ref(self, functools.partial(_forget, id(self)))
 
     def get(self) -> _T | None:
@@ -256,8 +258,6 @@ def _age_pools(phase: str, info: dict[str, int]) -> None:
             if pool is not None:
                 pool._victims, pool._items = pool._items, []
 
-
-gc.callbacks.append(_age_pools)
 
 _MISSING: Any = object()
 
