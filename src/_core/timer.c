@@ -249,6 +249,7 @@ typedef struct RuntimeTimer {
     PyObject *fn, *context;
     int64_t period;
     struct RuntimeTimer *nextdropped;
+    int32_t drops; /* references to drop; in the list if more than 0 */
 } RuntimeTimer;
 
 /* The last reference to a timer may run Python code when it goes, which the scheduler may not: the next goroutine that
@@ -258,8 +259,10 @@ static RuntimeTimer *dropped;
 static void
 drop_later(RuntimeTimer *rt)
 {
-    rt->nextdropped = dropped;
-    dropped = rt;
+    if (rt->drops++ == 0) { /* else it was started again and fired again while it waits here */
+        rt->nextdropped = dropped;
+        dropped = rt;
+    }
     sched.dropped = true;
 }
 
@@ -270,7 +273,10 @@ drop_dropped(void)
     while (dropped) {
         RuntimeTimer *rt = dropped;
         dropped = rt->nextdropped;
-        Py_DECREF(rt);
+        int32_t drops = rt->drops;
+        rt->drops = 0;
+        for (int32_t i = 0; i < drops; i++)
+            Py_DECREF(rt);
     }
 }
 

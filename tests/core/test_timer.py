@@ -364,3 +364,13 @@ def test_earlier_timer_set_while_waiting_for_a_later_one() -> None:
     threading.Timer(0.01, lambda: after_func(0.001, lambda: late.reset(0))).start()
     assert late.c.recv() > 0
     go(gosched)
+
+
+def test_restarted_while_no_goroutine_runs() -> None:
+    """A timer that fires, is started again and fires again before any goroutine was switched to."""
+    timer = Timer(0)
+    for _ in range(20):
+        timer.reset(0)
+        python_time.sleep(0.003)
+    gosched()
+    timer.stop()
