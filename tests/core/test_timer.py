@@ -368,6 +368,8 @@ def test_earlier_timer_set_while_waiting_for_a_later_one() -> None:
 
 def test_restarted_while_no_goroutine_runs() -> None:
     """A timer that fires, is started again and fires again before any goroutine was switched to."""
+    go(int)  # from the first one on the scheduler works beside main
+    gosched()
     timer = Timer(0)
     for _ in range(20):
         timer.reset(0)
