@@ -162,27 +162,36 @@ def measure(
     results = Results()
     lines: list[dict[str, Any]] = []
     failures: dict[str, dict[str, str]] = {}
-    for workload in workloads:
-        failed = failures.setdefault(workload.name, {})
-        for turn in range(min(runs, workload.max_runs)):
-            for contender in CONTENDERS:
-                if contender.name not in commands or contender.name in failed:
-                    continue
-                command = program(workload, contender, commands[contender.name])
-                if command is None:
-                    continue
-                try:
-                    n = workload.size(contender, quick)
-                    line = run_once([*command, str(n), *workload.args], contender)
-                except Unavailable as reason:
-                    failed[contender.name] = str(reason)
-                    results.add(workload.name, contender.name, None)
-                    note(f"{workload.name} {contender.name}: {reason}")
-                    continue
-                lines.append({**line, "workload": workload.name, "contender": contender.name, "round": turn})
-                results.add(workload.name, contender.name, {name: line[name] for name in workload.figures})
-                figures = ", ".join(f"{number(line[name])} {head}" for name, head in workload.figures.items())
-                note(f"{workload.name} {contender.name}: {figures}")
+    try:
+        for workload in workloads:
+            failed = failures.setdefault(workload.name, {})
+            for turn in range(min(runs, workload.max_runs)):
+                for contender in CONTENDERS:
+                    if contender.name not in commands or contender.name in failed:
+                        continue
+                    command = program(workload, contender, commands[contender.name])
+                    if command is None:
+                        continue
+                    try:
+                        n = workload.size(contender, quick)
+                        line = run_once([*command, str(n), *workload.args], contender)
+                    except Unavailable as reason:
+                        failed[contender.name] = str(reason)
+                        results.add(workload.name, contender.name, None)
+                        note(f"{workload.name} {contender.name}: {reason}")
+                        continue
+                    lines.append(
+                        {**line, "workload": workload.name, "contender": contender.name, "round": turn}
+                    )
+                    results.add(
+                        workload.name, contender.name, {name: line[name] for name in workload.figures}
+                    )
+                    figures = ", ".join(
+                        f"{number(line[name])} {head}" for name, head in workload.figures.items()
+                    )
+                    note(f"{workload.name} {contender.name}: {figures}")
+    except KeyboardInterrupt:
+        note("interrupted: the tables show what was measured until now")
     return results, lines, failures
 
 
@@ -312,7 +321,7 @@ def main() -> int:
     for workload in chosen:
         print(f"\n{'### ' if args.markdown else ''}{workload.name}\n")
         print(workload_table(workload, results, args.markdown))
-        for name, reason in failures[workload.name].items():
+        for name, reason in failures.get(workload.name, {}).items():
             print(f"\n{name} failed: {reason}")
 
     targets = TARGETS
