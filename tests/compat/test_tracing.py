@@ -270,16 +270,18 @@ def test_trace_module() -> None:
 @isolated()
 def test_tracemalloc() -> None:
     tracemalloc.start(10)
-    gate, wg = chan(), WaitGroup()
+    gate, ready, wg = chan(), WaitGroup(), WaitGroup()
+    ready.add(20)
 
     def allocate() -> None:
         data = [bytes(1000) for _ in range(100)]
+        ready.done()
         gate.recv()
         assert len(data) == 100
 
     for _ in range(20):
         wg.go(allocate)
-    sleep(0.002)
+    ready.wait()
     top = tracemalloc.take_snapshot().statistics("lineno")[0]
     assert (
         linecache.getline(top.traceback[0].filename, top.traceback[0].lineno).strip().startswith("data = [")
