@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -154,42 +154,43 @@ def run_once(command: list[str], contender: Contender) -> dict[str, Any]:
     return line
 
 
+def schedule(
+    workloads: list[Workload], commands: dict[str, list[str]], runs: int
+) -> Iterator[tuple[Workload, int, Contender, list[str]]]:
+    """All programs in turn, round after round: workload, round, contender and the command."""
+    for workload in workloads:
+        for turn in range(min(runs, workload.max_runs)):
+            for contender in CONTENDERS:
+                if contender.name in commands:
+                    command = program(workload, contender, commands[contender.name])
+                    if command:
+                        yield workload, turn, contender, command
+
+
 def measure(
     workloads: list[Workload], commands: dict[str, list[str]], runs: int, quick: bool
 ) -> tuple[Results, list[dict[str, Any]], dict[str, dict[str, str]]]:
-    """Runs all programs in turn, round after round. Returns the results, the lines, and the failures of
-    each workload: a program that failed is not run again."""
+    """Returns the results, the lines, and the failures of each workload: a program that failed is not run
+    again. Ctrl-C ends the measuring and keeps what there is."""
     results = Results()
     lines: list[dict[str, Any]] = []
-    failures: dict[str, dict[str, str]] = {}
+    failures: dict[str, dict[str, str]] = {workload.name: {} for workload in workloads}
     try:
-        for workload in workloads:
-            failed = failures.setdefault(workload.name, {})
-            for turn in range(min(runs, workload.max_runs)):
-                for contender in CONTENDERS:
-                    if contender.name not in commands or contender.name in failed:
-                        continue
-                    command = program(workload, contender, commands[contender.name])
-                    if command is None:
-                        continue
-                    try:
-                        n = workload.size(contender, quick)
-                        line = run_once([*command, str(n), *workload.args], contender)
-                    except Unavailable as reason:
-                        failed[contender.name] = str(reason)
-                        results.add(workload.name, contender.name, None)
-                        note(f"{workload.name} {contender.name}: {reason}")
-                        continue
-                    lines.append(
-                        {**line, "workload": workload.name, "contender": contender.name, "round": turn}
-                    )
-                    results.add(
-                        workload.name, contender.name, {name: line[name] for name in workload.figures}
-                    )
-                    figures = ", ".join(
-                        f"{number(line[name])} {head}" for name, head in workload.figures.items()
-                    )
-                    note(f"{workload.name} {contender.name}: {figures}")
+        for workload, turn, contender, command in schedule(workloads, commands, runs):
+            name, failed = contender.name, failures[workload.name]
+            if name in failed:
+                continue
+            try:
+                line = run_once([*command, str(workload.size(contender, quick)), *workload.args], contender)
+            except Unavailable as reason:
+                failed[name] = str(reason)
+                results.add(workload.name, name, None)
+                note(f"{workload.name} {name}: {reason}")
+                continue
+            lines.append({**line, "workload": workload.name, "contender": name, "round": turn})
+            results.add(workload.name, name, {figure: line[figure] for figure in workload.figures})
+            figures = [f"{number(line[figure])} {head}" for figure, head in workload.figures.items()]
+            note(f"{workload.name} {name}: {', '.join(figures)}")
     except KeyboardInterrupt:
         note("interrupted: the tables show what was measured until now")
     return results, lines, failures
@@ -314,14 +315,15 @@ def main() -> int:
 
     versions = {line["contender"]: line["version"] for line in lines}
     python = next((line["python"] for line in lines if "python" in line), "")
-    print(f"CPython {python}, {os.cpu_count()} CPUs; medians of up to {args.runs} rounds")
+    heading = f"{os.cpu_count()} CPUs; medians of up to {args.runs} rounds"
+    print(f"CPython {python}, {heading}" if python else heading)
     print(", ".join(f"{name} {version}" for name, version in versions.items()))
     for name, reason in missing.items():
         print(f"{name}: {reason}")
     for workload in chosen:
         print(f"\n{'### ' if args.markdown else ''}{workload.name}\n")
         print(workload_table(workload, results, args.markdown))
-        for name, reason in failures.get(workload.name, {}).items():
+        for name, reason in failures[workload.name].items():
             print(f"\n{name} failed: {reason}")
 
     targets = TARGETS
