@@ -13,7 +13,7 @@
  *
  * Size. C code sets the pace: CPython bounds recursion in C by a count, not by the stack, so a stack must hold what a
  * thread's would: 8 MiB. But each stack of 2 MiB or more costs a page-table page beside its own page. After the first
- * BIG_STACKS, which is more than most programs ever have at once, stacks are 768 KiB, with a C recursion limit to match
+ * BIG_STACKS, which is more than most programs ever have at once, stacks are 832 KiB, with a C recursion limit to match
  * (3.12 and later; 3.11 has one counter for Python and C, and runs into the guard).
  *
  * Tops are spread over different pages of the stride ("colours"): equal low address bits would put all tops into the
@@ -34,7 +34,7 @@
 
 #define PAGE 4096
 #define BIG_STACK (8UL << 20)
-#define SMALL_STACK (768UL << 10)
+#define SMALL_STACK (832UL << 10)
 #define BIG_STACKS 10000
 #define SLAB (256UL << 20)
 #define PMD (2UL << 20) /* mapped by one page-table page */
