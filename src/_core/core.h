@@ -286,6 +286,7 @@ g *queue_pop(gqueue *q);
 int newproc(PyObject *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject *context);
 int ginit(void);
 void gomain(void);
+void proven(g *gp, bool good);
 _Noreturn void fatal(const char *text);
 extern PyObject *Error, *Goexit;
 extern PyObject *panic_hook, *fatal_hook, *start_hook;

@@ -38,9 +38,12 @@ static struct {
     bool good;
 } known[NKNOWN];
 
-static inline void *
-code_of(PyObject *fn)
+/* What fn(args...) runs: its code; of a builtin that is handed a function first (WaitGroup.go), that function's. */
+static void *
+code_of(PyObject *fn, PyObject *const *args, Py_ssize_t nargs)
 {
+    if (PyCFunction_Check(fn) && nargs > 0 && PyCallable_Check(args[0]))
+        fn = args[0];
     if (PyMethod_Check(fn))
         fn = PyMethod_GET_FUNCTION(fn);
     return PyFunction_Check(fn) ? (void *)PyFunction_GET_CODE(fn) : (void *)Py_TYPE(fn);
@@ -67,6 +70,13 @@ remember(void *code, bool good)
         return; /* once bad, bad as long as it has the slot */
     known[i].code = code;
     known[i].good = good;
+}
+
+/* gp came to a park, or to its end, without having blocked; or it did block. */
+void
+proven(g *gp, bool good)
+{
+    remember(code_of(gp->fn, gp->args + 1, gp->nargs), good);
 }
 
 /* -- tracing ----------------------------------------------------------------------------------- */
@@ -166,7 +176,7 @@ newproc(PyObject *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames
     gp->lockcount = 0;
     gp->lockedm = NULL;
     gp->goexiting = false;
-    gp->flags = known_good(code_of(fn)) ? G_ANY : G_ANY | G_UNPROVEN;
+    gp->flags = known_good(code_of(fn, args, nargs)) ? G_ANY : G_ANY | G_UNPROVEN;
     gp->parent = 0;
     gp->created_code = NULL;
     if (!from_timer) {
@@ -251,7 +261,8 @@ run(g *gp)
         Py_DECREF(r);
     else
         escaped(gp);
-    remember(code_of(gp->fn), !(gp->flags & G_BLOCKS));
+    if (gp->flags & (G_UNPROVEN | G_BLOCKS))
+        proven(gp, !(gp->flags & G_BLOCKS));
 
     PyObject **args = gp->args;
     Py_ssize_t total = gp->nargs + (gp->kwnames ? PyTuple_GET_SIZE(gp->kwnames) : 0);

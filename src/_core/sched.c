@@ -853,8 +853,11 @@ leave(g *gp)
     gp->m = NULL;
     mp->curg = NULL;
     if (likely(pp != NULL)) {
-        if (!(gp->flags & G_BLOCKS))
-            gp->flags &= (uint8_t)~G_UNPROVEN; /* it came from its last start to a park without blocking */
+        if (unlikely((gp->flags & (G_UNPROVEN | G_BLOCKS)) == G_UNPROVEN)) {
+            gp->flags &= (uint8_t)~G_UNPROVEN; /* it came from its start to a park without blocking */
+            if (gp->status != Gdead)
+                proven(gp, true);
+        }
         if (unlikely(atomic_load_explicit(&sched.attention, memory_order_relaxed)))
             attend(pp);
         g *next = pp->runq.head;
