@@ -255,8 +255,8 @@ void gopark(g *gp, enum waitreason why);
 /* Makes a parked goroutine runnable. Any thread that holds the GIL; no Python code runs. */
 void goready(g *gp);
 void goschedule(g *gp);
-/* Ends the running goroutine gp, which is on the free list already, and runs others. Never returns... to this
- * life: the next one continues after the call. */
+/* Ends the running goroutine gp, which is on the free list already, and runs others. Its next life continues after the
+ * call. */
 void godead(g *gp);
 /* Main was interrupted in a park: runs the signal handlers. -1 with an exception set. */
 int check_signals(void);
@@ -273,11 +273,40 @@ void wake_m0(void);
 void lock_thread(g *gp);
 void unlock_thread(g *gp);
 void g0_main(void);
-void sched_after_fork(void);
+void sched_after_fork(void); /* fork.c */
 void sched_stop(void);
 bool checkdead(void); /* deadlock.c */
 void queue_push(gqueue *q, g *gp);
 g *queue_pop(gqueue *q);
+void pidleput(p *pp);
+p *pidleget(void);
+void setm(m *mp);       /* of this OS thread */
+extern m *main_away;    /* the M that main runs on while it is not at home */
+extern m *free_threads; /* records of plain threads that have ended; under idlelock */
+
+static inline void
+acquirep(m *mp, p *pp)
+{
+    mp->p = pp;
+    pp->m = mp;
+    pp->status = Prunning;
+}
+
+static inline void
+idlelock(void)
+{
+    while (atomic_exchange_explicit(&sched.lock, 1, memory_order_acquire)) {
+#if defined(__x86_64__)
+        __builtin_ia32_pause();
+#endif
+    }
+}
+
+static inline void
+idleunlock(void)
+{
+    atomic_store_explicit(&sched.lock, 0, memory_order_release);
+}
 
 /* -- g.c -------------------------------------------------------------------------------------- */
 

@@ -4,8 +4,8 @@
  *
  * Invariants
  *   1. A g is made once and lives for ever; between two lives it waits on sched.gfree with its C stack inside gomain's
- *      loop (in godead), with its thread state reset (or, after a
- *      fork or without memory, with none: newproc makes one).
+ *      loop (in godead), with its thread state reset (or, after a fork or without memory, with none: newproc makes
+ *      one).
  *   2. All that a life owns (function, arguments, context, thread-locals) is released by the goroutine itself, on its
  *      own stack, before it is dead: destructors may run any Python code, park included.
  *   3. An exception that escapes is a panic: the hook prints, the process ends. Only Goexit ends a goroutine quietly.

@@ -63,6 +63,12 @@ getm(void)
     return this_m;
 }
 
+void
+setm(m *mp)
+{
+    this_m = mp;
+}
+
 /* -- queues ------------------------------------------------------------------------------------ */
 
 void
@@ -153,7 +159,7 @@ validate(void)
 
 /* -- Ps ---------------------------------------------------------------------------------------- */
 
-static void
+void
 pidleput(p *pp)
 {
     pp->status = Pidle;
@@ -163,7 +169,7 @@ pidleput(p *pp)
     sched.npidle++;
 }
 
-static p *
+p *
 pidleget(void)
 {
     p *pp = sched.pidle;
@@ -175,14 +181,6 @@ pidleget(void)
             sysmon_wake();
     }
     return pp;
-}
-
-static inline void
-acquirep(m *mp, p *pp)
-{
-    mp->p = pp;
-    pp->m = mp;
-    pp->status = Prunning;
 }
 
 int
@@ -242,22 +240,6 @@ procresize(int32_t n)
 }
 
 /* -- Ms ---------------------------------------------------------------------------------------- */
-
-static inline void
-idlelock(void)
-{
-    while (atomic_exchange_explicit(&sched.lock, 1, memory_order_acquire)) {
-#if defined(__x86_64__)
-        __builtin_ia32_pause();
-#endif
-    }
-}
-
-static inline void
-idleunlock(void)
-{
-    atomic_store_explicit(&sched.lock, 0, memory_order_release);
-}
 
 /* Takes `want`, or if NULL any but `avoid` that is not locked to a goroutine, out of the idle list. Needs no GIL. Whoever took an M must wake it: an M
  * whose sleep just ended by itself looks only whether it is still in the list. */
@@ -768,7 +750,7 @@ mstart(void *arg)
  * by their identifier: current_thread() and main_thread().ident shall still be right in the main goroutine. No Python
  * code runs: these are ints in dicts. */
 static PyObject *threading_active, *threading_main;
-static m *main_away;
+m *main_away;
 
 static void
 threading_move(m *mp, m *from)
@@ -1133,7 +1115,7 @@ schedinit(void)
 
 /* -- plain threads --------------------------------------------------------------------------------- */
 
-static m *free_threads; /* under idlelock */
+m *free_threads; /* under idlelock */
 
 static void
 thread_ended(void *arg)
@@ -1198,73 +1180,4 @@ getg(void)
         return mp->curg;
     }
     return thread_g();
-}
-
-/* -- fork ------------------------------------------------------------------------------------------- */
-
-/* In the child, GIL held. Only the thread that forked is left, and CPython has deleted all thread states but its current
- * one. Its goroutine becomes the main one; all others are lost: their stacks stay as they are, because wait
- * queues of channels point into them. */
-void
-sched_after_fork(void)
-{
-    m *mp = getm();
-    g *gp = mp ? mp->curg : NULL;
-    bool thread = gp && gp->flags & G_THREAD;
-
-    atomic_store(&sched.lock, 0);
-    for (g *other = sched.allgs; other; other = other->alllink) {
-        if (other == gp)
-            continue;
-        other->ts = NULL;
-        if (other->status != Gdead)
-            other->status = Glost;
-    }
-    timers_after_fork();
-    sched.midle = NULL;
-    sched.nmidle = 0;
-    sched.allm = NULL;
-    sched.mcount = 0;
-    sched.nthreads = 0;
-    sched.ngoroutines = 1;
-    sched.sysmonstarted = false;
-    atomic_store(&sched.sysmonwait, false);
-    atomic_store(&sched.ntakeover, 0);
-    atomic_store(&sched.attention, false);
-    sched.runq = (gqueue){0};
-    sched.pidle = NULL;
-    sched.npidle = 0;
-    free_threads = NULL;
-    for (int32_t i = sched.nprocs - 1; i >= 0; i--) {
-        allp[i]->runq = (gqueue){0};
-        pidleput(allp[i]);
-    }
-    compat_after_fork();
-    main_away = NULL;
-    if (!gp || thread) {
-        /* a plain thread forked: it is bound as the main thread when it comes to gort */
-        this_m = NULL;
-        maing = NULL;
-        m *fresh = calloc(1, sizeof *fresh);
-        if (!fresh)
-            throw("no memory in the child of a fork");
-        m0 = fresh;
-        return;
-    }
-    maing = gp;
-    gp->flags = (uint8_t)((gp->flags | G_MAIN) & ~(G_UNPROVEN | G_BLOCKS));
-    m0 = mp;
-    mp->ts = ts_new();
-    if (!mp->ts)
-        throw("no memory in the child of a fork");
-    mp->ident = PyThread_get_thread_ident();
-    mp->p = mp->nextp = NULL;
-    mp->nextg = NULL;
-    mp->takeover = false;
-    mp->inidle = false;
-    mp->alllink = NULL;
-    sched.allm = mp;
-    sched.mcount = 1;
-    mp->deny = gp->lockcount ? 0xff : G_UNPROVEN | G_LOCKED;
-    acquirep(mp, pidleget());
 }

@@ -3,8 +3,9 @@
  * Invariants
  *   1. heap is a 4-ary heap by `when`; a timer's index says where it is, -1: nowhere.
  *   2. sched.timer0 is the first timer's when, INT64_MAX if there is none; sysmon and idle Ms wait for it.
- *   3. A timer's f runs in the scheduler, on any stack: it runs no Python code (but the hook that reports that
- *      memory ran out), allocates no GC-tracked object and does not park. It may start goroutines, ready them, and send on a channel without waiting.
+ *   3. A timer's f runs in the scheduler, on any stack: it runs no Python code (but the hook that reports that memory
+ *      ran out), allocates no GC-tracked object and does not park. It may start goroutines, ready them, and send on a
+ *      channel without waiting.
  *
  * One heap for all Ps: the GIL lets only one goroutine at a time touch it, so Go's heap per P would gain nothing.
  *
