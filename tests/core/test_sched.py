@@ -27,6 +27,7 @@ from gort.runtime import (
 )
 from gort.sync import Mutex, WaitGroup
 from gort.time import sleep
+from harness import isolated
 from helpers import Task, parked, run_in, wait_until, wait_until_parked
 
 Spawn = Callable[..., Any]
@@ -647,3 +648,31 @@ def test_main_is_woken_by_the_last_of_many() -> None:
         assert sum(ch.recv() for _ in range(n)) == n
     assert select(ch, default)[0] == 1
     assert parked("chan send") == 0
+
+
+@pytest.mark.parametrize("start", ["go", "WaitGroup.go"])
+@isolated()
+def test_functions_that_only_park_run_on_the_main_thread(start: str) -> None:
+    """Once one goroutine of a function has parked without blocking in C, the next ones start beside main.
+
+    They need not end first, and what WaitGroup.go starts is known by its own function.
+    """
+    wg, out, never = WaitGroup(), chan(), chan()
+    begin = {"go": go, "WaitGroup.go": wg.go}[start]
+
+    def blocks() -> None:
+        python_time.sleep(0.05)
+
+    def parks() -> None:
+        out.send(threading.get_native_id())
+        never.recv()
+
+    blocker = WaitGroup()
+    blocker.go(blocks)
+    blocker.wait()
+    ids = []
+    for _ in range(3):
+        begin(parks)
+        ids.append(out.recv())
+    assert ids[0] != threading.get_native_id()
+    assert ids[1:] == [threading.get_native_id()] * 2
