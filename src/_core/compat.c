@@ -309,18 +309,19 @@ ts_switch(m *mp, PyThreadState *ts)
     old->state = _Py_THREAD_DETACHED;
     ts->_status.holds_gil = 1;
     ts->state = _Py_THREAD_ATTACHED;
-    _Py_atomic_store_ptr_relaxed(&gil()->last_holder, ts);
-    uintptr_t bits = _Py_atomic_load_uintptr_relaxed(&ts->eval_breaker);
+    /* Attaching would refresh the instrumentation's version and forget a request to drop the GIL that was meant for an
+     * earlier run of ts: obeyed when nobody waits any more, it would wait for ever for somebody to take the GIL. A
+     * request made of `old` is handed on. One that is lost between these lines is repeated after the switch interval. */
     uintptr_t version = interp->ceval.instrumentation_version;
-    while (unlikely((bits & ~(uintptr_t)_PY_EVAL_EVENTS_MASK) != version)) {
-        if (_Py_atomic_compare_exchange_uintptr(&ts->eval_breaker, &bits,
-                                                version | (bits & _PY_EVAL_EVENTS_MASK)))
-            break;
-    }
-    if (unlikely(_Py_eval_breaker_bit_is_set(old, _PY_GIL_DROP_REQUEST_BIT))) {
+    uintptr_t bits = _Py_atomic_load_uintptr_relaxed(&ts->eval_breaker), want;
+    bool drop = _Py_eval_breaker_bit_is_set(old, _PY_GIL_DROP_REQUEST_BIT);
+    do {
+        want = version | (bits & _PY_EVAL_EVENTS_MASK & ~(uintptr_t)_PY_GIL_DROP_REQUEST_BIT) |
+               (drop ? _PY_GIL_DROP_REQUEST_BIT : 0);
+    } while (unlikely(bits != want) && !_Py_atomic_compare_exchange_uintptr(&ts->eval_breaker, &bits, want));
+    _Py_atomic_store_ptr_relaxed(&gil()->last_holder, ts);
+    if (unlikely(drop))
         _Py_unset_eval_breaker_bit(old, _PY_GIL_DROP_REQUEST_BIT);
-        _Py_set_eval_breaker_bit(ts, _PY_GIL_DROP_REQUEST_BIT);
-    }
 #else
     _Py_atomic_store_relaxed(&gil()->last_holder, (uintptr_t)ts);
 #endif

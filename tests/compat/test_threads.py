@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextvars
+import ctypes
 import decimal
 import gc
 import logging
 import queue
 import random
+import sys
 import threading
 import time
 import weakref
@@ -396,3 +398,29 @@ def test_async_exception_hits_the_thread_it_is_for() -> None:
     ident = ready.recv()
     assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(Stop)) == 1
     assert outcome.recv() == "stopped"
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 13), reason="a thread state's own bit in CPython 3.13 only")
+@isolated(timeout=20)
+def test_stale_request_to_drop_the_gil() -> None:
+    """A request to give up the GIL that reached a parked goroutine's thread state is forgotten when it is resumed.
+
+    Obeyed when no thread waits for the GIL, it would wait for ever for one to take it.
+    """
+    api = ctypes.pythonapi
+    api.PyThreadState_Get.restype = ctypes.c_void_p
+    addresses, gate, wg = chan(1), chan(), WaitGroup()
+
+    def body() -> None:
+        addresses.send(api.PyThreadState_Get())
+        gate.recv()
+        for _ in range(1000):
+            pass
+
+    wg.go(body)
+    address = addresses.recv()
+    gosched()
+    # eval_breaker is the fourth word of PyThreadState, _PY_GIL_DROP_REQUEST_BIT its lowest bit.
+    ctypes.c_size_t.from_address(address + 3 * ctypes.sizeof(ctypes.c_void_p)).value |= 1
+    gate.send(None)
+    wg.wait()
