@@ -308,7 +308,8 @@ def test_recursion_in_a_crowd(case: str) -> None:
     """With so many goroutines each stack is small: a recursion without end may hit its guard, and says so."""
     result = isolate(recursion, case, CROWD)
     if result.status == 0:
-        result.check(stdout="", stderr="")
+        # ctypes cannot pass on what a callback raises (here RecursionError): it reports it and goes on.
+        result.check(stdout="", stderr=None if case == "ctypes" else "")
     else:
         overflow = "runtime: goroutine stack exceeds ...-byte limit\nfatal error: stack overflow\n..."
         result.check(status=2, stdout="", stderr=overflow)

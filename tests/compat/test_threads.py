@@ -403,7 +403,7 @@ def test_async_exception_hits_the_thread_it_is_for() -> None:
 @pytest.mark.skipif(sys.version_info[:2] != (3, 13), reason="a thread state's own bit in CPython 3.13 only")
 @isolated(timeout=20)
 def test_stale_request_to_drop_the_gil() -> None:
-    """A request to give up the GIL that reached a parked goroutine's thread state is forgotten when it is resumed.
+    """A request to give up the GIL that reached a parked goroutine is forgotten when it is resumed.
 
     Obeyed when no thread waits for the GIL, it would wait for ever for one to take it.
     """
