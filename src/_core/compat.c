@@ -89,6 +89,7 @@ void
 compat_after_fork(void)
 {
     main_ts = PyThreadState_Get();
+    ts_set_thread(main_ts, PyThread_get_thread_ident());
 #if V313
     _PyRuntime.main_tstate = main_ts;
 #endif
@@ -441,6 +442,12 @@ ts_forget_drop_request(PyThreadState *ts)
     (void)ts;
     _Py_atomic_store_relaxed(&interp->ceval.gil_drop_request, 0);
 #endif
+}
+
+void
+ts_set_thread(PyThreadState *ts, unsigned long ident)
+{
+    ts->thread_id = ident;
 }
 
 /* -- looking into thread states --------------------------------------------------------------- */

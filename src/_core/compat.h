@@ -36,6 +36,10 @@ void signals_again(void);
 /* Makes the main goroutine, which runs Python code, look for signals. Needs no lock. */
 void signals_force(void);
 
+/* ts runs in the OS thread with this identifier from now on. At the interpreter's end CPython spares the thread that
+ * main's thread state names, and ends all others. */
+void ts_set_thread(PyThreadState *ts, unsigned long ident);
+
 /* Nobody waits for ts to give up the GIL: giving it up shall not wait until somebody has taken it. */
 void ts_forget_drop_request(PyThreadState *ts);
 

@@ -781,13 +781,11 @@ main_moved(m *mp)
             return;
         }
     }
-    if (mp) {
-        threading_move(mp, NULL);
+    if (mp)
         sched.mainmoves++;
-    }
-    else
-        threading_move(m0, main_away);
+    threading_move(mp ? mp : m0, mp ? NULL : main_away);
     main_away = mp;
+    ts_set_thread(maing->ts, mp ? mp->ident : m0->ident);
 }
 
 /* The first thing a goroutine does when it runs again. */
