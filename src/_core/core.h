@@ -324,6 +324,7 @@ extern PyObject *panic_hook, *fatal_hook, *start_hook;
 
 g *stackalloc(void); /* a g at the top of a fresh stack; NULL: MemoryError set */
 size_t set_max_stack(size_t n);
+bool stacks_ahead(void);
 /* What guard page addr lies in: the size of that stack, else 0. Async-signal-safe. */
 size_t stack_guard_hit(const void *addr);
 void stack_signals(void);    /* installs the SIGSEGV handler */

