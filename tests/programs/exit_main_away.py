@@ -2,6 +2,7 @@
 
 That goroutine must not run on while the interpreter is taken apart.
 """
+
 #: exit 0
 import gort
 from gort import go
