@@ -1,0 +1,33 @@
+/* traceback.h: text about goroutines, in Go's form: traceback.c writes it, cgo.c adds the frames of C code. */
+#ifndef GORT_TRACEBACK_H
+#define GORT_TRACEBACK_H
+
+#include "core.h"
+
+/* Where text goes: a growing buffer, or with fd >= 0 that file each time `buf` is full. With a buffer of the caller's
+ * and an fd all of the put functions are async-signal-safe. */
+typedef struct {
+    char *buf;
+    size_t n, cap;
+    int fd;
+    bool failed; /* no memory: text is missing */
+} out;
+
+void put(out *o, const char *s, size_t n);
+void put_str(out *o, const char *s);
+void put_uint(out *o, uint64_t v);
+void put_hex(out *o, uint64_t v); /* with 0x in front */
+void out_flush(out *o);
+
+/* -- cgo.c: frames of C code -------------------------------------------------------------------- */
+
+/* The code of the Python function that every call from C to Python made through gort.cgo passes; NULL: not loaded. */
+extern PyCodeObject *cgo_callback_code;
+/* The frames of the C code that made gp's nth call to Python that has not returned, 0 the latest: for each a line
+ * `name(...)` and a line with a tab, the place. Nothing if there is no traceback function. Async-signal-safe as far as
+ * the program's functions are. */
+void cgo_print_context(out *o, g *gp, int nth);
+/* The frames of the C code that this thread was in when the signal came. Nothing if there is no traceback function. */
+void cgo_print_signal(out *o, void *ucontext);
+
+#endif
