@@ -66,3 +66,11 @@ int start_thread(callback fn, int n, int times) {
 }
 
 void sleep_us(unsigned microseconds) { usleep(microseconds); }
+
+/* C code that never comes back: through ctypes.PyDLL it keeps the interpreter to itself. */
+void spin(void) {
+    for (volatile int i = 0;; i++)
+        ;
+}
+
+int divide(int a, int b) { return a / b; }

@@ -4,6 +4,8 @@
 
 #include "compat.h"
 #include "os.h"
+#include "pc.h"
+#include "traceback.h"
 
 #include <string.h>
 
@@ -306,6 +308,13 @@ set_hooks_(PyObject *mod, PyObject *args, PyObject *kw)
 }
 
 static PyObject *
+crash_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    crash();
+}
+
+static PyObject *
 main_ends_(PyObject *mod, PyObject *unused)
 {
     (void)mod, (void)unused;
@@ -370,6 +379,8 @@ static PyMethodDef functions[] = {
      "Hands over the environment."},
     {"set_hooks", (PyCFunction)(void (*)(void))set_hooks_, METH_VARARGS | METH_KEYWORDS,
      "Functions that the core calls."},
+    {"crash", crash_, METH_NOARGS,
+     "crash()\n--\n\nEnds the process by SIGABRT's default action: a core is left."},
     {"main_ends", main_ends_, METH_NOARGS,
      "main_ends()\n--\n\nMain has returned: from now on the others run only while main waits."},
     {"shutdown", shutdown_, METH_NOARGS, "shutdown()\n--\n\nStops scheduling for good."},
@@ -450,8 +461,11 @@ module_exec(PyObject *module)
     if (gort_chan_init(module) < 0 || gort_select_init(module) < 0 || gort_sync_init(module) < 0 ||
         gort_atomic_init(module) < 0 || gort_timer_init(module) < 0)
         return -1;
+    if (gort_pc_init(module) < 0 || gort_traceback_init(module) < 0 || gort_walk_init(module) < 0)
+        return -1;
     if (ginit() < 0 || schedinit() < 0)
         return -1;
+    signals_init();
     return register_fork_hook(module);
 }
 

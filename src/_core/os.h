@@ -19,13 +19,27 @@ void *mem_reserve(size_t size); /* zeroed, backed only when touched, small pages
 /* Makes the page inaccessible. 0, or -1: neither kind of guard can be had. */
 int mem_guard(void *addr, size_t size);
 bool mem_readable(const void *addr);
-void mem_guards(char *addr, size_t stride, int n); /* n of one page each; best effort */
+/* Copies n bytes. False: some of them cannot be read. Async-signal-safe. */
+bool mem_read(void *to, const void *from, size_t n);
+#define PAGES_MAX 64
+void mem_guard_pages(char *const *pages, int n); /* at most PAGES_MAX; best effort */
+bool mem_readable(const void *addr);
+/* Copies n bytes. False: some of them cannot be read. Async-signal-safe. */
+bool mem_read(void *to, const void *from, size_t n);
+/* The same for some pages, and: has the kernel back some pages. At most PAGES_MAX; best effort. */
+#define PAGES_MAX 64
+void mem_guard_pages(char *const *pages, int n);
+void mem_touch_pages(char *const *pages, int n);
 
 int thread_start(void *(*fn)(void *), void *arg, size_t stack_size); /* detached; errno value */
 void thread_bounds(char **lo, char **hi);
 void thread_at_exit(void (*fn)(void *), void *arg); /* this thread, one call per thread */
 /* This thread's pthread_exit never completes: it sleeps on the stack that it was called on. */
 void thread_never_exits(void);
+void thread_kill(int32_t tid, int sig);
+/* What a signal handler's third argument says. context_reg: the ith register; false: there are no more. */
+uintptr_t context_pc(const void *uc);
+bool context_reg(const void *uc, int i, const char **name, uint64_t *value);
 void thread_name(const char *name);
 bool shadow_stack_on(void); /* does this thread run with a hardware shadow stack? */
 bool write_all(int fd, const char *buf, size_t n);

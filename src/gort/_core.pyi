@@ -1,6 +1,6 @@
 """Types of the C core. Private: the public names are re-exported by the packages of gort."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import CodeType, FrameType
 from typing import Any, Final, Generic, NamedTuple, NoReturn, ParamSpec, TypeVar, overload
 
@@ -45,6 +45,21 @@ class GoroutineInfo(NamedTuple):
     created_line: int
 
 def goroutines() -> list[GoroutineInfo]: ...
+
+# -- stacks (pc.c, traceback.c) ----------------------------------------------------------------
+
+def callers(skip: int, limit: int | None, /) -> list[int]: ...
+def findfunc(pc: int, /) -> tuple[int, CodeType, str | None] | None:
+    """(entry, code, module) of what owns pc."""
+
+def pc_line(pc: int, /) -> int: ...
+def entry_of(code: CodeType, /) -> int: ...
+def traceback(all: bool, *, calls: Sequence[tuple[FrameType, int]] | None = None) -> str: ...
+def set_traceback(*, level: int, all: bool, crash: bool, ancestors: int, prefix: str) -> None: ...
+def crash() -> NoReturn: ...
+def _walk_start(seconds: float, /) -> None: ...
+def _walk_stop() -> tuple[int, int, list[tuple[str, str, int]]]:
+    """(samples, samples dropped, [(function, its caller, times seen)])"""
 
 class ThreadStats(NamedTuple):
     threads: int  # Ms that exist
