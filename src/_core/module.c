@@ -315,6 +315,18 @@ crash_(PyObject *mod, PyObject *unused)
 }
 
 static PyObject *
+start_panic_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    start_dying();
+    if (sched.schedtrace > 0 || sched.scheddetail > 0) {
+        sched.schedtrace = 0; /* sysmon's would mix with it */
+        schedtrace(true);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 main_ends_(PyObject *mod, PyObject *unused)
 {
     (void)mod, (void)unused;
@@ -381,6 +393,8 @@ static PyMethodDef functions[] = {
      "Functions that the core calls."},
     {"crash", crash_, METH_NOARGS,
      "crash()\n--\n\nEnds the process by SIGABRT's default action: a core is left."},
+    {"start_panic", start_panic_, METH_NOARGS,
+     "start_panic()\n--\n\nThe process begins to die; with schedtrace or scheddetail set, the scheduler's state is printed."},
     {"main_ends", main_ends_, METH_NOARGS,
      "main_ends()\n--\n\nMain has returned: from now on the others run only while main waits."},
     {"shutdown", shutdown_, METH_NOARGS, "shutdown()\n--\n\nStops scheduling for good."},

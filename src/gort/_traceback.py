@@ -93,6 +93,7 @@ def panic(exc: BaseException, goid: int) -> int:
     if isinstance(exc, SystemExit):
         return _exit(exc)
     _dying.acquire()
+    _core.start_panic()
     level = _level
     stacks = ""
     if level.frames > 0:
@@ -114,6 +115,7 @@ _dying = _core.Sema(1)
 
 def fatal(text: str) -> None:
     """Prints `fatal error: text` and, unless GOTRACEBACK is none, every goroutine."""
+    _core.start_panic()
     stacks = "\n" + _core.traceback(True) if _level.frames > 0 else ""
     _flush()
     write(f"fatal error: {text}\n{stacks}")
