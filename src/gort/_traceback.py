@@ -116,9 +116,9 @@ _dying = _core.Sema(1)
 def fatal(text: str) -> None:
     """Prints `fatal error: text` and, unless GOTRACEBACK is none, every goroutine."""
     _core.start_panic()
-    stacks = "\n" + _core.traceback(True) if _level.frames > 0 else ""
+    stacks = _core.traceback(True) if _level.frames > 0 else ""
     _flush()
-    write(f"fatal error: {text}\n{stacks}")
+    write(f"fatal error: {text}\n" + (stacks and "\n" + stacks))
     if _level.crash:
         _core.crash()
 
