@@ -177,7 +177,7 @@ on_fatal(int sig, siginfo_t *info, void *uc)
             out_flush(&o);
             if (tb.all) {
                 put_others(&o, gp, true);
-                put_threads(&o, true);
+                put_threads(&o, gp ? NULL : ts_of_thread(), true);
             }
             if (tb.level >= 2) {
                 put(&o, "\n", 1);
@@ -243,7 +243,7 @@ quit_careful(void *uc)
         if (uc)
             gp = put_interrupted(&o, uc);
         put_others(&o, gp, true);
-        put_threads(&o, true);
+        put_threads(&o, uc && !gp ? ts_of_thread() : NULL, true);
     }
     quit_end(&o);
 }
@@ -296,7 +296,7 @@ quit_orderly(void *unused)
     put_quit(&o);
     if (tb.level > 0) {
         put_others(&o, NULL, false);
-        put_threads(&o, false);
+        put_threads(&o, PyThreadState_Get(), false);
     }
     if (o.failed)
         quit_careful(NULL);
