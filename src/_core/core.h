@@ -120,6 +120,7 @@ struct g {
     int c_budget;      /* C recursion that its stack allows */
     g *alllink;        /* list of all */
     void *fake_stack;  /* AddressSanitizer's */
+    struct cgoframe *cgo; /* its calls into C and back that have not returned, the innermost first (cgo.h) */
 };
 
 /* A short argument list lies right below the g. Its first word is vectorcall's scratch. */
@@ -268,6 +269,10 @@ int procresize(int32_t n);
 m *allocm(void);
 void thread_limit_exceeded(void);
 void startm(p *pp, g *gp);
+/* The running goroutine gp enters C code that will release the GIL, and is back from it; `now` is the time. True: it has
+ * given its P away. */
+bool entercgo(g *gp, int64_t now);
+void exitcgo(g *gp);
 void wake_for_takeover(p *standby, bool chain);
 void wake_m0(void);
 void lock_thread(g *gp);

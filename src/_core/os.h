@@ -19,6 +19,8 @@ void *mem_reserve(size_t size); /* zeroed, backed only when touched, small pages
 /* Makes the page inaccessible. 0, or -1: neither kind of guard can be had. */
 int mem_guard(void *addr, size_t size);
 bool mem_readable(const void *addr);
+/* Copies what can be read of n bytes, and says how many those were. Async-signal-safe. */
+size_t mem_copy(void *to, const void *from, size_t n);
 void mem_guards(char *addr, size_t stride, int n); /* n of one page each; best effort */
 
 int thread_start(void *(*fn)(void *), void *arg, size_t stack_size); /* detached; errno value */
@@ -28,6 +30,18 @@ void thread_at_exit(void (*fn)(void *), void *arg); /* this thread, one call per
 void thread_never_exits(void);
 void thread_name(const char *name);
 bool shadow_stack_on(void); /* does this thread run with a hardware shadow stack? */
+/* What a place in a program's execution is for an unwinder: the registers that a function keeps for its caller. The
+ * assembly in arch/ knows the order. */
+typedef struct {
+    uintptr_t pc, sp;
+#if defined(__x86_64__)
+    uintptr_t rbx, rbp, r12, r13, r14, r15;
+#else
+    uintptr_t x19_x29[11];
+#endif
+} registers;
+/* Those of a signal handler's third argument. */
+void ucontext_registers(const void *ucontext, registers *r);
 bool write_all(int fd, const char *buf, size_t n);
 
 #endif

@@ -20,7 +20,8 @@ GODEBUG_NAMES = {
     "scheddetail", "schedtrace", "tracebackancestors",
 }  # fmt: skip
 BUILT = {
-    "GOMAXPROCS", "GOTRACEBACK", "GOARCH", "GOOS", "GOPATH", "GOROOT", "GODEBUG", "schedtrace", "scheddetail",
+    "GOMAXPROCS", "GOTRACEBACK", "GOARCH", "GOOS", "GOPATH", "GOROOT", "GODEBUG", "cgocheck", "schedtrace",
+    "scheddetail",
 }  # fmt: skip
 
 
