@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 typedef int (*callback)(int);
@@ -134,7 +135,21 @@ noinline int signal_outer(int sig) {
     return r + 1;
 }
 
-int through_pointer(int *p) { return p ? *p : -1; }
+noinline long busy_inner(long turns) {
+    volatile long n = 0;
+    while (n < turns)
+        n++;
+    return n;
+}
+
+/* Computes for a while, during which SIGALRM comes once. */
+noinline int busy_outer(long turns) {
+    struct itimerval soon = {.it_value = {.tv_usec = 5000}};
+    setitimer(ITIMER_REAL, &soon, NULL);
+    long n = busy_inner(turns);
+    return n == turns;
+}
+
 int accepts_any(void *p) { return p != NULL; }
 
 /* -- functions for runtime.set_cgo_traceback that write down how they are called ---------------- */

@@ -193,8 +193,8 @@ cgo_print_signal(out *o, void *ucontext)
 /* -- functions of C ---------------------------------------------------------------------------- */
 
 /* Types of ctypes and cffi, as far as they are loaded. */
-static PyTypeObject *ctypes_function, *cffi_data, *cffi_lib;
-static PyObject *str_flags;
+static PyTypeObject *ctypes_function, *ctypes_byref, *cffi_data, *cffi_lib;
+static PyObject *str_flags, *str_obj;
 
 static bool
 is_c_function(PyObject *fn)
@@ -209,14 +209,20 @@ is_c_function(PyObject *fn)
     return lib && Py_IS_TYPE(lib, cffi_lib);
 }
 
-/* The type `name` of a module that is loaded already. NULL: none. */
+/* An attribute of a module, if that is loaded already; else NULL. */
+static PyObject *
+loaded(const char *module, const char *name)
+{
+    PyObject *mod = PyDict_GetItemString(PyImport_GetModuleDict(), module); /* borrowed */
+    PyObject *value = mod ? PyObject_GetAttrString(mod, name) : NULL;
+    PyErr_Clear();
+    return value;
+}
+
 static PyTypeObject *
 loaded_type(const char *module, const char *name)
 {
-    PyObject *modules = PyImport_GetModuleDict(); /* borrowed */
-    PyObject *mod = modules ? PyDict_GetItemString(modules, module) : NULL;
-    PyObject *type = mod ? PyObject_GetAttrString(mod, name) : NULL;
-    PyErr_Clear();
+    PyObject *type = loaded(module, name);
     if (type && !PyType_Check(type))
         Py_CLEAR(type);
     return (PyTypeObject *)type;
@@ -225,13 +231,27 @@ loaded_type(const char *module, const char *name)
 static void
 find_types(void)
 {
-    if (!ctypes_function)
-        ctypes_function = loaded_type("_ctypes", "CFuncPtr");
-    if (!cffi_data) {
-        cffi_data = loaded_type("_cffi_backend", "_CDataBase");
-        cffi_lib = loaded_type("_cffi_backend", "Lib");
+    bool found = false;
+    if (!ctypes_function && (ctypes_function = loaded_type("_ctypes", "CFuncPtr")) != NULL)
+        found = true;
+    if (!ctypes_byref) { /* the type of byref(...) has no name that could be asked for */
+        PyObject *byref = loaded("ctypes", "byref"), *c_int = loaded("ctypes", "c_int");
+        PyObject *n = byref && c_int ? PyObject_CallNoArgs(c_int) : NULL;
+        PyObject *ref = n ? PyObject_CallOneArg(byref, n) : NULL;
+        if (ref)
+            ctypes_byref = (PyTypeObject *)Py_NewRef(Py_TYPE(ref));
+        Py_XDECREF(ref);
+        Py_XDECREF(n);
+        Py_XDECREF(c_int);
+        Py_XDECREF(byref);
+        PyErr_Clear();
     }
-    cgo_find_glue();
+    if (!cffi_data && (cffi_data = loaded_type("_cffi_backend", "_CDataBase")) != NULL) {
+        cffi_lib = loaded_type("_cffi_backend", "Lib");
+        found = true;
+    }
+    if (found)
+        cgo_find_glue();
 }
 
 /* ctypes keeps the GIL for functions of a PyDLL. */
@@ -260,7 +280,15 @@ check_argument(PyObject *arg, Py_ssize_t nth)
     if (arg == Py_None || PyLong_CheckExact(arg) || PyFloat_CheckExact(arg) || PyBool_Check(arg))
         return 0;
     if (check_level == 1) {
-        int known = PySet_Contains(pointer_free, (PyObject *)Py_TYPE(arg));
+        PyObject *type = (PyObject *)Py_TYPE(arg);
+        if (ctypes_byref && Py_IS_TYPE(arg, ctypes_byref)) {
+            PyObject *target = PyObject_GetAttr(arg, str_obj);
+            if (!target)
+                return -1;
+            type = (PyObject *)Py_TYPE(target); /* arg keeps the target alive */
+            Py_DECREF(target);
+        }
+        int known = PySet_Contains(pointer_free, type);
         if (known)
             return known < 0 ? -1 : 0;
     }
@@ -392,6 +420,7 @@ cgo_enable_traceback_(PyObject *mod, PyObject *args)
     if (!PyArg_ParseTuple(args, "s:cgo_enable_traceback", &libdw))
         return NULL;
     find_types();
+    cgo_find_glue();
     bool lines = cgo_unwind_init(libdw);
     if (!set_functions((uintptr_t)cgo_unwind_traceback, (uintptr_t)cgo_unwind_context,
                        (uintptr_t)cgo_unwind_symbolizer))
@@ -476,7 +505,8 @@ gort_cgo_init(PyObject *module)
 {
     str_flags = PyUnicode_InternFromString("_flags_");
     PyObject *handler = PyLong_FromVoidPtr((void *)(uintptr_t)print_on_signal);
-    int err = str_flags && handler ? PyModule_AddObjectRef(module, "_cgo_print_on_signal", handler) : -1;
+    str_obj = PyUnicode_InternFromString("_obj");
+    int err = str_flags && str_obj && handler ? PyModule_AddObjectRef(module, "_cgo_print_on_signal", handler) : -1;
     Py_XDECREF(handler);
     return err < 0 || cgo_check_init(module) < 0 ? -1 : PyModule_AddFunctions(module, functions);
 }

@@ -20,7 +20,8 @@ from . import _core, _env
 LEVEL = {0: 0, 2: 2}.get(min(_env.integer("cgocheck"), 2), 1)
 
 POINTER_FREE: set[type] = {bytes, bytearray, str}
-"""Types of arguments of which level 1 knows that they lead to no object. The core looks here first."""
+"""Types of which level 1 knows that their data leads to no object, whether it is an argument itself or an argument
+points to it. The core looks here first."""
 
 Region = Any  # what _core.cgo_holds_objects takes: a pair of an address and a size, or a buffer
 
@@ -81,10 +82,12 @@ def _ctypes_leads(ctypes: Any, kind: Any, address: int, is_value: bool, regions:
     possible, complete = _may_lead(ctypes, kind)
     if is_value and issubclass(kind, ctypes.py_object):
         return False  # the object itself
-    if not possible and complete and is_value:
+    if not possible and complete:
         if len(POINTER_FREE) > 4096:
             POINTER_FREE.clear()  # a program that makes types without end
         POINTER_FREE.add(kind)
+        if LEVEL == 1:
+            return False
     if not (is_value and issubclass(kind, (ctypes._SimpleCData, ctypes._Pointer, ctypes._CFuncPtr))):
         regions.append((address, ctypes.sizeof(kind)))
     seen: set[tuple[Any, int]] = set()
