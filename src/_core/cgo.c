@@ -270,8 +270,9 @@ releases_gil(PyObject *fn)
 
 /* -- checks of arguments ------------------------------------------------------------------------ */
 
-static int check_level;        /* GODEBUG cgocheck */
-static PyObject *check_hook;   /* raises if there is a pointer to an object in what the nth argument points to */
+static int check_level; /* GODEBUG cgocheck */
+static PyObject
+    *check_hook; /* raises if there is a pointer to an object in what the nth argument points to */
 static PyObject *pointer_free; /* set of types of which level 1 knows that there is none */
 
 static int
@@ -506,7 +507,8 @@ gort_cgo_init(PyObject *module)
     str_flags = PyUnicode_InternFromString("_flags_");
     PyObject *handler = PyLong_FromVoidPtr((void *)(uintptr_t)print_on_signal);
     str_obj = PyUnicode_InternFromString("_obj");
-    int err = str_flags && str_obj && handler ? PyModule_AddObjectRef(module, "_cgo_print_on_signal", handler) : -1;
+    int err =
+        str_flags && str_obj && handler ? PyModule_AddObjectRef(module, "_cgo_print_on_signal", handler) : -1;
     Py_XDECREF(handler);
     return err < 0 || cgo_check_init(module) < 0 ? -1 : PyModule_AddFunctions(module, functions);
 }

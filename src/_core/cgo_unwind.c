@@ -120,7 +120,8 @@ is_glue(uintptr_t pc)
 
 typedef struct {
     registers regs;
-    uintptr_t end; /* address of the enclosing call's frame: higher ones are not its callees'. 0: there is none */
+    uintptr_t
+        end; /* address of the enclosing call's frame: higher ones are not its callees'. 0: there is none */
 } place;
 
 /* Called by cgo_unwind_context. */

@@ -120,7 +120,8 @@ struct g {
     int c_budget;      /* C recursion that its stack allows */
     g *alllink;        /* list of all */
     void *fake_stack;  /* AddressSanitizer's */
-    struct cgoframe *cgo; /* its calls into C and back that have not returned, the innermost first (cgo.h) */
+    /* its calls into C and back that have not returned, the innermost first (cgo.h) */
+    struct cgoframe *cgo;
 };
 
 /* A short argument list lies right below the g. Its first word is vectorcall's scratch. */

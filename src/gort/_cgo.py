@@ -25,7 +25,8 @@ def _address(name: str, value: Any) -> int:
     address = _address_of(value)
     if address is None:
         raise TypeError(
-            f"set_cgo_traceback: {name} is an address, a function pointer of ctypes or cffi, or None, not {value!r}"
+            f"set_cgo_traceback: {name} is an address, a function pointer of ctypes or cffi, or None, "
+            f"not {value!r}"
         )
     if address and not _is_code(address):
         raise ValueError(f"set_cgo_traceback: {name} is {value!r}, which is no address of code")

@@ -1,13 +1,14 @@
 """What is checked of the arguments of calls into C: GODEBUG=cgocheck.
 
-C code may be given a Python object (ctypes.py_object), and memory; memory that holds pointers to Python objects is
-refused, because nothing keeps those objects where C code expects them once it stores the pointer. So it is with
-Go's pointers.
+C code may be given a Python object (ctypes.py_object), and memory; memory that holds pointers to Python
+objects is refused, because nothing keeps those objects where C code expects them once it stores the
+pointer. So it is with Go's pointers.
 
 Level 1 goes by types: a py_object field of a structure or array, at any depth, that is not NULL, and what a
-pointer of a type known to ctypes leads to; a buffer whose elements are objects. Level 2 looks at every aligned word
-of that memory too, whatever its type, and of bytes and other buffers and of cffi's memory. What it takes for a
-pointer to an object is said in cgo_check.c. Memory behind a void pointer or an address is not known to either.
+pointer of a type known to ctypes leads to; a buffer whose elements are objects. Level 2 looks at every
+aligned word of that memory too, whatever its type, and of bytes and other buffers and of cffi's memory.
+What it takes for a pointer to an object is said in cgo_check.c. Memory behind a void pointer or an address
+is not known to either.
 """
 
 import re
@@ -20,8 +21,8 @@ from . import _core, _env
 LEVEL = {0: 0, 2: 2}.get(min(_env.integer("cgocheck"), 2), 1)
 
 POINTER_FREE: set[type] = {bytes, bytearray, str}
-"""Types of which level 1 knows that their data leads to no object, whether it is an argument itself or an argument
-points to it. The core looks here first."""
+"""Types of which level 1 knows that their data leads to no object: that of an argument, or of what it
+points to. The core looks here first."""
 
 Region = Any  # what _core.cgo_holds_objects takes: a pair of an address and a size, or a buffer
 
@@ -78,7 +79,7 @@ def _cffi_memory(cdata: Any) -> Region | None:
 
 
 def _ctypes_leads(ctypes: Any, kind: Any, address: int, is_value: bool, regions: list[Region]) -> bool:
-    """Whether data of ctypes at an address, which is an argument itself or what it points to, leads to an object."""
+    """Whether data of ctypes, which is an argument itself or what it points to, leads to an object."""
     possible, complete = _may_lead(ctypes, kind)
     if is_value and issubclass(kind, ctypes.py_object):
         return False  # the object itself
@@ -149,7 +150,7 @@ def _may_lead(ctypes: Any, kind: Any) -> tuple[bool, bool]:
 
 
 def _holds_pointers(ctypes: Any, kind: Any) -> bool:
-    """Whether data of this type holds objects' addresses or typed pointers: numbers and characters need no look."""
+    """Whether data of this type holds addresses of objects or typed pointers: numbers need no look."""
     while issubclass(kind, ctypes.Array):
         kind = kind._type_
     return not issubclass(kind, (ctypes._SimpleCData, ctypes._CFuncPtr)) or issubclass(kind, ctypes.py_object)

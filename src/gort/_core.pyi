@@ -228,7 +228,7 @@ def cgo_frames_text(nth: int, /) -> str:
     """The C frames that made the caller's nth callback, 0 the latest; -1: those of here."""
 
 def cgo_holds_objects(regions: list[Any], /) -> bool:
-    """Does an aligned word of the memory refer to a Python object? A region is (address, size) or a buffer."""
+    """Does an aligned word of memory refer to a Python object? A region is (address, size) or a buffer."""
 
 def cgo_word(address: int, /) -> int:
     """The word at an address; 0 if it cannot be read."""

@@ -7,9 +7,9 @@ C code is reached through ctypes or cffi as always, and called through this modu
     lib.cos.argtypes = [ctypes.c_double]
     lib.cos(0.5)
 
-What that adds to a plain call: other goroutines run at once instead of when sysmon has noticed that this one is
-in C, `runtime.num_cgo_call()` counts, GODEBUG=cgocheck checks what is passed, and with `enable_traceback()` the
-stacks of goroutines show the C functions between the Python functions.
+What that adds to a plain call: other goroutines run at once instead of when sysmon has noticed that this
+one is in C, `runtime.num_cgo_call()` counts, GODEBUG=cgocheck checks what is passed, and with
+`enable_traceback()` the stacks of goroutines show the C functions between the Python functions.
 """
 
 import functools
@@ -24,15 +24,16 @@ __all__ = ["call", "callback", "enable_traceback", "wrap"]
 def call(fn: Any, /, *args: Any, **kwargs: Any) -> Any:
     """Calls the C function `fn` of ctypes or cffi and returns its result, as fn(*args, **kwargs) does.
 
-    If the function releases the GIL, which all do but those of a ctypes.PyDLL, and other goroutines wait, they go
-    on at once. Raises TypeError if `fn` is no C function, and runtime.Error `cgo argument has Go pointer to Go
-    pointer` if an argument leads C to pointers to Python objects (GODEBUG=cgocheck). Go's calls of C functions.
+    If the function releases the GIL, which all do but those of a ctypes.PyDLL, and other goroutines wait,
+    they go on at once. Raises TypeError if `fn` is no C function, and runtime.Error `cgo argument has Go
+    pointer to Go pointer` if an argument leads C to pointers to Python objects (GODEBUG=cgocheck). In Go:
+    C.f(x).
     """
     return _core.cgo_call(fn, *args, **kwargs)
 
 
 class Function(functools.partial[Any]):
-    """A C function that is called through `call`. Its attributes, argtypes for example, are the C function's."""
+    """A C function that is called through `call`. Attributes, argtypes for example, are the C function's."""
 
     def __new__(cls, fn: Any) -> "Function":
         return super().__new__(cls, _core.cgo_call, fn)
@@ -76,8 +77,8 @@ class Library:
 def wrap(lib: Any, /) -> Any:
     """A library of ctypes or cffi, or a single function, with each call made through `call`.
 
-    Functions, constants and variables have the names that they have in `lib`; a function's argtypes, restype and
-    errcheck are set as on the original.
+    Functions, constants and variables have the names that they have in `lib`; a function's argtypes,
+    restype and errcheck are set as on the original.
     """
     return Function(lib) if _core.cgo_is_function(lib) else Library(lib)
 
@@ -95,9 +96,9 @@ def callback(kind: Callable[[Callable[..., Any]], Any], /) -> Callable[[Callable
     """A decorator that makes a Python function a C function pointer that C code may call.
 
     `kind` is what ctypes or cffi use for that: `ctypes.CFUNCTYPE(...)`, `ffi.callback("int(int)")` or
-    `ffi.def_extern()`; the result is what it gives. The function may park, like any: it may use channels. An
-    exception that leaves it is reported as ctypes or cffi do, and does not reach the caller of the C code. The C part
-    of the stack is shown between this function and its caller's. Go's exported functions.
+    `ffi.def_extern()`; the result is what it gives. The function may park, like any: it may use channels.
+    An exception that leaves it is reported as ctypes or cffi do, and does not reach the caller of the C
+    code. The C part of the stack is shown between this function and its caller's. In Go: //export.
     """
 
     def make(fn: Callable[..., Any]) -> Any:
@@ -110,11 +111,11 @@ def callback(kind: Callable[[Callable[..., Any]], Any], /) -> Callable[[Callable
 
 
 def enable_traceback() -> bool:
-    """Has tracebacks and CPU profiles show the functions of C code: calls `runtime.set_cgo_traceback` with gort's own.
+    """Has tracebacks and CPU profiles show C functions: `runtime.set_cgo_traceback` with gort's own.
 
-    Shows names of functions of the dynamic symbol tables; if libdw.so.1 is installed (Debian: libdw1) also static
-    and inlined functions, files and lines, of what was compiled with -g. The result says whether it is. May be
-    called again; raises runtime.Error if other functions are set already.
+    Shows names of functions of the dynamic symbol tables; if libdw.so.1 is installed (Debian: libdw1) also
+    static and inlined functions, files and lines, of what was compiled with -g. The result says whether it
+    is. May be called again; raises runtime.Error if other functions are set already.
     """
     return _core.cgo_enable_traceback("libdw.so.1")
 

@@ -755,8 +755,9 @@ def test_functions_are_set_once() -> None:
         lambda: use(lib, None, None, None),
         cgo.enable_traceback,
     ):
-        with pytest.raises(runtime.Error, match="^the functions of set_cgo_traceback are set already, and to others$"):
+        with pytest.raises(runtime.Error) as caught:
             again()
+        assert str(caught.value) == "the functions of set_cgo_traceback are set already, and to others"
 
 
 @isolated()
@@ -792,8 +793,9 @@ def test_what_is_no_pointer(name: str, bad: Any) -> None:
 
 @pytest.mark.parametrize("bad", [5, -1, 1 << 80])
 def test_an_address_of_no_code(bad: int) -> None:
-    with pytest.raises(ValueError, match=f"^set_cgo_traceback: context is {bad}, which is no address of code$"):
+    with pytest.raises(ValueError) as caught:
         runtime.set_cgo_traceback(0, None, bad, None)
+    assert str(caught.value) == f"set_cgo_traceback: context is {bad}, which is no address of code"
 
 
 def test_python_functions_are_refused() -> None:
@@ -887,12 +889,9 @@ PASSED: dict[str, Callable[[], Any]] = {
 }
 
 
-def check_call(make: Callable[[], Any]) -> None:
-    kind = ctypes.CFUNCTYPE(ctypes.c_int)  # takes anything
-    argument = make()
-    if isinstance(argument, ctypes.Structure):
-        argument.keep = argument
-    cgo.call(kind(("getppid", ctypes.CDLL(None))), argument)
+def hand_over(argument: Any) -> None:
+    """Calls a C function that looks at none of its arguments."""
+    cgo.call(ctypes.CDLL(None).getppid, argument)
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -900,7 +899,7 @@ def test_pointers_to_objects_are_refused(case: str) -> None:
     before = runtime.num_cgo_call()
     for _ in range(2):
         with pytest.raises(runtime.Error) as caught:
-            check_call(REFUSED[case])
+            hand_over(REFUSED[case]())
         assert str(caught.value) == "cgo argument has Go pointer to Go pointer"
         (note,) = caught.value.__notes__
         assert note.startswith("It is argument 1 of the C function, of type ")
@@ -910,7 +909,7 @@ def test_pointers_to_objects_are_refused(case: str) -> None:
 @pytest.mark.parametrize("case", PASSED)
 def test_everything_else_passes(case: str) -> None:
     for _ in range(2):
-        check_call(PASSED[case])
+        hand_over(PASSED[case]())
 
 
 def test_keyword_arguments_are_checked() -> None:
@@ -941,19 +940,19 @@ def test_a_type_that_is_completed_later() -> None:
     class Link(ctypes.Structure):
         _fields_ = [("later", ctypes.POINTER(Later))]
 
-    check_call(lambda: ctypes.byref(Link()))
-    check_call(Link)
+    hand_over(ctypes.byref(Link()))
+    hand_over(Link())
     Later._fields_ = [("value", ctypes.py_object)]
     with pytest.raises(runtime.Error):
-        check_call(lambda: ctypes.byref(Link(ctypes.pointer(Later("x")))))
+        hand_over(ctypes.byref(Link(ctypes.pointer(Later("x")))))
     with pytest.raises(runtime.Error):
-        check_call(lambda: Link(ctypes.pointer(Later("x"))))
+        hand_over(Link(ctypes.pointer(Later("x"))))
 
 
 @isolated(env={"GODEBUG": "cgocheck=0"})
 def test_level_0_checks_nothing() -> None:
     for make in REFUSED.values():
-        check_call(make)
+        hand_over(make())
 
 
 def words(*values: int) -> Any:
@@ -972,24 +971,23 @@ def _addresses(level: str) -> None:
         "byref": lambda a: ctypes.byref(ctypes.c_size_t(a)),
         "pointer": lambda a: ctypes.pointer(ctypes.c_size_t(a)),
         "bytes": lambda a: a.to_bytes(8, sys.byteorder),
-        "bytearray": lambda a: Parameter((ctypes.c_char * 16).from_buffer(bytearray(bytes(8) + a.to_bytes(8, "little")))),
-        "structure": lambda a: ctypes.byref(Plain.from_buffer_copy(bytes(8) + a.to_bytes(8, "little"))),
+        "bytearray": lambda a: Parameter((ctypes.c_char * 16).from_buffer(bytearray(words(1, a)))),
+        "structure": lambda a: ctypes.byref(Plain.from_buffer_copy(words(1, a))),
     }
     for name, make in memories.items():
         for address in (id(tracked), id(tracked[0]), id(tracked[1])):
             argument = make(address)
             if level == "1":
-                check_call(lambda argument=argument: argument)
+                hand_over(argument)
                 continue
-            with pytest.raises(runtime.Error, match="Go pointer"):
-                check_call(lambda argument=argument: argument)
+            with pytest.raises(runtime.Error):
+                hand_over(argument)
                 raise AssertionError(name)
         for number in (0, 1, 4096, id(tracked) + 8, id(tracked) + 1, 0x7FFF_FFFF_FFFF_FFFF):
-            check_call(lambda argument=make(number): argument)
-    for case, passed in PASSED.items():
-        assert case
-        check_call(passed)
-    check_call(lambda: ctypes.c_void_p(id(tracked)))  # the pointer itself
+            hand_over(make(number))
+    for passed in PASSED.values():
+        hand_over(passed())
+    hand_over(ctypes.c_void_p(id(tracked)))  # the pointer itself
 
 
 def test_reading_words_of_bad_addresses() -> None:
@@ -1008,17 +1006,17 @@ def test_a_large_array_of_numbers_is_not_looked_through() -> None:
     big = array.array("d", bytes(8 * 1_000_000))
     memory = (ctypes.c_double * 1_000_000).from_buffer(big)
     for _ in range(100):
-        check_call(lambda: memory)
-        check_call(lambda: ctypes.byref(memory))
+        hand_over(memory)
+        hand_over(ctypes.byref(memory))
     assert time.monotonic() - start < 2
 
 
 # -- cffi -----------------------------------------------------------------------------------------
 
 CFFI_SOURCE = """
+#include <unistd.h>
 static int twice(int n) { return 2 * n; }
 static int apply(int (*fn)(int), int n) { int r = fn(n); return r + 1; }
-static int apply_extern(int n);
 static int sleep_us(int n) { usleep(n); return n; }
 """
 
@@ -1072,7 +1070,8 @@ def test_cffi_pointers_for_set_cgo_traceback() -> None:
 @isolated()
 def run_cffi_pointers() -> None:
     ffi, lib = cffi_abi()
-    runtime.set_cgo_traceback(0, lib.record_traceback, ffi.cast("void *", lib.record_context), lib.record_symbolizer)
+    context = ffi.cast("void *", lib.record_context)
+    runtime.set_cgo_traceback(0, lib.record_traceback, context, lib.record_symbolizer)
     assert _core.cgo_frames_text(-1) == TEXT
     with pytest.raises(TypeError):
         runtime.set_cgo_traceback(0, ffi.cast("int", 5), None, None)
@@ -1103,13 +1102,13 @@ def test_cffi_module() -> None:
         import cffi
 
         ffi = cffi.FFI()
-        ffi.cdef("int twice(int); int apply(int (*)(int), int); int sleep_us(int); extern \"Python\" int back(int);")
-        ffi.set_source("cffi_sample", "#include <unistd.h>\n" + CFFI_SOURCE.replace("static int apply_extern(int n);", ""))
-        source = os.path.join(folder, "cffi_sample.c")
+        ffi.cdef("int twice(int); int apply(int (*)(int), int); int sleep_us(int);")
+        ffi.cdef('extern "Python" int back(int);')
+        ffi.set_source("cffi_sample", CFFI_SOURCE)
+        source, target = (os.path.join(folder, "cffi_sample" + suffix) for suffix in (".c", ".so"))
         ffi.emit_c_code(source)
-        include = sysconfig.get_path("include")
-        target = os.path.join(folder, "cffi_sample.so")
-        subprocess.run([compiler, "-O1", "-shared", "-fPIC", f"-I{include}", "-o", target, source], check=True)
+        include = "-I" + sysconfig.get_path("include")
+        subprocess.run([compiler, "-shared", "-fPIC", include, "-o", target, source], check=True)
         run_cffi_module(folder)
 
 

@@ -132,11 +132,12 @@ def breakpoint() -> None:
 def set_cgo_traceback(version: int, traceback: Any, context: Any, symbolizer: Any) -> None:
     """Sets the C functions that tell of C code in tracebacks and CPU profiles: Go's runtime.SetCgoTraceback.
 
-    `version` is 0. The others are addresses, function pointers of ctypes or cffi, or None for no such function; they
-    are called with pointers to the structs of Go's documentation, and must not call Python. `context` is called
-    for each callback that was made with gort.cgo.callback, `traceback` and `symbolizer` for what is printed or
-    sampled. May be called once, or again with the same functions: else runtime.Error. ValueError: another version,
-    or an address of no code; TypeError: no pointer. `gort.cgo.enable_traceback()` sets functions of gort's own.
+    `version` is 0. The others are addresses, function pointers of ctypes or cffi, or None for no such
+    function; they are called with pointers to the structs of Go's documentation, and must not call Python.
+    `context` is called for each callback that was made with gort.cgo.callback, `traceback` and `symbolizer`
+    for what is printed or sampled. May be called once, or again with the same functions: else
+    runtime.Error. ValueError: another version, or an address of no code; TypeError: no pointer.
+    `gort.cgo.enable_traceback()` sets functions of gort's own.
     """
     _cgo.set_traceback(version, traceback, context, symbolizer)
 
