@@ -174,7 +174,7 @@ def clib(name: str = "clib") -> str:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     library = os.path.join(folder, f"{name}.so")
     source = str(HERE / f"{name}.c")
-    subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-pthread", "-o", library, source], check=True)
+    subprocess.run([compiler, "-O1", "-g", "-shared", "-fPIC", "-pthread", "-o", library, source], check=True)
     return library
 
 

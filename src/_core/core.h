@@ -123,6 +123,8 @@ struct g {
     g *alllink;               /* list of all */
     ancestors *ancestors;     /* tracebackancestors: where its creators were; else NULL */
     void *fake_stack;         /* AddressSanitizer's */
+    /* its calls into C and back that have not returned, the innermost first (cgo.h) */
+    struct cgoframe *cgo;
 };
 
 /* A short argument list lies right below the g. Its first word is vectorcall's scratch. */
@@ -273,6 +275,10 @@ int procresize(int32_t n);
 m *allocm(void);
 void thread_limit_exceeded(void);
 void startm(p *pp, g *gp);
+/* The running goroutine gp enters C code that will release the GIL, and is back from it; `now` is the time. True: it has
+ * given its P away. */
+bool entercgo(g *gp, int64_t now);
+void exitcgo(g *gp);
 void wake_for_takeover(p *standby, bool chain);
 void wake_m0(void);
 void lock_thread(g *gp);
