@@ -264,3 +264,9 @@ void long_symbolizer(struct symbolizer_arg *arg) {
     arg->Func = name;
     arg->File = NULL;
 }
+
+/* A function for SetCgoTraceback that fails. */
+void bad_traceback(void *arg) {
+    (void)arg;
+    *(volatile int *)8 = 1;
+}

@@ -337,11 +337,13 @@ stack_altstack(void)
     stack_t ss;
     if (sigaltstack(NULL, &ss) == 0 && !(ss.ss_flags & SS_DISABLE))
         return;
-    ss.ss_size = 64 << 10;
+    ss.ss_size = 512 << 10; /* a symbolizer's libraries are no misers; what is not touched costs nothing */
     ss.ss_flags = 0;
     ss.ss_sp = mem_reserve(ss.ss_size);
-    if (ss.ss_sp)
+    if (ss.ss_sp) {
+        mem_guard(ss.ss_sp, 4096);
         sigaltstack(&ss, NULL);
+    }
 }
 
 void
