@@ -1,4 +1,4 @@
-"""C functions stand in a stack between the Python functions that they called back and those that called them."""
+"""C functions stand in a stack between the Python functions that they called and that called them."""
 
 import ctypes
 import os
