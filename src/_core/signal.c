@@ -358,7 +358,9 @@ signals_init(void)
         sigaction(fatals[i].sig, &sa, &fatals[i].old);
     sa.sa_sigaction = on_quit;
     sa.sa_flags |= SA_RESTART;
-    if (sigaction(SIGQUIT, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL)
+    /* also where the parent had it ignored, as shells do for background jobs, and as in Go */
+    if (sigaction(SIGQUIT, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) &&
+        (now.sa_handler == SIG_DFL || now.sa_handler == SIG_IGN))
         sigaction(SIGQUIT, &sa, NULL);
     stack_altstack();
 }
