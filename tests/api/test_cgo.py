@@ -500,6 +500,36 @@ def test_deep_stacks_are_cut() -> None:
 
 
 @isolated()
+def test_pcs_and_what_they_are() -> None:
+    cgo.enable_traceback()
+    lib, seen = cgo.wrap(load()), []
+
+    @cgo.callback(CALLBACK)
+    def look(n: int) -> int:
+        pcs = _core.cgo_pcs(0)
+        seen.append((len(pcs), _core.cgo_symbolize(pcs)))
+        assert _core.cgo_pcs(1) == []
+        return n
+
+    lib.nested_middle(look, 1)
+    lib.calls_folded(look, 1)
+    (count, entries), (count_inlined, inlined) = seen
+    assert (count, count_inlined) == (2, 1)
+    assert [name for _, name, _, _ in entries] == ["nested_inner", "nested_middle"]
+    if has_libdw():
+        assert [(os.path.basename(file or ""), line) for _, _, file, line in entries] == [
+            ("clib.c", line_of("    int r = fn(n);")),
+            ("clib.c", line_of("    int r = nested_inner(fn, n);")),
+        ]
+        assert [name for _, name, _, _ in inlined] == ["folded", "calls_folded"]
+        assert inlined[0][0] == inlined[1][0]
+    ((pc, name, file, line),) = _core.cgo_symbolize([4096])
+    assert (pc, name, file, line) == (4096, None, None, 0)
+    with pytest.raises(TypeError):
+        _core.cgo_symbolize(["x"])  # type: ignore[list-item]
+
+
+@isolated()
 def test_frames_of_here() -> None:
     cgo.enable_traceback()
     lib = cgo.wrap(load(ctypes.PyDLL))
