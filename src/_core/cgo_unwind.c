@@ -58,7 +58,8 @@ within(const range *r, uintptr_t a)
 #define MAX_GLUE 16
 static range glue[MAX_GLUE];
 static _Atomic int nglue; /* grows; signal handlers read it */
-static range locking[2];  /* libc or whoever has malloc, and the dynamic linker */
+static range python;      /* the one of them that is the interpreter */
+static range libc[3];     /* libc, the dynamic linker, and whoever has malloc */
 
 static range
 extent(const struct dl_phdr_info *info)
@@ -83,10 +84,14 @@ look_at_object(struct dl_phdr_info *info, size_t size, void *unused)
     range r = extent(info);
     const char *name = strrchr(info->dlpi_name, '/');
     name = name ? name + 1 : info->dlpi_name;
-    if (within(&r, (uintptr_t)malloc))
-        locking[0] = r;
+    if (within(&r, (uintptr_t)getpid))
+        libc[0] = r;
     if (strncmp(name, "ld-linux", 8) == 0)
-        locking[1] = r;
+        libc[1] = r;
+    if (within(&r, (uintptr_t)malloc))
+        libc[2] = r;
+    if (within(&r, (uintptr_t)PyObject_Call))
+        python = r;
     bool is = within(&r, (uintptr_t)PyObject_Call) || within(&r, (uintptr_t)cgo_find_glue);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         is |= strncmp(name, names[i], strlen(names[i])) == 0;
@@ -114,6 +119,12 @@ is_glue(uintptr_t pc)
             return true;
     }
     return false;
+}
+
+static bool
+in_libc(uintptr_t pc)
+{
+    return within(&libc[0], pc) || within(&libc[1], pc) || within(&libc[2], pc);
 }
 
 /* -- context ----------------------------------------------------------------------------------- */
@@ -145,6 +156,8 @@ cgo_record_context(cgo_context_arg *arg, const registers *regs)
 typedef struct {
     uintptr_t *buf, n, max, end;
     bool arrived; /* behind gort_unwind_from, at the place to begin from */
+    bool
+        only_libc; /* so far; if the interpreter called it, it is not the program's: a wait for the GIL, say */
     int skipped;
 } walk;
 
@@ -168,11 +181,15 @@ step(struct _Unwind_Context *frame, void *arg)
     if (w->n == w->max || pc + 1 < 4096 || (w->end && _Unwind_GetCFA(frame) > w->end))
         return _URC_END_OF_STACK;
     if (is_glue(pc)) {
+        if (w->n > 0 && w->only_libc && within(&python, pc))
+            w->n = 0;
         if (w->n > 0 || ++w->skipped > MAX_GLUE_FRAMES)
             return _URC_END_OF_STACK;
     }
-    else
+    else {
+        w->only_libc = (w->n == 0 || w->only_libc) && in_libc(pc);
         w->buf[w->n++] = pc;
+    }
     return _URC_NO_REASON;
 }
 
@@ -328,7 +345,7 @@ may_allocate(void)
 {
     uintptr_t pc = 0;
     _Unwind_Backtrace(find_interrupted, &pc);
-    return !pc || (!within(&locking[0], pc) && !within(&locking[1], pc));
+    return !pc || !in_libc(pc);
 }
 
 static work *

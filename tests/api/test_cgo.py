@@ -611,6 +611,13 @@ def test_no_frames_for_a_signal_in_python() -> None:
 
 
 @isolated()
+def test_no_frames_for_what_the_interpreter_calls_in_libc() -> None:
+    cgo.enable_traceback()
+    load().on_signal(10, ctypes.c_void_p(_core._cgo_print_on_signal))  # type: ignore[attr-defined]
+    assert cgo.call(ctypes.pythonapi.PyRun_SimpleString, b"import os; os.kill(os.getpid(), 10)") == 0
+
+
+@isolated()
 def test_fork_in_a_callback() -> None:
     cgo.enable_traceback()
     lib = cgo.wrap(load())
