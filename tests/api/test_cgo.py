@@ -402,6 +402,34 @@ def test_frames_of_nested_functions() -> None:
         assert [re.sub(".*/", "", place) for place in places(text)] == [f"clib.c:{line}" for line in lines]
 
 
+def depth_touched(address: int, span: int) -> int:
+    """How far below an address of a stack memory has been used, in bytes."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    first, last = (address - span) // page, address // page
+    with open("/proc/self/pagemap", "rb") as pagemap:
+        pagemap.seek(first * 8)
+        entries = array.array("Q", pagemap.read((last - first) * 8))
+    touched = [n for n, entry in enumerate(entries) if entry >> 62]  # present or swapped
+    return (last - first - min(touched)) * page if touched else 0
+
+
+@isolated()
+def test_libdw_uses_a_stack_of_its_own() -> None:
+    """It has frames of 150 KiB: more than a signal's stack holds, or than that of a goroutine need hold."""
+    cgo.enable_traceback()
+    lib, texts = cgo.wrap(load()), []
+    lib.stack_address.restype = ctypes.c_size_t
+    look = cgo.callback(CALLBACK)(lambda n: texts.append(_core.cgo_frames_text(0)) or n)
+
+    def body() -> int:
+        address = lib.stack_address()
+        lib.nested_middle(look, 1)
+        return depth_touched(address, 1 << 20)
+
+    assert gort.run(body) < 100 << 10
+    assert names(texts[0]) == ["nested_inner", "nested_middle"]
+
+
 @isolated()
 def test_frames_without_libdw() -> None:
     (text,) = texts_of("nested_outer", enable="libno-such-thing.so")
