@@ -331,8 +331,8 @@ releases_gil(PyObject *fn)
 /* -- checks of arguments ------------------------------------------------------------------------ */
 
 static int check_level; /* GODEBUG cgocheck */
-static PyObject
-    *check_hook; /* raises if there is a pointer to an object in what the nth argument points to */
+/* Raises if there is a pointer to an object in what the nth argument points to. */
+static PyObject *check_hook;
 static PyObject *pointer_free; /* set of types of which level 1 knows that there is none */
 
 static int
