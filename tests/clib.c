@@ -118,6 +118,11 @@ noinline int calls_folded(callback fn, int n) {
     return r + 1;
 }
 
+uintptr_t stack_address(void) {
+    volatile char here = 0;
+    return (uintptr_t)&here;
+}
+
 /* A chain of n C functions below the callback. */
 noinline int deep(callback fn, int n) {
     int r = n > 1 ? deep(fn, n - 1) : fn(n);

@@ -21,8 +21,9 @@
  * Programs' functions may be wrong. What they return is bounded, strings are copied with mem_copy, which cannot
  * fault, and what is odd is said in the output.
  *
- * Who may call: all functions of Python with the GIL. The two that print need nothing; they are async-signal-safe if the
- * program's functions are, and the lists that they follow are those of goroutines that do not run, or of this thread.
+ * Who may call: all functions of Python with the GIL. Those that print or give PCs are async-signal-safe if the program's
+ * functions are. A goroutine's list is stable while the caller has the GIL or is on its thread; so are the C frames that a
+ * context stands for, as they wait for the callback to return.
  *
  * Differs from Go: ctypes and cffi make the calls, so the C code finds itself below the frames of libffi and the interpreter.
  * The context function is called from C, but above those frames. Go leaves it to sysmon to take the P of a call into C.
@@ -109,9 +110,34 @@ text_of(const char *s, char *buf)
     return buf;
 }
 
-static void
-print_pc(out *o, const cgo_symbolizer_arg *s, uintptr_t pc)
+/* Calls visit for each function at each pc. False: the symbolizer would not come to an end. */
+static bool
+symbolize(const uintptr_t *pcs, int n, void (*visit)(void *, uintptr_t, const cgo_symbolizer_arg *),
+          void *arg)
 {
+    cgo_symbolizer_arg s = {0}; /* the symbolizer finds in it what it left there */
+    bool good = true;
+    for (int i = 0; i < n; i++) {
+        s.PC = pcs[i];
+        int more = 0;
+        do {
+            if (symbolizer_fn)
+                symbolizer_fn(&s);
+            visit(arg, pcs[i], &s);
+        } while (s.More && ++more < MAX_MORE);
+        good &= !s.More;
+        s.More = 0;
+    }
+    s.PC = 0;
+    if (symbolizer_fn)
+        symbolizer_fn(&s);
+    return good;
+}
+
+static void
+print_function(void *arg, uintptr_t pc, const cgo_symbolizer_arg *s)
+{
+    out *o = arg;
     char buf[MAX_TEXT];
     const char *text = text_of(s->Func, buf);
     put_str(o, text ? text : "non-Python function");
@@ -130,64 +156,98 @@ print_pc(out *o, const cgo_symbolizer_arg *s, uintptr_t pc)
     put_str(o, "\n");
 }
 
+typedef struct {
+    uintptr_t pc[MAX_PCS + 1]; /* one behind the end, to see whether it stays as it is */
+    int n;
+    bool overrun;
+} callers;
+
 static void
-print_traceback(out *o, uintptr_t context, void *ucontext)
+take_traceback(callers *t, uintptr_t context, void *ucontext)
 {
     const uintptr_t untouched = 0x5a5a5a5a5a5a5a5a;
-    uintptr_t pcs[MAX_PCS + 1] = {0};
-    pcs[MAX_PCS] = untouched;
-    cgo_traceback_arg t = {context, (uintptr_t)ucontext, pcs, MAX_PCS};
-    traceback_fn(&t);
-    if (pcs[MAX_PCS] != untouched)
-        put_str(o, "the cgo traceback function stored more than Max entries\n");
+    memset(t, 0, sizeof *t);
+    t->pc[MAX_PCS] = untouched;
+    cgo_traceback_arg arg = {context, (uintptr_t)ucontext, t->pc, MAX_PCS};
+    traceback_fn(&arg);
+    t->overrun = t->pc[MAX_PCS] != untouched;
+    while (t->n < MAX_PCS && t->pc[t->n])
+        t->n++;
+}
 
-    cgo_symbolizer_arg s = {0}; /* the symbolizer finds in it what it left there */
-    for (int i = 0; i < MAX_PCS && pcs[i]; i++) {
-        s.PC = pcs[i];
-        int more = 0;
-        do {
-            if (symbolizer_fn)
-                symbolizer_fn(&s);
-            print_pc(o, &s, pcs[i]);
-        } while (s.More && ++more < MAX_MORE);
-        if (s.More) {
-            put_str(o, "the cgo symbolizer says for ever that there is more\n");
-            s.More = 0;
-        }
-    }
-    if (symbolizer_fn) {
-        s.PC = 0;
-        symbolizer_fn(&s);
-    }
-    if (pcs[MAX_PCS - 1])
+static void
+print_traceback(out *o, const callers *t)
+{
+    if (t->overrun)
+        put_str(o, "the cgo traceback function stored more than Max entries\n");
+    if (!symbolize(t->pc, t->n, print_function, o))
+        put_str(o, "the cgo symbolizer says for ever that there is more\n");
+    if (t->n == MAX_PCS)
         put_str(o, "...additional C frames elided...\n");
 }
 
 PyCodeObject *cgo_callback_code;
 
-void
-cgo_print_context(out *o, g *gp, int nth)
+static bool
+take_context(callers *t, g *gp, int nth)
 {
-    if (!traceback_fn)
-        return;
     cgoframe *f = gp->cgo;
     if (gp->flags & G_THREAD)
         f = gp->m == getm() ? thread_frames : NULL;
-    for (; f; f = f->outer) {
-        if (f->callback && nth-- == 0) {
-            if (f->context)
-                print_traceback(o, f->context, NULL);
-            return;
-        }
-    }
+    while (f && !(f->callback && nth-- == 0))
+        f = f->outer;
+    if (!traceback_fn || !f || !f->context)
+        return false;
+    take_traceback(t, f->context, NULL);
+    return true;
+}
+
+static bool
+take_signal(callers *t, void *ucontext)
+{
+    cgoframe *f = cgo_innermost();
+    if (!traceback_fn || !f || f->callback)
+        return false;
+    take_traceback(t, 0, ucontext);
+    return true;
+}
+
+void
+cgo_print_context(out *o, g *gp, int nth)
+{
+    callers t;
+    if (take_context(&t, gp, nth))
+        print_traceback(o, &t);
 }
 
 void
 cgo_print_signal(out *o, void *ucontext)
 {
-    cgoframe *f = cgo_innermost();
-    if (traceback_fn && f && !f->callback)
-        print_traceback(o, 0, ucontext);
+    callers t;
+    if (take_signal(&t, ucontext))
+        print_traceback(o, &t);
+}
+
+static int
+copy_pcs(const callers *t, uintptr_t *pcs, int max)
+{
+    int n = t->n < max ? t->n : max;
+    memcpy(pcs, t->pc, (size_t)n * sizeof *pcs);
+    return n;
+}
+
+int
+cgo_context_pcs(g *gp, int nth, uintptr_t *pcs, int max)
+{
+    callers t;
+    return take_context(&t, gp, nth) ? copy_pcs(&t, pcs, max) : 0;
+}
+
+int
+cgo_signal_pcs(void *ucontext, uintptr_t *pcs, int max)
+{
+    callers t;
+    return take_signal(&t, ucontext) ? copy_pcs(&t, pcs, max) : 0;
 }
 
 /* -- functions of C ---------------------------------------------------------------------------- */
@@ -271,8 +331,8 @@ releases_gil(PyObject *fn)
 /* -- checks of arguments ------------------------------------------------------------------------ */
 
 static int check_level; /* GODEBUG cgocheck */
-static PyObject
-    *check_hook; /* raises if there is a pointer to an object in what the nth argument points to */
+/* Raises if there is a pointer to an object in what the nth argument points to. */
+static PyObject *check_hook;
 static PyObject *pointer_free; /* set of types of which level 1 knows that there is none */
 
 static int
@@ -447,6 +507,46 @@ cgo_configure_(PyObject *mod, PyObject *args, PyObject *kw)
     Py_RETURN_NONE;
 }
 
+static void
+append_function(void *list, uintptr_t pc, const cgo_symbolizer_arg *s)
+{
+    char func[MAX_TEXT], file[MAX_TEXT];
+    const char *name = text_of(s->Func, func), *place = text_of(s->File, file);
+    PyObject *pc_ = PyLong_FromSize_t(pc);
+    PyObject *name_ =
+        name ? PyUnicode_DecodeUTF8(name, (Py_ssize_t)strlen(name), "replace") : Py_NewRef(Py_None);
+    PyObject *place_ = place ? PyUnicode_DecodeFSDefault(place) : Py_NewRef(Py_None);
+    PyObject *entry =
+        pc_ && name_ && place_ ? Py_BuildValue("OOOn", pc_, name_, place_, (Py_ssize_t)s->Lineno) : NULL;
+    if (entry)
+        PyList_Append(list, entry); /* an error stays set */
+    Py_XDECREF(entry);
+    Py_XDECREF(place_);
+    Py_XDECREF(name_);
+    Py_XDECREF(pc_);
+}
+
+static PyObject *
+cgo_symbolize_(PyObject *mod, PyObject *arg)
+{
+    (void)mod;
+    PyObject *numbers = PySequence_Tuple(arg);
+    Py_ssize_t n = numbers ? PyTuple_GET_SIZE(numbers) : 0;
+    uintptr_t *pcs = numbers ? PyMem_Calloc((size_t)n + 1, sizeof *pcs) : NULL;
+    PyObject *list = PyList_New(0);
+    if (numbers && !pcs)
+        PyErr_NoMemory();
+    for (Py_ssize_t i = 0; i < n && pcs; i++)
+        pcs[i] = (uintptr_t)PyLong_AsVoidPtr(PyTuple_GET_ITEM(numbers, i));
+    if (!PyErr_Occurred() && list)
+        symbolize(pcs, (int)n, append_function, list);
+    if (PyErr_Occurred())
+        Py_CLEAR(list);
+    PyMem_Free(pcs);
+    Py_XDECREF(numbers);
+    return list;
+}
+
 static PyObject *
 cgo_frames_text_(PyObject *mod, PyObject *arg)
 {
@@ -456,15 +556,40 @@ cgo_frames_text_(PyObject *mod, PyObject *arg)
         return NULL;
     out o = {.fd = -1};
     m *mp = getm();
-    g *gp = mp ? mp->curg : NULL;
     g thread = {.flags = G_THREAD, .m = mp};
+    g *gp = mp && mp->curg ? mp->curg : &thread;
     if (nth >= 0)
-        cgo_print_context(&o, gp ? gp : &thread, nth);
-    else if (traceback_fn)
-        print_traceback(&o, 0, NULL);
+        cgo_print_context(&o, gp, nth);
+    else if (traceback_fn) {
+        callers t;
+        take_traceback(&t, 0, NULL);
+        print_traceback(&o, &t);
+    }
     PyObject *text = o.failed ? PyErr_NoMemory() : PyUnicode_DecodeUTF8(o.buf, (Py_ssize_t)o.n, "replace");
     PyMem_RawFree(o.buf);
     return text;
+}
+
+static PyObject *
+cgo_pcs_(PyObject *mod, PyObject *arg)
+{
+    (void)mod;
+    int nth = (int)PyLong_AsLong(arg);
+    if (PyErr_Occurred())
+        return NULL;
+    uintptr_t pcs[MAX_PCS];
+    m *mp = getm();
+    g thread = {.flags = G_THREAD, .m = mp};
+    int n = cgo_context_pcs(mp && mp->curg ? mp->curg : &thread, nth, pcs, MAX_PCS);
+    PyObject *list = PyList_New(n);
+    for (int i = 0; i < n && list; i++) {
+        PyObject *pc = PyLong_FromSize_t(pcs[i]);
+        if (pc)
+            PyList_SET_ITEM(list, i, pc);
+        else
+            Py_CLEAR(list);
+    }
+    return list;
 }
 
 /* A signal handler for tests: what cgo_print_signal says goes to standard error. */
@@ -496,6 +621,10 @@ static PyMethodDef functions[] = {
      "cgo_enable_traceback(libdw, /)\n--\n\nSets gort's own functions. True: with lines, of the library libdw."},
     {"cgo_configure", (PyCFunction)(void (*)(void))cgo_configure_, METH_VARARGS | METH_KEYWORDS,
      "What gort.cgo has for the core."},
+    {"cgo_pcs", cgo_pcs_, METH_O,
+     "cgo_pcs(nth, /)\n--\n\nThe PCs of the C frames that made the caller's nth callback."},
+    {"cgo_symbolize", cgo_symbolize_, METH_O,
+     "cgo_symbolize(pcs, /)\n--\n\nAn entry (pc, function, file, line) for each function at each PC, inlined ones first."},
     {"cgo_frames_text", cgo_frames_text_, METH_O,
      "cgo_frames_text(nth, /)\n--\n\nThe C frames that made the caller's nth callback, 0 the latest; -1: those of here."},
     {NULL, NULL, 0, NULL},

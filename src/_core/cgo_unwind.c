@@ -20,7 +20,8 @@
  * Signals. The context and traceback functions use nothing that is not async-signal-safe with glibc 2.35 or later, where
  * libgcc finds the unwind tables without a lock (context allocates, but is not called in handlers). libdw allocates: if the
  * thread is in a signal handler that interrupted libc or the dynamic linker, which may hold the lock of malloc or of
- * the list of objects, the symbolizer does without (may_allocate). dladdr takes only a recursive lock.
+ * the list of objects, the symbolizer does without (may_allocate). dladdr takes only a recursive lock. libdw also has frames of
+ * hundreds of kilobytes, for which neither a signal stack nor every goroutine's is large enough: it has a stack of its own.
  *
  * Differs from Go, which has no such functions of its own; programs link a package that sets them. On aarch64 the stack below a
  * signal is not walked (unwind_arm64.S); Go passes signals to the traceback function on amd64, and not on arm64.
@@ -42,6 +43,7 @@
 
 extern void gort_unwind_from(const registers *regs, void (*fn)(void *), void *arg);
 extern const char gort_unwind_from_end[];
+extern void gort_call_on(void *stack, void (*fn)(void *), void *arg);
 
 /* -- loaded objects ---------------------------------------------------------------------------- */
 
@@ -58,7 +60,8 @@ within(const range *r, uintptr_t a)
 #define MAX_GLUE 16
 static range glue[MAX_GLUE];
 static _Atomic int nglue; /* grows; signal handlers read it */
-static range locking[2];  /* libc or whoever has malloc, and the dynamic linker */
+static range python;      /* the one of them that is the interpreter */
+static range libc[3];     /* libc, the dynamic linker, and whoever has malloc */
 
 static range
 extent(const struct dl_phdr_info *info)
@@ -83,10 +86,14 @@ look_at_object(struct dl_phdr_info *info, size_t size, void *unused)
     range r = extent(info);
     const char *name = strrchr(info->dlpi_name, '/');
     name = name ? name + 1 : info->dlpi_name;
-    if (within(&r, (uintptr_t)malloc))
-        locking[0] = r;
+    if (within(&r, (uintptr_t)getpid))
+        libc[0] = r;
     if (strncmp(name, "ld-linux", 8) == 0)
-        locking[1] = r;
+        libc[1] = r;
+    if (within(&r, (uintptr_t)malloc))
+        libc[2] = r;
+    if (within(&r, (uintptr_t)PyObject_Call))
+        python = r;
     bool is = within(&r, (uintptr_t)PyObject_Call) || within(&r, (uintptr_t)cgo_find_glue);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         is |= strncmp(name, names[i], strlen(names[i])) == 0;
@@ -114,6 +121,12 @@ is_glue(uintptr_t pc)
             return true;
     }
     return false;
+}
+
+static bool
+in_libc(uintptr_t pc)
+{
+    return within(&libc[0], pc) || within(&libc[1], pc) || within(&libc[2], pc);
 }
 
 /* -- context ----------------------------------------------------------------------------------- */
@@ -145,6 +158,8 @@ cgo_record_context(cgo_context_arg *arg, const registers *regs)
 typedef struct {
     uintptr_t *buf, n, max, end;
     bool arrived; /* behind gort_unwind_from, at the place to begin from */
+    bool
+        only_libc; /* so far; if the interpreter called it, it is not the program's: a wait for the GIL, say */
     int skipped;
 } walk;
 
@@ -168,11 +183,15 @@ step(struct _Unwind_Context *frame, void *arg)
     if (w->n == w->max || pc + 1 < 4096 || (w->end && _Unwind_GetCFA(frame) > w->end))
         return _URC_END_OF_STACK;
     if (is_glue(pc)) {
+        if (w->n > 0 && w->only_libc && within(&python, pc))
+            w->n = 0;
         if (w->n > 0 || ++w->skipped > MAX_GLUE_FRAMES)
             return _URC_END_OF_STACK;
     }
-    else
+    else {
+        w->only_libc = (w->n == 0 || w->only_libc) && in_libc(pc);
         w->buf[w->n++] = pc;
+    }
     return _URC_NO_REASON;
 }
 
@@ -257,7 +276,10 @@ enum { DW_TAG_inlined_subroutine = 0x1d, DW_AT_call_file = 0x58, DW_AT_call_line
 LIBDW(X)
 #undef X
 
+#define LIBDW_STACK (2UL << 20)
+
 static Dwfl *dwfl;                        /* NULL: no libdw */
+static char *libdw_stack;                 /* its low end */
 static unsigned long long modules_loaded; /* as of the last report to dwfl */
 
 bool
@@ -280,8 +302,11 @@ cgo_unwind_init(const char *libdw)
     /* looks for debug files on this machine; dwfl_standard_find_debuginfo may ask servers, and wait for them */
     callbacks.find_debuginfo = dlsym(lib, "dwfl_build_id_find_debuginfo");
     callbacks.debuginfo_path = &path;
-    if (callbacks.find_elf && callbacks.find_debuginfo)
+    libdw_stack = mem_reserve(LIBDW_STACK);
+    if (libdw_stack && callbacks.find_elf && callbacks.find_debuginfo) {
+        mem_guard(libdw_stack, 4096);
         dwfl = dwfl_begin(&callbacks);
+    }
     return dwfl != NULL;
 }
 
@@ -299,6 +324,7 @@ count_loads(struct dl_phdr_info *info, size_t size, void *out)
 typedef struct {
     atomic_flag taken;
     bool use_libdw, reported;
+    uintptr_t pc;
     struct {
         const char *func, *file;
         int line;
@@ -328,7 +354,7 @@ may_allocate(void)
 {
     uintptr_t pc = 0;
     _Unwind_Backtrace(find_interrupted, &pc);
-    return !pc || (!within(&locking[0], pc) && !within(&locking[1], pc));
+    return !pc || !in_libc(pc);
 }
 
 static work *
@@ -395,10 +421,12 @@ add_inlined(work *k, Dwfl_Module *mod, uintptr_t pc, const char **file, int *lin
     free(outer);
 }
 
-/* What libdw knows of pc; false: nothing. */
-static bool
-ask_libdw(work *k, uintptr_t pc)
+/* What libdw knows of k->pc goes to k->at. On libdw_stack. */
+static void
+ask_libdw(void *arg)
 {
+    work *k = arg;
+    uintptr_t pc = k->pc;
     if (!k->reported) {
         unsigned long long loads = 0;
         dl_iterate_phdr(count_loads, &loads);
@@ -412,7 +440,7 @@ ask_libdw(work *k, uintptr_t pc)
     }
     Dwfl_Module *mod = dwfl_addrmodule(dwfl, pc);
     if (!mod)
-        return false;
+        return;
     const char *file = NULL;
     int line = 0;
     Dwfl_Line *src = dwfl_module_getsrc(mod, pc);
@@ -423,7 +451,6 @@ ask_libdw(work *k, uintptr_t pc)
     const char *name = dwfl_module_addrname(mod, pc);
     if (name || file)
         add(k, name, file, line);
-    return k->n > 0;
 }
 
 static void
@@ -433,7 +460,10 @@ look_up(work *k, cgo_symbolizer_arg *arg)
     Dl_info info = {0};
     bool known = dladdr((void *)arg->PC, &info) != 0;
     arg->Entry = (uintptr_t)info.dli_saddr;
-    if (!k->use_libdw || !ask_libdw(k, arg->PC))
+    k->pc = arg->PC;
+    if (k->use_libdw)
+        gort_call_on(libdw_stack + LIBDW_STACK, ask_libdw, k);
+    if (k->n == 0)
         add(k, info.dli_sname, NULL, 0);
     k->object[0] = 0;
     if (known && info.dli_fname)

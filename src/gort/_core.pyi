@@ -243,6 +243,15 @@ def cgo_find_glue() -> None:
 def cgo_frames_text(nth: int, /) -> str:
     """The C frames that made the caller's nth callback, 0 the latest; -1: those of here."""
 
+def cgo_pcs(nth: int, /) -> list[int]:
+    """The PCs of the C frames that made the caller's nth callback, 0 the latest."""
+
+def cgo_symbolize(pcs: Sequence[int], /) -> list[tuple[int, str | None, str | None, int]]:
+    """(pc, function, file, line) for each function at each PC, inlined ones first; line 0: not known.
+
+    One traceback for the symbolizer: it is called with PC 0 at the end.
+    """
+
 def cgo_holds_objects(regions: list[Any], /) -> bool:
     """Does an aligned word of memory refer to a Python object? A region is (address, size) or a buffer."""
 

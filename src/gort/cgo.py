@@ -51,27 +51,29 @@ class Function(functools.partial[Any]):
 class Library:
     """A library whose functions are called through `call`. Everything else is the library's own."""
 
+    _lib: Any = None
+
     def __init__(self, lib: Any) -> None:
         self.__dict__["_lib"] = lib
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self.__dict__["_lib"], name)
+        value = getattr(self._lib, name)
         if _core.cgo_is_function(value):
             value = self.__dict__[name] = Function(value)
         return value
 
     def __getitem__(self, name: Any) -> Any:
-        value = self.__dict__["_lib"][name]
+        value = self._lib[name]
         return Function(value) if _core.cgo_is_function(value) else value
 
     def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self.__dict__["_lib"], name, value)
+        setattr(self._lib, name, value)
 
     def __dir__(self) -> list[str]:
-        return dir(self.__dict__["_lib"])
+        return dir(self._lib)
 
     def __repr__(self) -> str:
-        return f"<gort.cgo library of {self.__dict__['_lib']!r}>"
+        return f"<gort.cgo library of {self._lib!r}>"
 
 
 def wrap(lib: Any, /) -> Any:

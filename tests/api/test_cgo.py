@@ -402,6 +402,34 @@ def test_frames_of_nested_functions() -> None:
         assert [re.sub(".*/", "", place) for place in places(text)] == [f"clib.c:{line}" for line in lines]
 
 
+def depth_touched(address: int, span: int) -> int:
+    """How far below an address of a stack memory has been used, in bytes."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    first, last = (address - span) // page, address // page
+    with open("/proc/self/pagemap", "rb") as pagemap:
+        pagemap.seek(first * 8)
+        entries = array.array("Q", pagemap.read((last - first) * 8))
+    touched = [n for n, entry in enumerate(entries) if entry >> 62]  # present or swapped
+    return (last - first - min(touched)) * page if touched else 0
+
+
+@isolated()
+def test_libdw_uses_a_stack_of_its_own() -> None:
+    """It has frames of 150 KiB: more than a signal's stack holds, or than that of a goroutine need hold."""
+    cgo.enable_traceback()
+    lib, texts = cgo.wrap(load()), []
+    lib.stack_address.restype = ctypes.c_size_t
+    look = cgo.callback(CALLBACK)(lambda n: texts.append(_core.cgo_frames_text(0)) or n)
+
+    def body() -> int:
+        address = lib.stack_address()
+        lib.nested_middle(look, 1)
+        return depth_touched(address, 1 << 20)
+
+    assert gort.run(body) < 100 << 10
+    assert names(texts[0]) == ["nested_inner", "nested_middle"]
+
+
 @isolated()
 def test_frames_without_libdw() -> None:
     (text,) = texts_of("nested_outer", enable="libno-such-thing.so")
@@ -500,6 +528,36 @@ def test_deep_stacks_are_cut() -> None:
 
 
 @isolated()
+def test_pcs_and_what_they_are() -> None:
+    cgo.enable_traceback()
+    lib, seen = cgo.wrap(load()), []
+
+    @cgo.callback(CALLBACK)
+    def look(n: int) -> int:
+        pcs = _core.cgo_pcs(0)
+        seen.append((len(pcs), _core.cgo_symbolize(pcs)))
+        assert _core.cgo_pcs(1) == []
+        return n
+
+    lib.nested_middle(look, 1)
+    lib.calls_folded(look, 1)
+    (count, entries), (count_inlined, inlined) = seen
+    assert (count, count_inlined) == (2, 1)
+    assert [name for _, name, _, _ in entries] == ["nested_inner", "nested_middle"]
+    if has_libdw():
+        assert [(os.path.basename(file or ""), line) for _, _, file, line in entries] == [
+            ("clib.c", line_of("    int r = fn(n);")),
+            ("clib.c", line_of("    int r = nested_inner(fn, n);")),
+        ]
+        assert [name for _, name, _, _ in inlined] == ["folded", "calls_folded"]
+        assert inlined[0][0] == inlined[1][0]
+    ((pc, name, file, line),) = _core.cgo_symbolize([4096])
+    assert (pc, name, file, line) == (4096, None, None, 0)
+    with pytest.raises(TypeError):
+        _core.cgo_symbolize(["x"])  # type: ignore[list-item]
+
+
+@isolated()
 def test_frames_of_here() -> None:
     cgo.enable_traceback()
     lib = cgo.wrap(load(ctypes.PyDLL))
@@ -578,6 +636,13 @@ def test_no_frames_for_a_signal_in_python() -> None:
     os.kill(os.getpid(), 10)
     nothing = cgo.callback(CALLBACK)(lambda n: os.kill(os.getpid(), 10) or n)
     lib.nested_outer(nothing, 1)
+
+
+@isolated()
+def test_no_frames_for_what_the_interpreter_calls_in_libc() -> None:
+    cgo.enable_traceback()
+    load().on_signal(10, ctypes.c_void_p(_core._cgo_print_on_signal))  # type: ignore[attr-defined]
+    assert cgo.call(ctypes.pythonapi.PyRun_SimpleString, b"import os; os.kill(os.getpid(), 10)") == 0
 
 
 @isolated()

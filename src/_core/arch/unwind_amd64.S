@@ -1,4 +1,4 @@
-/* unwind_amd64.S: unwinding from another place than the current one.
+/* unwind_amd64.S: unwinding from another place than the current one, and calls on another stack.
  *
  *   void cgo_unwind_context(cgo_context_arg *arg);
  *       calls cgo_record_context(arg, regs) with the registers that its caller will have when this returns. In assembly,
@@ -7,6 +7,9 @@
  *       calls fn(arg) in a frame whose caller is, for every unwinder, the place that regs describe: the CFI says that the
  *       caller's registers are in *regs, as that of a signal trampoline says that they are in the signal context. It is
  *       a signal frame, so regs->pc is taken as it is and not as a return address.
+ *
+ *   void gort_call_on(void *stack, void (*fn)(void *), void *arg);
+ *       calls fn(arg) with the stack pointer `stack`, the high end of a stack. fn may not park.
  *
  * registers (os.h) holds, in words: pc sp rbx rbp r12 r13 r14 r15.
  */
@@ -71,5 +74,26 @@ gort_unwind_from:
     .globl  gort_unwind_from_end
     .hidden gort_unwind_from_end
 gort_unwind_from_end:
+
+    .globl  gort_call_on
+    .hidden gort_call_on
+    .type   gort_call_on, @function
+    .p2align 4
+gort_call_on:
+    .cfi_startproc
+    pushq   %rbp
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset rbp, 0
+    movq    %rsp, %rbp
+    .cfi_def_cfa_register rbp
+    movq    %rdi, %rsp
+    movq    %rdx, %rdi
+    callq   *%rsi
+    movq    %rbp, %rsp
+    popq    %rbp
+    .cfi_def_cfa rsp, 8
+    ret
+    .cfi_endproc
+    .size   gort_call_on, .-gort_call_on
 
     .section .note.GNU-stack,"",@progbits

@@ -1,4 +1,5 @@
-/* unwind_arm64.S: unwinding from another place than the current one. See unwind_amd64.S for the two functions.
+/* unwind_arm64.S: unwinding from another place than the current one, and calls on another stack. See unwind_amd64.S for
+ * the functions.
  *
  * registers (os.h) holds, in words: pc sp x19..x28 x29. The pc goes where the unwinder looks for the return address, into x30;
  * so a place whose x30 is live, an interrupted leaf function, cannot be unwound from.
@@ -78,5 +79,31 @@ gort_unwind_from:
     .globl  gort_unwind_from_end
     .hidden gort_unwind_from_end
 gort_unwind_from_end:
+
+    .globl  gort_call_on
+    .hidden gort_call_on
+    .type   gort_call_on, %function
+    .p2align 4
+gort_call_on:
+    .cfi_startproc
+    hint    #34
+    stp     x29, x30, [sp, #-16]!
+    .cfi_def_cfa_offset 16
+    .cfi_offset x29, -16
+    .cfi_offset x30, -8
+    mov     x29, sp
+    .cfi_def_cfa x29, 16
+    mov     sp, x0
+    mov     x0, x2
+    blr     x1
+    mov     sp, x29
+    .cfi_def_cfa sp, 16
+    ldp     x29, x30, [sp], #16
+    .cfi_def_cfa_offset 0
+    .cfi_restore x29
+    .cfi_restore x30
+    ret
+    .cfi_endproc
+    .size   gort_call_on, .-gort_call_on
 
     .section .note.GNU-stack,"",%progbits
