@@ -77,13 +77,15 @@ WORKLOADS = [
         50_000,
         PARKED,
         "parked",
-        max_runs=1,
+        max_runs=3,
         contenders=("gort", "go", "go1", "runloom", "gevent", "greenlet", "asyncio"),
     ),
     Workload("mutex", 400_000, 20_000, PER_OP),
     Workload("timers", 100_000, 10_000, {"overrun_ms": "overrun ms", "latest_ms": "latest ms"}),
     Workload("blocking", 100, 20, {"total_ms": "total ms", "latest_ms": "worst tick ms late"}, fixed=True),
     Workload("busy", 1000, 300, {"latest_ms": "worst tick ms late"}, fixed=True),
+    Workload("callers", 100_000, 10_000, PER_OP, contenders=("gort", "go", "go1")),
+    Workload("dump", 100_000, 5_000, {"total_ms": "total ms"}, contenders=("gort", "go", "go1")),
 ]
 
 
@@ -195,6 +197,8 @@ TARGETS = [
     slower("blocking", GO, 2, "total_ms"),
     at_most("blocking", "latest_ms", 5, "ms"),
     at_most("busy", "latest_ms", 25, "ms"),
+    at_most("callers", "ns_per_op", 2000, "ns"),
+    slower("dump", GO, 10, "total_ms"),
     *[
         faster(workload.name, ["runloom"], 1, figure)
         for workload in WORKLOADS

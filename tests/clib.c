@@ -72,6 +72,13 @@ int start_thread(callback fn, int n, int times) {
 
 void sleep_us(unsigned microseconds) { usleep(microseconds); }
 
+/* C code that never comes back: through ctypes.PyDLL it keeps the interpreter to itself. */
+void spin(void) {
+    for (volatile int i = 0;; i++)
+        ;
+}
+
+int divide(int a, int b) { return a / b; }
 /* -- for gort.cgo: C functions that a traceback can show -------------------------------------- */
 
 #define noinline __attribute__((noinline))
@@ -261,4 +268,10 @@ void long_symbolizer(struct symbolizer_arg *arg) {
     memset(name, 'x', sizeof name - 1);
     arg->Func = name;
     arg->File = NULL;
+}
+
+/* A function for SetCgoTraceback that fails. */
+void bad_traceback(void *arg) {
+    (void)arg;
+    *(volatile int *)8 = 1;
 }

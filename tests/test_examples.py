@@ -2,7 +2,9 @@
 
 import os
 import re
+import signal
 import sqlite3
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -145,3 +147,21 @@ def test_no_example_is_forgotten() -> None:
     source = Path(__file__).read_text()
     for file in EXAMPLES.glob("*.py"):
         assert file.name in source, f"{file.name} has no test"
+
+
+def test_many() -> None:
+    """SIGQUIT shows each of 5,000 goroutines with what it waits for."""
+    outcome = execute(
+        [*command("gort"), str(EXAMPLES / "many.py")], send=[(signal.SIGQUIT, "try")], timeout=60
+    )
+    assert outcome.status == 2, outcome
+    states = Counter(re.findall(r"^goroutine \d+ \[(.*)\]:$", outcome.stderr, re.M))
+    blocked = states.pop("syscall", 0) + states.pop("running", 0)
+    assert blocked == 5
+    assert states == {
+        "chan receive": 2000,
+        "select": 2000,
+        "sync.Mutex.Lock": 994,
+        "sleep": 2,  # main, and the writer that has the lock
+    }
+    assert outcome.stderr.count("\ncreated by __main__.main in goroutine 1\n") == 5000

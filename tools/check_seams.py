@@ -27,7 +27,7 @@ SEAMS: list[tuple[str, set[str]]] = [
         r"#\s*include\s*<(sys/mman|linux/futex|sys/syscall|pthread)\.h>",
         {"os_linux.c", "os.h"},
     ),
-    (r"#\s*include\s*<signal\.h>", {"os_linux.c", "os.h", "stack.c"}),
+    (r"#\s*include\s*<signal\.h>", {"os_linux.c", "os.h", "signal.c", "walk.c"}),
 ]
 
 # Private modules that belong to the whole package.
@@ -41,6 +41,7 @@ SHARED = {
     "_lazy",
     "_run",
     "_spelling",
+    "_symtab",
     "_threads",
     "_traceback",
 }

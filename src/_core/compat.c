@@ -23,7 +23,11 @@
 #define Py_BUILD_CORE 1
 #include "compat.h"
 
+#include "os.h"
+
 #include <internal/pycore_ceval.h>
+#include <internal/pycore_code.h>
+#include <internal/pycore_dict.h>
 #include <internal/pycore_frame.h>
 #include <internal/pycore_interp.h>
 #include <internal/pycore_pystate.h>
@@ -452,6 +456,66 @@ ts_set_thread(PyThreadState *ts, unsigned long ident)
 
 /* -- looking into thread states --------------------------------------------------------------- */
 
+/* Copies *from if `careful`, else just points at it. NULL: it cannot be read. */
+static const void *
+look(const void *from, void *copy, size_t n, bool careful)
+{
+    if (!careful)
+        return from;
+    return (uintptr_t)from % sizeof(void *) == 0 && mem_read(copy, from, n) ? copy : NULL;
+}
+
+PyThreadState *
+ts_head(bool careful)
+{
+    (void)careful; /* one read */
+    return PyInterpreterState_ThreadHead(interp);
+}
+
+PyThreadState *
+ts_next(PyThreadState *ts, bool careful)
+{
+    PyThreadState copy;
+    const PyThreadState *v = look(ts, &copy, sizeof copy, careful);
+    return v ? v->next : NULL;
+}
+
+unsigned long
+ts_ident(PyThreadState *ts, bool careful)
+{
+    PyThreadState copy;
+    const PyThreadState *v = look(ts, &copy, sizeof copy, careful);
+    return v ? v->thread_id : 0;
+}
+
+unsigned long
+ts_native_id(PyThreadState *ts, bool careful)
+{
+    PyThreadState copy;
+    const PyThreadState *v = look(ts, &copy, sizeof copy, careful);
+    return v ? v->native_thread_id : 0;
+}
+
+PyThreadState *
+ts_of_thread(void)
+{
+    return PyGILState_GetThisThreadState();
+}
+
+PyObject *
+thread_name_of(unsigned long ident)
+{
+    PyObject *threading = PyImport_AddModule("threading"); /* borrowed */
+    PyObject *active = threading ? PyObject_GetAttrString(threading, "_active") : NULL;
+    PyObject *key = active ? PyLong_FromUnsignedLong(ident) : NULL;
+    PyObject *thread = key && PyDict_Check(active) ? PyDict_GetItemWithError(active, key) : NULL;
+    PyObject *name = thread ? PyObject_GetAttrString(thread, "_name") : NULL;
+    Py_XDECREF(key);
+    Py_XDECREF(active);
+    PyErr_Clear();
+    return name;
+}
+
 Py_ssize_t
 ts_count(void)
 {
@@ -461,25 +525,170 @@ ts_count(void)
     return n;
 }
 
-PyCodeObject *
-ts_caller(PyThreadState *ts, int *lasti)
+/* A code object that died leaves its type behind, but not a reference count that could be one. */
+static bool
+is_code(const PyCodeObject *code)
 {
-#if V313
-    _PyInterpreterFrame *f = ts->current_frame;
-#else
-    _PyInterpreterFrame *f = ts->cframe->current_frame;
+    Py_ssize_t n = Py_REFCNT((PyObject *)(uintptr_t)code);
+    return Py_IS_TYPE((PyObject *)(uintptr_t)code, &PyCode_Type) && n > 0 && n <= UINT32_MAX &&
+           Py_SIZE(code) > 0;
+}
+
+/* The first complete frame from f on. */
+static bool
+frame_load(pyframe *at, _PyInterpreterFrame *f, bool careful)
+{
+    const int many = 1000; /* incomplete frames in a row: it goes in circles */
+    for (int i = 0; f && i < many; i++) {
+        union {
+            _PyInterpreterFrame frame;
+            PyCodeObject code;
+        } copy;
+        const _PyInterpreterFrame *v = look(f, &copy, sizeof copy.frame, careful);
+        if (!v)
+            return false;
+        _PyInterpreterFrame *previous = v->previous;
+#if V312
+        if (v->owner == FRAME_OWNED_BY_CSTACK) {
+            f = previous;
+            continue;
+        }
 #endif
-    while (f && _PyFrame_IsIncomplete(f))
-        f = f->previous;
-    if (!f)
-        return NULL;
-    *lasti = _PyInterpreterFrame_LASTI(f) * (int)sizeof(_Py_CODEUNIT);
 #if V313
-    return _PyFrame_GetCode(f);
+        PyCodeObject *code = (PyCodeObject *)v->f_executable;
+        char *instr = (char *)v->instr_ptr;
 #else
-    return f->f_code;
+        PyCodeObject *code = v->f_code;
+        char *instr = (char *)v->prev_instr;
+#endif
+        PyObject *globals = v->f_globals;
+        bool generator = v->owner == FRAME_OWNED_BY_GENERATOR;
+        const PyCodeObject *c = look(code, &copy, sizeof copy.code, careful); /* v is gone */
+        if (!c || (careful && !is_code(c)))
+            return false;
+        ptrdiff_t lasti = instr - (char *)_PyCode_CODE(code);
+        ptrdiff_t first = c->_co_firsttraceable * (ptrdiff_t)sizeof(_Py_CODEUNIT);
+        if (!generator && lasti < first) {
+            f = previous;
+            continue;
+        }
+        if (careful && (lasti < -(ptrdiff_t)sizeof(_Py_CODEUNIT) ||
+                        (size_t)lasti >= (size_t)Py_SIZE(c) * sizeof(_Py_CODEUNIT)))
+            return false;
+        at->f = f;
+        at->code = code;
+        at->globals = globals;
+        at->lasti = lasti < 0 ? 0 : (int)lasti;
+        at->sp = (char *)&f->localsplus[c->co_nlocalsplus];
+        return true;
+    }
+    return false;
+}
+
+bool
+frame_first(pyframe *at, PyThreadState *ts, bool careful)
+{
+    PyThreadState copy;
+    const PyThreadState *v = look(ts, &copy, sizeof copy, careful);
+    if (!v)
+        return false;
+#if V313
+    return frame_load(at, v->current_frame, careful);
+#else
+    _PyCFrame cframe;
+    const _PyCFrame *c = look(v->cframe, &cframe, sizeof cframe, careful);
+    return c && frame_load(at, c->current_frame, careful);
 #endif
 }
+
+bool
+frame_next(pyframe *at, bool careful)
+{
+    _PyInterpreterFrame copy;
+    const _PyInterpreterFrame *v = look(at->f, &copy, sizeof copy, careful);
+    return v && frame_load(at, v->previous, careful);
+}
+
+static PyObject *str_name;
+
+PyObject *
+globals_name(PyObject *globals, bool careful)
+{
+    if (!careful) {
+        PyObject *name = globals ? PyDict_GetItemWithError(globals, str_name) : NULL;
+        if (!name)
+            PyErr_Clear();
+        return name && PyUnicode_Check(name) ? name : NULL;
+    }
+    /* a module's first key is its name */
+    PyDictObject d;
+    PyDictKeysObject k;
+    if (!look(globals, &d, sizeof d, true) || !PyDict_CheckExact((PyObject *)&d) ||
+        !look(d.ma_keys, &k, sizeof k, true))
+        return NULL;
+    char *entries = (char *)d.ma_keys->dk_indices + ((size_t)1 << (k.dk_log2_index_bytes & 63));
+    bool general = k.dk_kind == DICT_KEYS_GENERAL;
+    for (Py_ssize_t i = 0; i < k.dk_nentries && i < 64; i++) {
+        PyDictKeyEntry e;
+        PyDictUnicodeEntry u;
+        if (general ? !look(entries + i * (Py_ssize_t)sizeof e, &e, sizeof e, true)
+                    : !look(entries + i * (Py_ssize_t)sizeof u, &u, sizeof u, true))
+            return NULL;
+        if ((general ? e.me_key : u.me_key) == str_name)
+            return general ? e.me_value : u.me_value;
+    }
+    return NULL;
+}
+
+int
+str_data(PyObject *s, const char **data, Py_ssize_t *length, bool careful)
+{
+    PyASCIIObject copy;
+    const PyASCIIObject *v = look(s, &copy, sizeof copy, careful);
+    if (!v || !PyUnicode_Check((PyObject *)(uintptr_t)v) || !v->state.compact)
+        return 0;
+    *data = (const char *)s + (v->state.ascii ? sizeof(PyASCIIObject) : sizeof(PyCompactUnicodeObject));
+    *length = v->length;
+    return v->state.kind;
+}
+
+/* -- code objects -------------------------------------------------------------------------------- */
+
+static Py_ssize_t extra_index;
+
+int
+code_extra_init(void (*freed)(void *))
+{
+    extra_index = _PyEval_RequestCodeExtraIndex(freed);
+    str_name = PyUnicode_InternFromString("__name__");
+    if (extra_index < 0)
+        PyErr_SetString(PyExc_ImportError,
+                        "gort needs one of the 255 slots of code objects, and other modules have them all");
+    return extra_index < 0 || !str_name ? -1 : 0;
+}
+
+void *
+code_extra(PyCodeObject *code)
+{
+    void *extra = NULL;
+    if (_PyCode_GetExtra((PyObject *)code, extra_index, &extra) < 0)
+        PyErr_Clear();
+    return extra;
+}
+
+int
+code_set_extra(PyCodeObject *code, void *extra)
+{
+    return _PyCode_SetExtra((PyObject *)code, extra_index, extra);
+}
+
+size_t
+code_size(PyCodeObject *code)
+{
+    return (size_t)Py_SIZE(code) * sizeof(_Py_CODEUNIT);
+}
+
+/* -- contexts ------------------------------------------------------------------------------------ */
 
 PyObject *
 ts_context(PyThreadState *ts)

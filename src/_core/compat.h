@@ -43,10 +43,41 @@ void ts_set_thread(PyThreadState *ts, unsigned long ident);
 /* Nobody waits for ts to give up the GIL: giving it up shall not wait until somebody has taken it. */
 void ts_forget_drop_request(PyThreadState *ts);
 
+/* All thread states of the main interpreter. `careful` as for frames. */
+PyThreadState *ts_head(bool careful);
+PyThreadState *ts_next(PyThreadState *ts, bool careful);
+unsigned long ts_ident(PyThreadState *ts, bool careful);
+unsigned long ts_native_id(PyThreadState *ts, bool careful);
+/* That of this OS thread, whether or not it has the GIL; NULL: none. Async-signal-safe. */
+PyThreadState *ts_of_thread(void);
+/* The name that threading has for a thread: a new str, or NULL. */
+PyObject *thread_name_of(unsigned long ident);
+
 /* How many thread states of the main interpreter exist. */
 Py_ssize_t ts_count(void);
-/* The code that ts runs and the byte offset in it; borrowed. NULL: none. */
-PyCodeObject *ts_caller(PyThreadState *ts, int *lasti);
+/* A Python frame. All is borrowed and holds as long as the GIL is. */
+typedef struct {
+    void *f;
+    PyCodeObject *code;
+    PyObject *globals;
+    int lasti; /* byte offset of the instruction in the code */
+    char *sp;  /* where its evaluation stack begins */
+} pyframe;
+/* The innermost frame of ts, and the one that called *at. False: there is none (left). With `careful` no lock is needed
+ * and any thread may ask at any time, signal handlers too: what is read is looked at before it is followed, and a stack
+ * that changes meanwhile may end early. */
+bool frame_first(pyframe *at, PyThreadState *ts, bool careful);
+bool frame_next(pyframe *at, bool careful);
+/* The module that globals are of (__name__); NULL: none. Borrowed. `careful` as above. */
+PyObject *globals_name(PyObject *globals, bool careful);
+/* Where the text of a str lies, as the kind 1, 2 or 4 bytes per character; 0: *s is no str. `careful` as above. */
+int str_data(PyObject *s, const char **data, Py_ssize_t *length, bool careful);
+
+/* One pointer of ours in each code object. `freed` is called with it when the code object dies. */
+int code_extra_init(void (*freed)(void *)); /* -1: exception set */
+void *code_extra(PyCodeObject *code);
+int code_set_extra(PyCodeObject *code, void *extra);
+size_t code_size(PyCodeObject *code); /* of its instructions, in bytes */
 PyObject *ts_context(PyThreadState *ts);
 void ts_set_context(PyThreadState *ts, PyObject *context); /* steals */
 /* Is an exception of this type being handled (an except, finally or with block runs because of it)? */

@@ -52,6 +52,7 @@ typedef struct p p;
 typedef struct sudog sudog;
 typedef struct timer timer;
 typedef struct chan chan;
+typedef struct ancestors ancestors;
 
 /* Go's numbers, as schedtrace prints them. Glost is gort's: alive when the process forked, gone in the child. */
 enum gstatus { Gidle = 0, Grunnable = 1, Grunning = 2, Gsyscall = 3, Gwaiting = 4, Gdead = 6, Glost = 9 };
@@ -116,10 +117,12 @@ struct g {
     bool traced;     /* call the start hook first: threading has trace or profile functions */
     uint64_t parent; /* goid of the creator */
     PyCodeObject *created_code;
-    int created_lasti; /* byte offset in created_code */
-    int c_budget;      /* C recursion that its stack allows */
-    g *alllink;        /* list of all */
-    void *fake_stack;  /* AddressSanitizer's */
+    PyObject *created_module; /* its module's name, or NULL; lives as long as created_code does */
+    int created_lasti;        /* byte offset in created_code */
+    int c_budget;             /* C recursion that its stack allows */
+    g *alllink;               /* list of all */
+    ancestors *ancestors;     /* tracebackancestors: where its creators were; else NULL */
+    void *fake_stack;         /* AddressSanitizer's */
     /* its calls into C and back that have not returned, the innermost first (cgo.h) */
     struct cgoframe *cgo;
 };
@@ -147,6 +150,7 @@ struct m {
     bool exiting;          /* its locked goroutine ended: the thread ends */
     g *lockedg;
     unsigned long ident; /* Python's thread identifier */
+    int32_t tid;         /* the kernel's */
     int32_t id;
     _Atomic uint32_t note; /* futex: 1 when woken */
     m *idlelink;           /* under idlelock */
@@ -217,6 +221,7 @@ struct sched {
     g *gfree;
     g *allgs;
     m *allm;
+    m *threads; /* records of plain threads that waited in gort; linked by alllink, never freed */
     int32_t mcount;
     int32_t maxmcount;
     int64_t handoffs, mcreated, mainmoves;
@@ -323,6 +328,13 @@ int ginit(void);
 void gomain(void);
 void proven(g *gp, bool good);
 _Noreturn void fatal(const char *text);
+/* A goroutine's thread state has the goroutine's number for its thread's identifier, so that what finds threads by it
+ * (sys._current_frames, PyThreadState_SetAsyncExc) finds each goroutine; a real one is an address. */
+static inline bool
+is_goid(unsigned long ident)
+{
+    return ident < 1UL << 32;
+}
 extern PyObject *Error, *Goexit;
 extern PyObject *panic_hook, *fatal_hook, *start_hook;
 
@@ -333,9 +345,16 @@ size_t set_max_stack(size_t n);
 bool stacks_ahead(void);
 /* What guard page addr lies in: the size of that stack, else 0. Async-signal-safe. */
 size_t stack_guard_hit(const void *addr);
-void stack_signals(void);    /* installs the SIGSEGV handler */
 void stack_altstack(void);   /* this thread's signal stack */
 char *sysstack(size_t size); /* a plain stack, for m0's scheduler; returns its low end */
+
+/* -- signal.c --------------------------------------------------------------------------------- */
+
+void signals_init(void);    /* installs the handlers of signals that end the process, for good */
+bool quit_wanted(void);     /* SIGQUIT came: sysmon shall have the dump written */
+void quit(void);            /* sysmon: does it; ends the process */
+_Noreturn void crash(void); /* SIGABRT's default action */
+int start_dying(void);      /* 1 at the first call, 2 at the second, ... */
 
 /* -- chan.c, select.c, sync.c, atomic.c, timer.c ---------------------------------------------- */
 

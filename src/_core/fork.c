@@ -44,6 +44,7 @@ sched_after_fork(void)
     sched.pidle = NULL;
     sched.npidle = 0;
     free_threads = NULL;
+    sched.threads = NULL;
     for (int32_t i = sched.nprocs - 1; i >= 0; i--) {
         allp[i]->runq = (gqueue){0};
         pidleput(allp[i]);
@@ -67,6 +68,7 @@ sched_after_fork(void)
     if (!mp->ts)
         throw("no memory in the child of a fork");
     mp->ident = PyThread_get_thread_ident();
+    mp->tid = (int32_t)PyThread_get_thread_native_id();
     mp->p = mp->nextp = NULL;
     mp->nextg = NULL;
     mp->takeover = false;

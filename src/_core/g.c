@@ -18,6 +18,8 @@
 #include "annotate.h"
 #include "compat.h"
 #include "os.h"
+#include "pc.h"
+#include "traceback.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -181,10 +183,21 @@ newproc(PyObject *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames
     gp->created_code = NULL;
     if (!from_timer) {
         m *mp = getm();
-        if (mp && mp->curg)
-            gp->parent = mp->curg->goid;
-        gp->created_code = (PyCodeObject *)Py_XNewRef(ts_caller(ts, &gp->created_lasti));
+        g *creator = mp ? mp->curg : NULL;
+        pyframe at;
+        if (frame_first(&at, ts, false)) {
+            gp->created_code = (PyCodeObject *)Py_NewRef(at.code);
+            gp->created_lasti = at.lasti;
+            func *f = func_of(at.code, at.globals);
+            gp->created_module = f ? func_module(f) : NULL;
+        }
+        if (creator) {
+            gp->parent = creator->goid;
+            if (unlikely(tb.ancestors > 0))
+                gp->ancestors = save_ancestors(creator, ts);
+        }
     }
+    ts_set_thread(gp->ts, (unsigned long)gp->goid);
     sched.ngoroutines++;
     newproc1(gp);
     return 0;
@@ -203,8 +216,10 @@ call_panic_hook(g *gp, PyObject *exc)
         if (PyErr_Occurred())
             status = 2;
     }
-    else
+    else {
+        write_all(2, "panic during panic\n", 19);
         PyErr_Print();
+    }
     _exit(status);
 }
 
@@ -274,6 +289,10 @@ run(g *gp)
     }
     Py_CLEAR(gp->kwnames);
     Py_CLEAR(gp->created_code);
+    if (unlikely(gp->ancestors != NULL)) {
+        free_ancestors(gp->ancestors);
+        gp->ancestors = NULL;
+    }
     Py_CLEAR(gp->fn);
     ts_reset(gp->ts, gp->c_budget);
     for (int i = 0; i < 3 && unlikely(!ts_is_clean(gp->ts)); i++)

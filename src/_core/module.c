@@ -5,6 +5,8 @@
 #include "cgo.h"
 #include "compat.h"
 #include "os.h"
+#include "pc.h"
+#include "traceback.h"
 
 #include <string.h>
 
@@ -307,6 +309,25 @@ set_hooks_(PyObject *mod, PyObject *args, PyObject *kw)
 }
 
 static PyObject *
+crash_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    crash();
+}
+
+static PyObject *
+start_panic_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    start_dying();
+    if (sched.schedtrace > 0 || sched.scheddetail > 0) {
+        sched.schedtrace = 0; /* sysmon's would mix with it */
+        schedtrace(true);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 main_ends_(PyObject *mod, PyObject *unused)
 {
     (void)mod, (void)unused;
@@ -371,6 +392,10 @@ static PyMethodDef functions[] = {
      "Hands over the environment."},
     {"set_hooks", (PyCFunction)(void (*)(void))set_hooks_, METH_VARARGS | METH_KEYWORDS,
      "Functions that the core calls."},
+    {"crash", crash_, METH_NOARGS,
+     "crash()\n--\n\nEnds the process by SIGABRT's default action: a core is left."},
+    {"start_panic", start_panic_, METH_NOARGS,
+     "start_panic()\n--\n\nThe process begins to die; with schedtrace or scheddetail set, the scheduler's state is printed."},
     {"main_ends", main_ends_, METH_NOARGS,
      "main_ends()\n--\n\nMain has returned: from now on the others run only while main waits."},
     {"shutdown", shutdown_, METH_NOARGS, "shutdown()\n--\n\nStops scheduling for good."},
@@ -451,8 +476,11 @@ module_exec(PyObject *module)
     if (gort_chan_init(module) < 0 || gort_select_init(module) < 0 || gort_sync_init(module) < 0 ||
         gort_atomic_init(module) < 0 || gort_timer_init(module) < 0 || gort_cgo_init(module) < 0)
         return -1;
+    if (gort_pc_init(module) < 0 || gort_traceback_init(module) < 0 || gort_walk_init(module) < 0)
+        return -1;
     if (ginit() < 0 || schedinit() < 0)
         return -1;
+    signals_init();
     return register_fork_hook(module);
 }
 

@@ -21,13 +21,21 @@ int mem_guard(void *addr, size_t size);
 bool mem_readable(const void *addr);
 /* Copies what can be read of n bytes, and says how many those were. Async-signal-safe. */
 size_t mem_copy(void *to, const void *from, size_t n);
-void mem_guards(char *addr, size_t stride, int n); /* n of one page each; best effort */
+/* All n bytes or false. */
+bool mem_read(void *to, const void *from, size_t n);
+bool mem_readable(const void *addr);
+#define PAGES_MAX 64
+void mem_guard_pages(char *const *pages, int n); /* at most PAGES_MAX; best effort */
 
 int thread_start(void *(*fn)(void *), void *arg, size_t stack_size); /* detached; errno value */
 void thread_bounds(char **lo, char **hi);
 void thread_at_exit(void (*fn)(void *), void *arg); /* this thread, one call per thread */
 /* This thread's pthread_exit never completes: it sleeps on the stack that it was called on. */
 void thread_never_exits(void);
+void thread_kill(int32_t tid, int sig);
+/* What a signal handler's third argument says. context_reg: the ith register; false: there are no more. */
+uintptr_t context_pc(const void *uc);
+bool context_reg(const void *uc, int i, const char **name, uint64_t *value);
 void thread_name(const char *name);
 bool shadow_stack_on(void); /* does this thread run with a hardware shadow stack? */
 /* What a place in a program's execution is for an unwinder: the registers that a function keeps for its caller. The

@@ -4,6 +4,7 @@
  * older kernel gets mprotect, which splits a mapping in two for each guard, so that vm.max_map_count bounds the
  * number of guarded stacks; mem_guard then fails and stack.c goes on without a guard (docs/limits.md says so).
  */
+#define _GNU_SOURCE 1
 #include "core.h"
 
 #include "os.h"
@@ -11,6 +12,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -93,32 +95,27 @@ mem_guard(void *addr, size_t size)
     return mprotect(addr, size, PROT_NONE);
 }
 
-/* One process_madvise for many guards costs a quarter less than a call each, where the kernel takes it for oneself (6.15). */
+/* One process_madvise for many pages costs a quarter less than a call each, where the kernel takes it for oneself (6.15).
+ * (For touching pages it is no gain: faults need no lock that two threads share.) */
 void
-mem_guards(char *addr, size_t stride, int n)
+mem_guard_pages(char *const *pages, int n)
 {
-    static bool nobatch;
+    static bool none;
     const int PIDFD_SELF_ = -10000;
-    struct iovec iov[64];
-    while (n > 0) {
-        int k = n < 64 ? n : 64;
-        for (int i = 0; i < k; i++)
-            iov[i] = (struct iovec){addr + (size_t)i * stride, 4096};
-        if (!nobatch)
-            nobatch = syscall(SYS_process_madvise, PIDFD_SELF_, iov, k, MADV_GUARD_INSTALL, 0) != k * 4096L;
-        for (int i = 0; nobatch && i < k; i++)
-            mem_guard(iov[i].iov_base, 4096);
-        addr += (size_t)k * stride;
-        n -= k;
-    }
+    struct iovec iov[PAGES_MAX];
+    for (int i = 0; i < n; i++)
+        iov[i] = (struct iovec){pages[i], 4096};
+    if (!none)
+        none = syscall(SYS_process_madvise, PIDFD_SELF_, iov, n, MADV_GUARD_INSTALL, 0) != n * 4096L;
+    for (int i = 0; none && i < n; i++)
+        mem_guard(pages[i], 4096);
 }
 
 bool
 mem_readable(const void *addr)
 {
     char c;
-    struct iovec to = {&c, 1}, from = {(void *)(uintptr_t)addr, 1};
-    return syscall(SYS_process_vm_readv, getpid(), &to, 1UL, &from, 1UL, 0UL) == 1;
+    return mem_read(&c, addr, 1);
 }
 
 size_t
@@ -140,6 +137,12 @@ mem_copy(void *to, const void *from, size_t n)
         done += k;
     }
     return done;
+}
+
+bool
+mem_read(void *to, const void *from, size_t n)
+{
+    return mem_copy(to, from, n) == n;
 }
 
 int
@@ -212,6 +215,52 @@ thread_never_exits(void)
 {
     static struct cleanup_buffer buffer;
     _pthread_cleanup_push(&buffer, sleep_forever, NULL);
+}
+
+void
+thread_kill(int32_t tid, int sig)
+{
+    syscall(SYS_tgkill, getpid(), tid, sig);
+}
+
+uintptr_t
+context_pc(const void *uc)
+{
+    const mcontext_t *mc = &((const ucontext_t *)uc)->uc_mcontext;
+#if defined(__x86_64__)
+    return (uintptr_t)mc->gregs[REG_RIP];
+#else
+    return mc->pc;
+#endif
+}
+
+bool
+context_reg(const void *uc, int i, const char **name, uint64_t *value)
+{
+    const mcontext_t *mc = &((const ucontext_t *)uc)->uc_mcontext;
+#if defined(__x86_64__)
+    static const struct {
+        const char *name;
+        int reg;
+    } regs[] = {{"rax", REG_RAX}, {"rbx", REG_RBX}, {"rcx", REG_RCX},   {"rdx", REG_RDX}, {"rdi", REG_RDI},
+                {"rsi", REG_RSI}, {"rbp", REG_RBP}, {"rsp", REG_RSP},   {"r8", REG_R8},   {"r9", REG_R9},
+                {"r10", REG_R10}, {"r11", REG_R11}, {"r12", REG_R12},   {"r13", REG_R13}, {"r14", REG_R14},
+                {"r15", REG_R15}, {"rip", REG_RIP}, {"rflags", REG_EFL}};
+    if (i >= (int)(sizeof regs / sizeof *regs))
+        return false;
+    *name = regs[i].name;
+    *value = (uint64_t)mc->gregs[regs[i].reg];
+#else
+    static const char *const names[] = {"r0",  "r1",  "r2",  "r3",  "r4",  "r5",  "r6",  "r7",  "r8",
+                                        "r9",  "r10", "r11", "r12", "r13", "r14", "r15", "r16", "r17",
+                                        "r18", "r19", "r20", "r21", "r22", "r23", "r24", "r25", "r26",
+                                        "r27", "r28", "r29", "lr",  "sp",  "pc"};
+    if (i >= (int)(sizeof names / sizeof *names))
+        return false;
+    *name = names[i];
+    *value = i < 31 ? mc->regs[i] : i == 31 ? mc->sp : mc->pc;
+#endif
+    return true;
 }
 
 void

@@ -748,6 +748,7 @@ mstart(void *arg)
     m *mp = arg;
     this_m = mp;
     mp->ident = PyThread_get_thread_ident();
+    mp->tid = (int32_t)PyThread_get_thread_native_id();
     thread_name("gort M");
     thread_bounds(&mp->g0_lo, &mp->g0_hi);
     stack_altstack();
@@ -1117,6 +1118,7 @@ bind_main(void)
     sched.allgs = gp;
     m0->ts = ts;
     m0->ident = PyThread_get_thread_ident();
+    m0->tid = (int32_t)PyThread_get_thread_native_id();
     m0->deny = G_UNPROVEN | G_LOCKED;
     m0->curg = gp;
     m0->alllink = sched.allm;
@@ -1187,6 +1189,8 @@ thread_g(void)
         gp->status = Grunning;
         gp->m = tm;
         tm->curg = gp;
+        tm->alllink = sched.threads;
+        sched.threads = tm;
     }
     this_m = tm;
     thread_at_exit(thread_ended, tm);

@@ -13,8 +13,9 @@
  *
  * Size. C code sets the pace: CPython bounds recursion in C by a count, not by the stack, so a stack must hold what a
  * thread's would: 8 MiB. But each stack of 2 MiB or more costs a page-table page beside its own page. After the first
- * BIG_STACKS, which is more than most programs ever have at once, stacks are 832 KiB, with a C recursion limit to match
- * (3.12 and later; 3.11 has one counter for Python and C, and runs into the guard).
+ * BIG_STACKS, which is more than most programs ever have at once, stacks are smaller, with a C recursion limit to match
+ * (3.12 and later; 3.11 has one counter for Python and C, and runs into the guard), and smaller again for those who
+ * have very many. The hungriest single function known in the standard library, of decimal, takes 256 KiB.
  *
  * Most of what a first start costs is the kernel's work: the guard, the zeroed page. While goroutines are made by the
  * hundred, sysmon does it in advance (stacks_ahead), on another core.
@@ -30,15 +31,17 @@
 #include "compat.h"
 #include "os.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #define PAGE 4096
+/* The reserve of the first stacks, of the next ones, and of the rest. */
 #define BIG_STACK (8UL << 20)
-#define SMALL_STACK (832UL << 10)
 #define BIG_STACKS 1024
+#define MIDDLE_STACK (832UL << 10)
+#define MIDDLE_STACKS 65536
+#define SMALL_STACK (448UL << 10)
 #define SLAB_MIN (256UL << 20)
 #define SLAB_MAX (8UL << 30)
 #define PMD (2UL << 20) /* mapped by one page-table page */
@@ -58,7 +61,7 @@ static _Atomic int nslabs;         /* grows under the GIL; read by the signal ha
 static _Atomic(char *) next_stack; /* read by sysmon */
 static char *slab_end;
 static size_t slab_stride, reserved;
-static size_t max_stack; /* 0: the two sizes above */
+static size_t max_stack; /* 0: the sizes above */
 static _Atomic int64_t nstacks;
 /* What sysmon has prepared. It writes hi = NULL, lo, hi in this order; readers take hi first. */
 static _Atomic(char *) ahead_lo, ahead_hi;
@@ -80,7 +83,7 @@ stride_now(void)
 {
     if (max_stack)
         return max_stack;
-    return nstacks < BIG_STACKS ? BIG_STACK : SMALL_STACK;
+    return nstacks < BIG_STACKS ? BIG_STACK : nstacks < MIDDLE_STACKS ? MIDDLE_STACK : SMALL_STACK;
 }
 
 static char *
@@ -192,10 +195,12 @@ stacks_ahead(void)
     }
     if (goal <= s->lo || goal > s->hi || hi >= goal || hi < next)
         return false;
-    int count = (goal - hi) / (ptrdiff_t)s->stride < AHEAD_STEP ? (int)((goal - hi) / (ptrdiff_t)s->stride)
-                                                                : AHEAD_STEP;
-    mem_guards(hi, s->stride, count);
-    for (int i = 0; i < count; i++) {
+    char *guards[AHEAD_STEP];
+    int count = 0;
+    for (char *base = hi; count < AHEAD_STEP && base < goal; base += s->stride)
+        guards[count++] = base;
+    mem_guard_pages(guards, count);
+    for (int i = 0; i < count; i++) { /* each may be wanted at once */
         atomic_fetch_or_explicit((_Atomic char *)(top_of(s, hi) - 1), 0, memory_order_relaxed);
         hi += s->stride;
         atomic_store_explicit(&ahead_hi, hi, memory_order_release);
@@ -214,12 +219,10 @@ stackalloc(void)
                      (long long)nstacks);
         return NULL;
     }
+    const slab *s = &slabs[nslabs - 1];
     if (!is_prepared(base))
         mem_guard(base, PAGE); /* none to be had: an old kernel at vm.max_map_count; docs/limits.md */
-#if GORT_DEBUG >= 2
-    check(!mem_readable(base));
-#endif
-    char *top = top_of(&slabs[nslabs - 1], base);
+    char *top = top_of(s, base);
     nstacks++;
 
     char *at = top - ((sizeof(g) + 63) & ~(size_t)63);
@@ -258,56 +261,4 @@ stack_guard_hit(const void *addr)
         }
     }
     return 0;
-}
-
-static struct sigaction old_segv, old_bus;
-
-static void
-on_fault(int sig, siginfo_t *info, void *uc)
-{
-    size_t size = stack_guard_hit(info->si_addr);
-    if (size) {
-        m *mp = getm();
-        char buf[256];
-        int n = snprintf(buf, sizeof buf,
-                         "runtime: goroutine stack exceeds %zu-byte limit\nfatal error: stack overflow\n\n"
-                         "goroutine %llu [running]:\n",
-                         size, mp && mp->curg ? (unsigned long long)mp->curg->goid : 0ULL);
-        write_all(2, buf, (size_t)n);
-        _exit(2);
-    }
-    /* not ours: whoever was here before us, or the default action when the instruction is run again */
-    struct sigaction *old = sig == SIGSEGV ? &old_segv : &old_bus;
-    if (old->sa_flags & SA_SIGINFO)
-        old->sa_sigaction(sig, info, uc);
-    else if (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN)
-        old->sa_handler(sig);
-    else
-        sigaction(sig, old, NULL);
-}
-
-void
-stack_signals(void)
-{
-    struct sigaction sa;
-    memset(&sa, 0, sizeof sa);
-    sa.sa_sigaction = on_fault;
-    sa.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
-    sigemptyset(&sa.sa_mask);
-    sigaction(SIGSEGV, &sa, &old_segv);
-    sigaction(SIGBUS, &sa, &old_bus);
-    stack_altstack();
-}
-
-void
-stack_altstack(void)
-{
-    stack_t ss;
-    if (sigaltstack(NULL, &ss) == 0 && !(ss.ss_flags & SS_DISABLE))
-        return;
-    ss.ss_size = 64 << 10;
-    ss.ss_flags = 0;
-    ss.ss_sp = mem_reserve(ss.ss_size);
-    if (ss.ss_sp)
-        sigaltstack(&ss, NULL);
 }

@@ -134,6 +134,8 @@ sysmon_main(void *arg)
         if (!ahead)
             futex_sleep(&sched.sysmonnote, note, until);
 
+        if (unlikely(quit_wanted()))
+            quit();
         now = nanotime();
         atomic_store_explicit(&sched.coarse, now, memory_order_relaxed);
         if (sched.schedtrace > 0 && (lasttrace == 0 || now - lasttrace >= (int64_t)sched.schedtrace * MS)) {
@@ -172,11 +174,6 @@ sysmon_start(void)
     int err = thread_start(sysmon_main, (void *)(uintptr_t)generation, 64 << 10);
     if (err)
         throw("cannot start the sysmon thread");
-    static bool signals; /* survives a fork */
-    if (!signals) {
-        signals = true;
-        stack_signals();
-    }
 }
 
 /* It shall look at once. */

@@ -19,6 +19,37 @@ void put_uint(out *o, uint64_t v);
 void put_hex(out *o, uint64_t v); /* with 0x in front */
 void out_flush(out *o);
 
+/* GOTRACEBACK, and tracebackancestors. */
+struct tracebackcfg {
+    int level; /* 0: no goroutine is shown; 1: the program's frames; 2 and more: those of the runtime too */
+    bool all;  /* show every goroutine, not only the one that failed */
+    bool crash;
+    int ancestors;
+};
+extern struct tracebackcfg tb;
+
+/* Where a goroutine's creator was, and, with `next`, the creator's creator. */
+struct ancestors {
+    ancestors *next;
+    uint64_t goid;
+    uintptr_t gopc; /* of the go() that made it; 0: main */
+    size_t npcs;
+    uintptr_t pcs[];
+};
+ancestors *save_ancestors(g *creator, PyThreadState *ts); /* GIL; NULL: no memory */
+void free_ancestors(ancestors *a);
+
+/* A goroutine; `status` instead of its own if not NULL. `careful`: without the GIL, from anywhere. */
+void put_goroutine(out *o, g *gp, const char *status, bool careful);
+void put_header(out *o, g *gp, const char *status);
+void put_frames(out *o, g *gp, PyThreadState *ts, bool careful);
+void put_tail(out *o, g *gp, bool careful);
+/* All others, each with an empty line in front. */
+void put_others(out *o, g *me, bool careful);
+void put_threads(out *o, PyThreadState *me, bool careful);
+int gort_traceback_init(PyObject *module);
+int gort_walk_init(PyObject *module); /* walk.c */
+
 /* -- cgo.c: frames of C code -------------------------------------------------------------------- */
 
 /* The code of the Python function that every call from C to Python made through gort.cgo passes; NULL: not loaded. */

@@ -28,6 +28,7 @@ __all__ = ["Chan", "chan", "default", "go", "run", "select", "type_assert"]
 
 def _start() -> None:
     _env.start()
+    _traceback.start()
     _core.configure(
         gomaxprocs=_env.integer("GOMAXPROCS"),
         schedtrace=_env.integer("schedtrace"),

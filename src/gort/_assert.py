@@ -40,17 +40,33 @@ def type_assert(value: object, type_: Any, /, *, ok: bool = False) -> Any:
         return (value, True) if holds else (None, False)
     if holds:
         return value
-    message = f"interface conversion: {_name(type(value))} is not {_name(type_)}"
-    missing = _missing_method(type(value), type_)
-    raise TypeAssertionError(f"{message}: missing method {missing}" if missing else message)
+    raise TypeAssertionError(_message(value, type_))
+
+
+def _message(value: object, want: Any) -> str:
+    """Go's text: one form for nil, one for a missing method, one for the rest."""
+    have, asked = type(value), _name(want)
+    if value is None:
+        return f"interface conversion: interface {{}} is nil, not {asked}"
+    missing = _missing_method(have, want)
+    if missing:
+        return f"interface conversion: {_name(have)} is not {asked}: missing method {missing}"
+    message = f"interface conversion: interface {{}} is {_name(have)}, not {asked}"
+    if isinstance(want, type) and have.__qualname__ == want.__qualname__:
+        message += f" (types from different {'scopes' if have.__module__ == want.__module__ else 'packages'})"
+    return message
 
 
 def _name(type_: Any) -> str:
-    """The type as its own module would write it: `int`, `Point`, `int | str`."""
+    """The type as Go would name it, with its package: `int`, `shapes.Point`, `int | str`."""
     if isinstance(type_, tuple):
         return " | ".join(map(_name, type_))
     if isinstance(type_, type):
-        return type_.__qualname__
+        return (
+            type_.__qualname__
+            if type_.__module__ == "builtins"
+            else f"{type_.__module__}.{type_.__qualname__}"
+        )
     return str(type_)
 
 

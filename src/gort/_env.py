@@ -37,7 +37,8 @@ def _is_percentage(text: str) -> bool:
 TRACEBACK_WORDS = ("none", "single", "all", "system", "crash")
 
 
-def _is_traceback_level(text: str) -> bool:
+def is_traceback_level(text: str) -> bool:
+    """True for what GOTRACEBACK documents."""
     return text in TRACEBACK_WORDS or (_is_integer(text, bits=33) and int(text) >= 0)
 
 
@@ -59,6 +60,7 @@ class Setting(NamedTuple):
     built: bool  # False: this release reads the setting and does nothing with it
     meaning: str
     godebug: bool = False
+    otherwise: str = ""  # what a malformed value stands for; empty: it changes nothing
 
 
 _INTEGER = "an integer of 32 bits"
@@ -104,9 +106,10 @@ TABLE: tuple[Setting, ...] = (
         "GOTRACEBACK",
         "single",
         "none, single, all, system, crash or a number",
-        _is_traceback_level,
+        is_traceback_level,
         True,
         "how much is printed when the program dies; crash: also abort, for a core dump",
+        otherwise="0",
     ),
     Setting("GOARCH", _core.GOARCH, "", None, True, "Go's name of the machine that gort was built for"),
     Setting("GOOS", _core.GOOS, "", None, True, "Go's name of the system that gort was built for"),
@@ -156,7 +159,11 @@ TABLE: tuple[Setting, ...] = (
     _debug("scavenge", "1: the scavenger's debug mode"),
     _debug("scheddetail", "1: schedtrace also describes each processor, thread and goroutine", built=True),
     _debug("schedtrace", "a line about the scheduler every so many milliseconds", built=True),
-    _debug("tracebackancestors", "tracebacks show where this many ancestors of a goroutine were created"),
+    _debug(
+        "tracebackancestors",
+        "tracebacks show where this many ancestors of a goroutine were created",
+        built=True,
+    ),
 )
 
 _texts = {setting.name: setting.default for setting in TABLE}
@@ -194,6 +201,7 @@ def load(environ: Mapping[str, str]) -> list[str]:
             _texts[setting.name] = value
         else:
             malformed[setting, value] = None
+            _texts[setting.name] = setting.otherwise or _texts[setting.name]
         if not setting.built:
             idle[setting] = value
     reports = [

@@ -1,7 +1,8 @@
 """What is printed when the program dies: panics and fatal errors, in Go's form with Python's frames.
 
-The hooks here are called by the core with a healthy interpreter, while every other goroutine is still there.
-All text goes to file descriptor 2 in one write, so that it is not mixed with the program's own.
+The hooks here are called by the core with a healthy interpreter, while every other goroutine is still
+there. The core writes what concerns goroutines (src/_core/traceback.c), and by itself what a signal is the
+cause of. All text goes to file descriptor 2 in one write, so that it is not mixed with the program's own.
 """
 
 import atexit
@@ -10,11 +11,9 @@ import os
 import signal
 import sys
 import threading
-import time
 import tokenize  # noqa: F401  # linecache needs it, and a dying process may have no file descriptor left
 import traceback
-from collections.abc import Iterable, Iterator
-from types import CodeType, FrameType, TracebackType
+from types import TracebackType
 from typing import NamedTuple
 
 from . import _core, _env
@@ -22,11 +21,6 @@ from . import _core, _env
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _LAUNCHER = _HERE + "_cli.py"
 _BOOTSTRAP = ("<frozen runpy>", "<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>")
-
-_MAX_FRAMES = 100
-
-# The wait reason of a main goroutine that has ended by goexit: it is no goroutine any more.
-_GONE = "goexit"
 
 
 class Level(NamedTuple):
@@ -46,9 +40,41 @@ _LEVELS = {
 }
 
 
-def _level() -> Level:
-    text = _env.text("GOTRACEBACK")
-    return _LEVELS.get(text) or Level(int(text), True, False)
+def _level_of(text: str) -> Level:
+    """What a value of GOTRACEBACK means. A word that is none of Go's: nothing is shown, as in Go."""
+    if text in _LEVELS:
+        return _LEVELS[text]
+    return Level(int(text) if _env.is_traceback_level(text) else 0, True, False)
+
+
+_level = _LEVELS["single"]
+
+
+def _set(level: Level) -> None:
+    global _level
+    _level = level
+    _core.set_traceback(
+        level=min(level.frames, 2**31 - 1),
+        all=level.all,
+        crash=level.crash,
+        ancestors=max(0, _env.integer("tracebackancestors")),
+        prefix=_HERE,
+    )
+
+
+def start() -> None:
+    """Takes over what the environment says."""
+    _set(_level_of(_env.text("GOTRACEBACK")))
+
+
+def set_level(text: str) -> None:
+    """debug.set_traceback."""
+    if not isinstance(text, str):
+        raise TypeError(f"set_traceback() takes a str, not {text!r}")
+    if text and not _env.is_traceback_level(text):
+        raise ValueError(f"set_traceback(): {text!r} is not none, single, all, system, crash or a number")
+    asked, least = _level_of(text or "single"), _level_of(_env.text("GOTRACEBACK"))
+    _set(Level(asked.frames | least.frames, asked.all or least.all, asked.crash or least.crash))
 
 
 def is_runtime_file(filename: str) -> bool:
@@ -66,35 +92,35 @@ def panic(exc: BaseException, goid: int) -> int:
     """
     if isinstance(exc, SystemExit):
         return _exit(exc)
-    level = _level()
-    infos = {info.goid: info for info in _core.goroutines()}
-    own = infos.pop(goid, None)
-    # The traceback, outermost call first, is the stack from where exc was caught to where it was raised.
-    calls = list(traceback.walk_tb(exc.__traceback__))[::-1]
-    if calls and calls[-1][0].f_back is not None:
-        calls += traceback.walk_stack(calls[-1][0].f_back)
-    stacks = []
+    _dying.acquire()
+    _core.start_panic()
+    level = _level
+    stacks = ""
     if level.frames > 0:
-        stacks.append(_goroutine(goid, "running", own, calls, level))
-        if level.all:
-            stacks += [_parked(infos[other], level) for other in sorted(infos)]
-    _print(_exception(exc, level), stacks)
+        # The traceback, outermost call first, is the stack from where exc was caught to where it was raised.
+        calls = list(traceback.walk_tb(exc.__traceback__))[::-1]
+        if calls and calls[-1][0].f_back is not None:
+            calls += traceback.walk_stack(calls[-1][0].f_back)
+        stacks = "\n" + _core.traceback(level.all, calls=calls)
+    _flush()
+    write(_exception(exc, level) + stacks)
     if level.crash:
-        os.abort()
+        _core.crash()
     return 2
+
+
+# Taken by the first goroutine that panics, never given back: a second one waits for the end.
+_dying = _core.Sema(1)
 
 
 def fatal(text: str) -> None:
     """Prints `fatal error: text` and, unless GOTRACEBACK is none, every goroutine."""
-    level = _level()
-    stacks = []
-    if level.frames > 0:
-        infos = [info for info in _core.goroutines() if info.wait_reason != _GONE]
-        infos.sort(key=lambda info: (info.status != "running", info.goid))
-        stacks = [_parked(info, level) for info in infos]
-    _print(f"fatal error: {text}\n", stacks)
-    if level.crash:
-        os.abort()
+    _core.start_panic()
+    stacks = _core.traceback(True) if _level.frames > 0 else ""
+    _flush()
+    write(f"fatal error: {text}\n" + (stacks and "\n" + stacks))
+    if _level.crash:
+        _core.crash()
 
 
 # -- the end of main ---------------------------------------------------------------------------
@@ -126,7 +152,8 @@ def interrupted(exc: KeyboardInterrupt) -> None:
     Shells stop a script for that, and not for an exit status.
     """
     if sys.excepthook in (excepthook, sys.__excepthook__):
-        _print(_exception(exc, _LEVELS["single"]), [])
+        _flush()
+        write(_exception(exc, _LEVELS["single"]))
     else:
         sys.excepthook(type(exc), exc, exc.__traceback__)
     _finish()
@@ -198,63 +225,6 @@ def _hide_runtime(report: traceback.TracebackException) -> None:
             pending += [one.__cause__, one.__context__, *(one.exceptions or ())]
 
 
-def _parked(info: _core.GoroutineInfo, level: Level) -> str:
-    """A goroutine as it stands."""
-    status = (info.wait_reason or info.status) if info.status == "waiting" else info.status
-    calls = traceback.walk_stack(info.frame) if info.frame is not None else ()
-    return _goroutine(info.goid, status, info, calls, level)
-
-
-def _goroutine(
-    goid: int,
-    status: str,
-    info: _core.GoroutineInfo | None,
-    calls: Iterable[tuple[FrameType, int]],
-    level: Level,
-) -> str:
-    """A goroutine in Go's form: its state, its calls innermost first, and what created it."""
-    if info is not None:
-        if info.status in ("waiting", "syscall") and info.wait_since:
-            minutes = int(time.monotonic() - info.wait_since) // 60
-            if minutes >= 1:
-                status += f", {minutes} minutes"
-        if info.locked:
-            status += ", locked to thread"
-    lines = [f"goroutine {goid} [{status}]:\n"]
-    for count, (frame, line) in enumerate(_shown(calls, level)):
-        if count == _MAX_FRAMES:
-            lines.append("...additional frames elided...\n")
-            break
-        code = frame.f_code
-        module = frame.f_globals.get("__name__", "?")
-        lines.append(f"{module}.{code.co_qualname}(...)\n\t{code.co_filename}:{line}\n")
-    if info is not None and info.parent and info.created_code is not None:
-        code = info.created_code
-        lines.append(f"created by {_module_of(code)}.{code.co_qualname} in goroutine {info.parent}\n")
-        lines.append(f"\t{code.co_filename}:{info.created_line}\n")
-    return "".join(lines)
-
-
-def _shown(calls: Iterable[tuple[FrameType, int]], level: Level) -> Iterator[tuple[FrameType, int]]:
-    """The calls that the level shows."""
-    for frame, line in calls:
-        filename = frame.f_code.co_filename
-        if level.frames >= 2 or not is_runtime_file(filename):
-            yield frame, line
-        elif filename == _LAUNCHER:
-            return  # Below `gort run` there is only the script that started it.
-
-
-def _module_of(code: CodeType) -> str:
-    """The name of the module that the code was compiled for; `?` when no module has its file."""
-    if code.co_filename in ("<string>", "<stdin>"):
-        return "__main__"
-    for name, module in list(sys.modules.items()):
-        if getattr(module, "__file__", None) == code.co_filename:
-            return name
-    return "?"
-
-
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         # None, closed, replaced by the program, or held by a goroutine that is inside it: all can be.
@@ -262,9 +232,9 @@ def _flush() -> None:
             stream.flush()
 
 
-def _print(first: str, stacks: list[str]) -> None:
-    _flush()
-    data = "\n".join([first, *stacks]).encode("utf-8", "backslashreplace")
+def write(text: str) -> None:
+    """Writes text to file descriptor 2, whatever sys.stderr is."""
+    data = text.encode("utf-8", "backslashreplace")
     with contextlib.suppress(OSError):
         while data:
             data = data[os.write(2, data) :]

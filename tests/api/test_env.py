@@ -21,7 +21,7 @@ GODEBUG_NAMES = {
 }  # fmt: skip
 BUILT = {
     "GOMAXPROCS", "GOTRACEBACK", "GOARCH", "GOOS", "GOPATH", "GOROOT", "GODEBUG", "cgocheck", "schedtrace",
-    "scheddetail",
+    "scheddetail", "tracebackancestors",
 }  # fmt: skip
 
 
@@ -115,9 +115,9 @@ def test_good_gotraceback(value: str) -> None:
 @pytest.mark.parametrize("value", ["ALL", "everything", "-1", "4294967296", "1.0"])
 def test_bad_gotraceback(value: str) -> None:
     rows, reports = env(GOTRACEBACK=value)
-    assert rows["GOTRACEBACK"]["value"] == "single"
+    assert rows["GOTRACEBACK"]["value"] == "0"
     assert reports == [
-        f"gort: GOTRACEBACK={value!r} is not none, single, all, system, crash or a number; using single"
+        f"gort: GOTRACEBACK={value!r} is not none, single, all, system, crash or a number; using 0"
     ]
 
 

@@ -116,14 +116,38 @@ def test_type_assert_returns_the_value() -> None:
 @pytest.mark.parametrize(
     "value, wanted, text",
     [
-        ("a", int, "interface conversion: str is not int"),
-        (None, int, "interface conversion: NoneType is not int"),
-        (1.5, int | str, "interface conversion: float is not int | str"),
-        (1.5, (int, str), "interface conversion: float is not int | str"),
-        (5, collections.abc.Sized, "interface conversion: int is not Sized: missing method __len__"),
-        ([], collections.abc.Mapping, "interface conversion: list is not Mapping"),
-        (File(), Reader, "interface conversion: File is not Reader: missing method read"),
-        (5, Reader, "interface conversion: int is not Reader: missing method close"),
+        ("a", int, "interface conversion: interface {} is str, not int"),
+        (None, int, "interface conversion: interface {} is nil, not int"),
+        (1.5, int | str, "interface conversion: interface {} is float, not int | str"),
+        (1.5, (int, str), "interface conversion: interface {} is float, not int | str"),
+        (
+            5,
+            collections.abc.Sized,
+            "interface conversion: int is not collections.abc.Sized: missing method __len__",
+        ),
+        (
+            [],
+            collections.abc.Mapping,
+            "interface conversion: interface {} is list, not collections.abc.Mapping",
+        ),
+        (
+            File(),
+            Reader,
+            f"interface conversion: {__name__}.File is not {__name__}.Reader: missing method read",
+        ),
+        (5, Reader, f"interface conversion: int is not {__name__}.Reader: missing method close"),
+        (
+            File(),
+            type("File", (), {"__module__": "other"}),
+            f"interface conversion: interface {{}} is {__name__}.File, not other.File"
+            " (types from different packages)",
+        ),
+        (
+            File(),
+            type("File", (), {"__module__": __name__}),
+            f"interface conversion: interface {{}} is {__name__}.File, not {__name__}.File"
+            " (types from different scopes)",
+        ),
     ],
 )
 def test_type_assert_fails(value: object, wanted: Any, text: str) -> None:

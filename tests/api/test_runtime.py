@@ -171,7 +171,12 @@ def test_unknown_names(module: ModuleType, name: str) -> None:
 
 @pytest.mark.parametrize(
     "module, name",
-    [(runtime, "Callers"), (runtime, "callers"), (runtime, "ReadMemStats"), (debug, "set_gc_percent")],
+    [
+        (runtime, "BlockProfile"),
+        (runtime, "read_trace"),
+        (runtime, "ReadMemStats"),
+        (debug, "set_gc_percent"),
+    ],
 )
 def test_documented_names_say_that_they_are_not_built(module: ModuleType, name: str) -> None:
     with pytest.raises(AttributeError) as caught:

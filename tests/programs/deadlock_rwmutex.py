@@ -2,11 +2,11 @@
 #: exit 2
 
 from gort import go
-from gort.runtime import gosched
 from gort.sync import RWMutex
+from gort.time import sleep
 
 mu = RWMutex()
 mu.rlock()
 go(mu.lock)
-gosched()
+sleep(0.2)
 mu.rlock()

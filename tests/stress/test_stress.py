@@ -19,3 +19,9 @@ def test_stress(seed: int, tasks: int) -> None:
     execute([sys.executable, STRESS, *argv], timeout=100).check(
         stdout=f"seed {seed}, 2.5 s, {tasks} tasks\n{summary}", stderr=""
     )
+
+
+def test_walker() -> None:
+    """Stacks that are walked at random times hold no frame that was never on them."""
+    outcome = execute([sys.executable, str(Path(__file__).parent / "walk.py"), "3", "1"], timeout=120)
+    outcome.check(stdout="seed 1: {{\\d+}} pairs learned\n{{\\d+}} samples, ...", stderr="")

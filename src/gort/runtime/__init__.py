@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from .. import _cgo, _env
+from .. import _cgo, _core, _env
 from .._assert import TypeAssertionError
 from .._core import (
     GOARCH,
@@ -23,16 +23,25 @@ from .._core import (
     unlock_os_thread,
 )
 from .._spelling import GoModule
+from .._symtab import Caller, Frame, Frames, Func, callers_frames, func_for_pc
 from . import debug
 
 __all__ = [
     "GOARCH",
     "GOOS",
+    "Caller",
     "Error",
+    "Frame",
+    "Frames",
+    "Func",
     "TypeAssertionError",
     "breakpoint",
+    "caller",
+    "callers",
+    "callers_frames",
     "compiler",
     "debug",
+    "func_for_pc",
     "goexit",
     "gomaxprocs",
     "goroot",
@@ -43,6 +52,7 @@ __all__ = [
     "num_cpu",
     "num_goroutine",
     "set_cgo_traceback",
+    "stack",
     "unlock_os_thread",
     "version",
 ]
@@ -119,6 +129,41 @@ def version() -> str:
     from importlib.metadata import version as installed_version
 
     return f"gort{installed_version('gort')}"
+
+
+def callers(skip: int, limit: int | None = None) -> list[int]:
+    """The return PCs of the calls on the running goroutine's stack, innermost first: Go's runtime.Callers.
+
+    skip 0 begins with callers() itself, 1 with its caller. At most `limit` PCs; None: all. callers_frames()
+    says what they mean. Calls of functions that are written in C are not among them. Raises TypeError and
+    ValueError for a skip or a limit that is no int of at least 0.
+    """
+    return _core.callers(skip, limit)
+
+
+def caller(skip: int) -> Caller:
+    """Where a function on the running goroutine's stack is: Go's runtime.Caller.
+
+    skip 0 is the place that calls caller(), 1 that function's caller and so on. The result is (pc, file,
+    line, ok); ok is False, and the others are zero, when the stack is not that deep. Raises TypeError and
+    ValueError for a skip that is no int of at least 0.
+    """
+    pcs = _core.callers(skip, None) if not isinstance(skip, int) or skip < 0 else _core.callers(skip + 1, 1)
+    frame, _ = Frames(pcs).next()
+    if frame.func is None:
+        return Caller(0, "", 0, False)
+    return Caller(pcs[0], frame.file, frame.line, True)
+
+
+def stack(all: bool = False) -> str:
+    """The running goroutine's stack in the form of Go's dumps, with `all` those of all goroutines: Go's
+    runtime.Stack.
+
+    GOTRACEBACK decides how much is shown of each, tracebackancestors of their creators. threading.Threads
+    follow the goroutines. Frames are those of Python; C functions have none, unless
+    runtime.set_cgo_traceback says so.
+    """
+    return _core.traceback(all)
 
 
 def breakpoint() -> None:
