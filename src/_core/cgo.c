@@ -34,6 +34,7 @@
 #include "os.h"
 #include "traceback.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* -- the list ---------------------------------------------------------------------------------- */
@@ -566,7 +567,7 @@ cgo_frames_text_(PyObject *mod, PyObject *arg)
         print_traceback(&o, &t);
     }
     PyObject *text = o.failed ? PyErr_NoMemory() : PyUnicode_DecodeUTF8(o.buf, (Py_ssize_t)o.n, "replace");
-    PyMem_RawFree(o.buf);
+    free(o.buf);
     return text;
 }
 
