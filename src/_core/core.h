@@ -275,10 +275,6 @@ int procresize(int32_t n);
 m *allocm(void);
 void thread_limit_exceeded(void);
 void startm(p *pp, g *gp);
-/* The running goroutine gp enters C code that will release the GIL, and is back from it; `now` is the time. True: it has
- * given its P away. */
-bool entercgo(g *gp, int64_t now);
-void exitcgo(g *gp);
 void wake_for_takeover(p *standby, bool chain);
 void wake_m0(void);
 void lock_thread(g *gp);

@@ -460,40 +460,6 @@ handoffp(m *mp)
         pidleput(pp);
 }
 
-/* sysmon would find out that gp is in C, some 20 us to a millisecond later; here it is known. But the P is given away
- * only if somebody waits for it: it costs two thread switches, one here and one for the GIL when gp is back. What becomes
- * runnable later is left to sysmon, and so are timers that are not due yet. gp is like one whose P sysmon had taken: it
- * needs none until it parks. */
-bool
-entercgo(g *gp, int64_t now)
-{
-    m *mp = gp->m;
-    p *pp = mp->p;
-    if (!pp || (!pp->runq.head && !sched.runq.head &&
-                atomic_load_explicit(&sched.timer0, memory_order_relaxed) > now &&
-                !(maing && maing->status == Gwaiting && signals_pending())))
-        return false;
-    if (unlikely(sched.stopping || (sched.ending && maing && maing->status != Gwaiting)))
-        return false; /* main has returned: the others run only while it waits */
-    mp->p = NULL;
-    pp->schedtick++;
-    pp->syscalltick++;
-    sched.handoffs++;
-    startm(pp, NULL);
-    return true;
-}
-
-void
-exitcgo(g *gp)
-{
-    m *mp = gp->m;
-    if (!mp->p && !(gp->flags & G_THREAD)) {
-        p *pp = pidleget();
-        if (pp)
-            acquirep(mp, pp);
-    }
-}
-
 /* -- timers and signals ------------------------------------------------------------------------ */
 
 /* Main is parked and a signal waits: it shall run the handlers. */

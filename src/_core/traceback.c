@@ -428,6 +428,18 @@ waiting_g(PyThreadState *ts)
     return NULL;
 }
 
+/* Has the stack a frame that level 1 shows? */
+static bool
+of_program(PyThreadState *ts, bool careful)
+{
+    pyframe at;
+    for (bool more = frame_first(&at, ts, careful); more; more = frame_next(&at, careful)) {
+        if (!is_runtime(at.code, careful))
+            return true;
+    }
+    return false;
+}
+
 static void
 put_thread(out *o, PyThreadState *ts, const char *status, bool careful)
 {
@@ -459,9 +471,8 @@ put_threads(out *o, PyThreadState *me, bool careful)
         bool ours = false;
         for (m *mp = sched.allm; mp && !ours; mp = mp->alllink)
             ours = mp->ts == ts;
-        pyframe at;
-        if (ours || (tb.level < 2 && !frame_first(&at, ts, careful)))
-            continue; /* nothing of the program's */
+        if (ours || (tb.level < 2 && !of_program(ts, careful)))
+            continue;
         g *gp = waiting_g(ts);
         put(o, "\n", 1);
         put_thread(o, ts, gp ? waitreason_text[gp->waitreason] : "syscall", careful);
@@ -578,7 +589,7 @@ traceback_(PyObject *mod, PyObject *args, PyObject *kw)
         }
         put_tail(&o, me, false);
     }
-    else if (thread)
+    else if (thread && (tb.level >= 2 || of_program(ts, false)))
         put_thread(&o, ts, "running", false);
     if (all) {
         size_t before = o.n;

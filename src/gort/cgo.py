@@ -113,7 +113,7 @@ def callback(kind: Callable[[Callable[..., Any]], Any], /) -> Callable[[Callable
 
 
 def enable_traceback() -> bool:
-    """Has tracebacks and CPU profiles show C functions: `runtime.set_cgo_traceback` with gort's own.
+    """Has tracebacks show C functions: `runtime.set_cgo_traceback` with gort's own.
 
     Shows names of functions of the dynamic symbol tables; if libdw.so.1 is installed (Debian: libdw1) also
     static and inlined functions, files and lines, of what was compiled with -g. The result says whether it

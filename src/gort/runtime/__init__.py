@@ -175,7 +175,7 @@ def breakpoint() -> None:
 
 
 def set_cgo_traceback(version: int, traceback: Any, context: Any, symbolizer: Any) -> None:
-    """Sets the C functions that tell of C code in tracebacks and CPU profiles: Go's runtime.SetCgoTraceback.
+    """Sets the C functions that tell of C code in tracebacks: Go's runtime.SetCgoTraceback.
 
     `version` is 0. The others are addresses, function pointers of ctypes or cffi, or None for no such
     function; they are called with pointers to the structs of Go's documentation, and must not call Python.
