@@ -154,7 +154,7 @@ def test_minutes_and_locked() -> None:
         print("[chan receive, 2 minutes]:" in stack(True))
         print("[chan receive, 2 minutes, locked to thread]:" in stack(True))
         """,
-        env={"LD_PRELOAD": library},
+        env={"LD_PRELOAD": f"{os.environ.get('LD_PRELOAD', '')} {library}".strip()},
     ).check(stdout="1 1\n0\nTrue\nTrue", stderr="")
 
 
