@@ -21,6 +21,7 @@ from .._core import (
     num_goroutine,
     unlock_os_thread,
 )
+from .._memstats import BySize, MemStats, read_mem_stats
 from .._spelling import GoModule
 from .._symtab import Caller, Frame, Frames, Func, callers_frames, func_for_pc
 from . import debug
@@ -28,11 +29,13 @@ from . import debug
 __all__ = [
     "GOARCH",
     "GOOS",
+    "BySize",
     "Caller",
     "Error",
     "Frame",
     "Frames",
     "Func",
+    "MemStats",
     "TypeAssertionError",
     "breakpoint",
     "caller",
@@ -49,6 +52,7 @@ __all__ = [
     "lock_os_thread",
     "num_cpu",
     "num_goroutine",
+    "read_mem_stats",
     "stack",
     "unlock_os_thread",
     "version",
