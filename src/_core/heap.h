@@ -6,7 +6,7 @@
  *   cache     for each class the span that blocks are taken from.
  *   central   for each class its other spans that have free blocks.
  *   page heap the idle spans. Clean ones hold zeros and no memory of the kernel; the others hold what was freed.
- *   arena     64 MiB of addresses: the unit of the table from address to span.
+ *   arena     the tables for 64 MiB of addresses.
  *
  * An allocation: pymem.c (the hooks) -> cache (mcache.c) -> central (mcentral.c) -> page heap (mheap.c) -> kernel.
  *
@@ -32,7 +32,7 @@ typedef struct mspan mspan;
 
 enum spanstate { SpanDead = 0, SpanIdle = 1, SpanInUse = 2 };
 
-/* One cache line. A struct is never given back, so that looking at any span is safe. */
+/* One cache line. Its place goes with the span's first page and is never unmapped: looking at any span is safe. */
 struct mspan {
     void *freelist;  /* freed blocks, linked through their first words */
     char *fresh;     /* blocks from here to limit were never handed out */
@@ -91,14 +91,19 @@ span_block_size(const mspan *s)
 
 /* -- mheap.c ---------------------------------------------------------------------------------- */
 
-extern mspan ***arenas; /* [address >> ARENA_SHIFT]: the spans of its pages, or NULL */
+typedef struct {
+    mspan *pages[ARENA_PAGES]; /* the span that each page belongs to; NULL: none of the heap's */
+    mspan spans[ARENA_PAGES];  /* of the span that begins at that page, if one does */
+} arena;
+
+extern arena **arenas; /* [address >> ARENA_SHIFT]; NULL: none of its pages are the heap's */
 
 /* The span of an address; NULL: the address is none of the heap's. */
 static inline mspan *
 spanof(const void *p)
 {
-    mspan **pages = arenas[(uintptr_t)p >> ARENA_SHIFT];
-    return likely(pages != NULL) ? pages[((uintptr_t)p >> HEAP_PAGE_SHIFT) & (ARENA_PAGES - 1)] : NULL;
+    const arena *a = arenas[(uintptr_t)p >> ARENA_SHIFT];
+    return likely(a != NULL) ? a->pages[((uintptr_t)p >> HEAP_PAGE_SHIFT) & (ARENA_PAGES - 1)] : NULL;
 }
 
 bool mheap_init(void);
@@ -114,7 +119,7 @@ void mheap_walk(void (*f)(mspan *s, void *arg), void *arg);
 /* Bytes. */
 typedef struct {
     size_t sys, idle, released, inuse; /* sys = idle + inuse; released is a part of idle */
-    size_t span_inuse, span_sys;       /* structs */
+    size_t span_inuse, span_sys;       /* structs of spans */
     size_t other_sys;                  /* tables from address to span */
 } mheap_stats;
 extern mheap_stats mheap;

@@ -1,7 +1,7 @@
 /* mheap.c: the page heap: runs of pages, the table from address to span, memory from the kernel.
  *
  * Addresses come from the kernel in mappings of 4 MiB or more, one behind the other where the kernel lets us. A table of
- * two levels leads from any address to its span: one entry for each arena that holds a page of ours, in it one for each
+ * two levels leads from any address to its span: one entry for each arena that has a page of ours, in it one for each
  * page. An address that leads nowhere is somebody else's, which is how blocks of CPython's own allocator are told.
  *
  * Invariants
@@ -9,7 +9,8 @@
  *   2. Every page of a span in use has its entry; of an idle one the first and the last page (neighbours look there).
  *   3. No two neighbouring idle spans are both clean, or both not.
  *   4. Clean idle spans have no memory and read as zeros. The others may hold anything.
- *   5. An operation that needs new span structs has them before it changes anything, so that it fails as a whole.
+ *   5. Only map_pages asks the kernel for anything, before it changes anything: the struct of a span lies in the tables of
+ *      the arena, at its first page, so that cutting, joining and freeing spans cannot fail.
  *
  * Idle spans lie in bins by their number of pages: exact up to 64, then eight bins for each doubling. Any span of a
  * higher bin fits; in its own bin the first that does is taken. Those with memory are taken before clean ones.
@@ -33,67 +34,30 @@
 #define NUM_BINS (EXACT_BINS + 8 * 26)
 #define WORDS ((NUM_BINS + 63) / 64)
 #define MAX_MAPPINGS 4096
-#define SPAN_CHUNK ((size_t)64 << 10)
 #define bytes(npages) ((size_t)(npages) << HEAP_PAGE_SHIFT)
 
-mspan ***arenas;
+arena **arenas;
 mheap_stats mheap;
 
 static mspan *bins[2][NUM_BINS]; /* [clean] */
 static uint64_t occupied[2][WORDS];
-static mspan *dead_spans; /* structs to use again, linked by next */
-static size_t ndead;
 static struct {
     char *lo, *hi;
 } mappings[MAX_MAPPINGS]; /* by time, neighbours joined */
 static int nmappings;
 
-/* -- span structs ----------------------------------------------------------------------------- */
+/* -- the tables ------------------------------------------------------------------------------- */
 
-static bool
-have_structs(size_t n)
+static size_t
+page_in_arena(const char *addr)
 {
-    if (likely(ndead >= n))
-        return true;
-    mspan *chunk = mem_reserve(SPAN_CHUNK);
-    if (!chunk)
-        return false;
-    mheap.span_sys += SPAN_CHUNK;
-    for (size_t i = SPAN_CHUNK / sizeof(mspan); i-- > 0;) {
-        chunk[i].next = dead_spans;
-        dead_spans = &chunk[i];
-    }
-    ndead += SPAN_CHUNK / sizeof(mspan);
-    return true;
+    return ((uintptr_t)addr >> HEAP_PAGE_SHIFT) & (ARENA_PAGES - 1);
 }
-
-static mspan *
-struct_take(char *base, size_t npages, bool clean)
-{
-    mspan *s = dead_spans;
-    dead_spans = s->next;
-    ndead--;
-    mheap.span_inuse += sizeof *s;
-    *s = (mspan){.base = base, .npages = (uint32_t)npages, .clean = clean, .state = SpanIdle};
-    return s;
-}
-
-static void
-struct_drop(mspan *s)
-{
-    s->state = SpanDead;
-    s->next = dead_spans;
-    dead_spans = s;
-    ndead++;
-    mheap.span_inuse -= sizeof *s;
-}
-
-/* -- the table -------------------------------------------------------------------------------- */
 
 static mspan **
 entry(const char *addr)
 {
-    return &arenas[(uintptr_t)addr >> ARENA_SHIFT][((uintptr_t)addr >> HEAP_PAGE_SHIFT) & (ARENA_PAGES - 1)];
+    return &arenas[(uintptr_t)addr >> ARENA_SHIFT]->pages[page_in_arena(addr)];
 }
 
 static void
@@ -101,6 +65,24 @@ set_entries(mspan *s, size_t from)
 {
     for (size_t i = from; i < s->npages; i++)
         *entry(s->base + bytes(i)) = s;
+}
+
+/* The struct of a span that begins at this address. */
+static mspan *
+span_new(char *base, size_t npages, bool clean)
+{
+    mspan *s = &arenas[(uintptr_t)base >> ARENA_SHIFT]->spans[page_in_arena(base)];
+    check(s->state == SpanDead);
+    mheap.span_inuse += sizeof *s;
+    *s = (mspan){.base = base, .npages = (uint32_t)npages, .clean = clean, .state = SpanIdle};
+    return s;
+}
+
+static void
+span_drop(mspan *s)
+{
+    s->state = SpanDead;
+    mheap.span_inuse -= sizeof *s;
 }
 
 /* -- bins ------------------------------------------------------------------------------------- */
@@ -173,16 +155,16 @@ make_idle(mspan *s, bool clean)
     s->state = SpanIdle;
     s->clean = clean;
     mspan *before = idle_at(s->base - 1, clean), *after = idle_at(s->base + bytes(s->npages), clean);
-    if (before) {
-        bin_drop(before);
-        s->base = before->base;
-        s->npages += before->npages;
-        struct_drop(before);
-    }
     if (after) {
         bin_drop(after);
         s->npages += after->npages;
-        struct_drop(after);
+        span_drop(after);
+    }
+    if (before) {
+        bin_drop(before);
+        before->npages += s->npages;
+        span_drop(s);
+        s = before;
     }
     bin_put(s);
 }
@@ -222,9 +204,12 @@ map_pages(size_t npages)
     for (size_t i = (uintptr_t)lo >> ARENA_SHIFT; ok && i <= ((uintptr_t)lo + size - 1) >> ARENA_SHIFT; i++) {
         if (arenas[i])
             continue;
-        arenas[i] = mem_reserve(ARENA_PAGES * sizeof(mspan *));
+        arenas[i] = mem_reserve(sizeof(arena));
         ok = arenas[i] != NULL;
-        mheap.other_sys += ok ? ARENA_PAGES * sizeof(mspan *) : 0;
+        if (ok) {
+            mheap.other_sys += sizeof arenas[i]->pages;
+            mheap.span_sys += sizeof arenas[i]->spans;
+        }
     }
     if (!ok) {
         mem_unmap(lo, size);
@@ -235,7 +220,7 @@ map_pages(size_t npages)
     mheap.sys += size;
     mheap.idle += size;
     mheap.released += size;
-    make_idle(struct_take(lo, npages, true), true);
+    make_idle(span_new(lo, npages, true), true);
     return true;
 }
 
@@ -258,33 +243,27 @@ find_or_map(size_t npages)
 
 /* -- spans in use ----------------------------------------------------------------------------- */
 
-/* What lies in front of s is taken out of the idle span `from`: the first npages of it. */
+/* Takes the first npages of an idle span out of it; they are for a span in use. */
 static void
-cut_idle(mspan *from, size_t npages)
+cut_idle(mspan *s, size_t npages)
 {
-    bin_drop(from);
+    bin_drop(s);
     mheap.idle -= bytes(npages);
     mheap.inuse += bytes(npages);
-    if (from->clean)
+    if (s->clean)
         mheap.released -= bytes(npages);
-    from->base += bytes(npages);
-    from->npages -= (uint32_t)npages;
-    if (from->npages > 0)
-        bin_put(from);
-    else
-        struct_drop(from);
+    if (s->npages > npages)
+        bin_put(span_new(s->base + bytes(npages), s->npages - npages, s->clean));
 }
 
 mspan *
 mheap_alloc(size_t npages, unsigned class)
 {
-    if (npages >= 1UL << 32 || !have_structs(2)) /* for the span and a new mapping */
+    mspan *s = find_or_map(npages);
+    if (!s)
         return NULL;
-    mspan *from = find_or_map(npages);
-    if (!from)
-        return NULL;
-    mspan *s = struct_take(from->base, npages, from->clean);
-    cut_idle(from, npages);
+    cut_idle(s, npages);
+    s->npages = (uint32_t)npages;
     s->state = SpanInUse;
     s->class = (uint8_t)class;
     set_entries(s, 0);
@@ -311,6 +290,7 @@ mheap_extend(mspan *s, size_t npages)
     if (!after || after->state != SpanIdle || after->npages < more)
         return false;
     cut_idle(after, more);
+    span_drop(after);
     s->npages = (uint32_t)npages;
     set_entries(s, from);
     return true;
@@ -319,9 +299,7 @@ mheap_extend(mspan *s, size_t npages)
 void
 mheap_trim(mspan *s, size_t npages)
 {
-    if (!have_structs(1))
-        return;
-    mspan *rest = struct_take(s->base + bytes(npages), s->npages - npages, false);
+    mspan *rest = span_new(s->base + bytes(npages), s->npages - npages, false);
     s->npages = (uint32_t)npages;
     rest->state = SpanInUse;
     mheap_free(rest, false);
@@ -366,5 +344,5 @@ mheap_init(void)
     if (!arenas)
         return false;
     mheap.other_sys += size;
-    return have_structs(2);
+    return true;
 }
