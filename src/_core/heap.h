@@ -64,7 +64,7 @@ extern uint8_t size_to_class8[1024 / 8 + 1], size_to_class128[(SMALL_MAX - 1024)
 static inline unsigned
 class_of(size_t n) /* <= SMALL_MAX */
 {
-    return n <= 1024 ? size_to_class8[(n + 7) / 8] : size_to_class128[(n - 1024 + 127) / 128];
+    return likely(n <= 1024) ? size_to_class8[(n + 7) / 8] : size_to_class128[(n - 1024 + 127) / 128];
 }
 
 /* -- mcache.c, mcentral.c --------------------------------------------------------------------- */

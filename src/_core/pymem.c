@@ -36,8 +36,11 @@ bool heap_installed;
 
 /* -- allocation ------------------------------------------------------------------------------- */
 
-static noinline void *
-large_malloc(size_t n, bool *zeros)
+/* Does the block that malloc_slow gave last hold zeros? */
+static bool zeros;
+
+static void *
+large_malloc(size_t n)
 {
     if (n > BLOCK_MAX)
         return NULL;
@@ -48,40 +51,58 @@ large_malloc(size_t n, bool *zeros)
     s->nslow = UINT32_MAX;
     cache.mallocs[0]++;
     cache.large_alloc += span_block_size(s);
-    *zeros = s->clean;
+    zeros = s->clean;
     annotate_allocated(s->base, span_block_size(s));
     return s->base;
 }
 
-/* *zeros: the block holds zeros. NULL: no memory. */
+/* A freed block of the cache's span, or NULL. */
 static inline void *
-heap_malloc(size_t n, bool *zeros)
+freed_block(unsigned class)
 {
-    if (unlikely(n > SMALL_MAX))
-        return large_malloc(n, zeros);
+    mspan *s = cache.span[class];
+    void *p = s->freelist;
+    if (unlikely(!p))
+        return NULL;
+    annotate_allocated(p, class_size[class]);
+    s->freelist = *(void **)p;
+    s->nalloc++;
+    cache.mallocs[class]++;
+    return p;
+}
+
+static noinline void *
+malloc_slow(size_t n)
+{
+    if (n > SMALL_MAX)
+        return large_malloc(n);
     unsigned class = class_of(n);
-    for (;;) {
-        mspan *s = cache.span[class];
-        void *p = s->freelist;
-        if (likely(p != NULL)) {
-            annotate_allocated(p, class_size[class]);
-            s->freelist = *(void **)p;
-            *zeros = false;
-        }
-        else if (likely(s->fresh != s->limit)) {
-            p = s->fresh;
-            annotate_allocated(p, class_size[class]);
-            s->fresh += class_size[class];
-            *zeros = s->clean;
-        }
-        else if (mcache_refill(class))
-            continue;
-        else
+    mspan *s = cache.span[class];
+    if (s->fresh == s->limit) {
+        if (!mcache_refill(class))
             return NULL;
-        s->nalloc++;
-        cache.mallocs[class]++;
-        return p;
+        s = cache.span[class];
+        void *p = freed_block(class);
+        if (p) {
+            zeros = false;
+            return p;
+        }
     }
+    char *p = s->fresh;
+    s->fresh += class_size[class];
+    s->nalloc++;
+    cache.mallocs[class]++;
+    zeros = s->clean;
+    annotate_allocated(p, class_size[class]);
+    return p;
+}
+
+/* NULL: no memory. */
+static inline void *
+heap_malloc(size_t n)
+{
+    void *p = likely(n <= SMALL_MAX) ? freed_block(class_of(n)) : NULL;
+    return likely(p != NULL) ? p : malloc_slow(n);
 }
 
 static inline void
@@ -115,8 +136,7 @@ static void *
 large_move(mspan *s, size_t n)
 {
     size_t size = span_block_size(s);
-    bool zeros;
-    char *to = large_malloc(n, &zeros);
+    char *to = large_malloc(n);
     if (!to)
         return NULL;
     bool moved = size >= MOVE_MIN && mem_move(to, s->base, size);
@@ -159,8 +179,7 @@ heap_realloc(mspan *s, void *p, size_t n)
         cache.lookups++;
         return p;
     }
-    bool zeros;
-    void *q = heap_malloc(n, &zeros);
+    void *q = heap_malloc(n);
     if (unlikely(!q)) {
         cache.lookups++;
         return n <= size ? p : NULL;
@@ -178,8 +197,7 @@ hook_malloc(void *ctx, size_t n)
     (void)ctx;
     if (unlikely(!under_our_gil()))
         return previous.malloc(previous.ctx, n);
-    bool zeros;
-    return heap_malloc(n, &zeros);
+    return heap_malloc(n);
 }
 
 static void *
@@ -191,11 +209,13 @@ hook_calloc(void *ctx, size_t count, size_t each)
     size_t n;
     if (__builtin_mul_overflow(count, each, &n))
         return NULL;
-    bool zeros;
-    void *p = heap_malloc(n, &zeros);
-    if (p && !zeros)
-        memset(p, 0, n);
-    return p;
+    void *p = likely(n <= SMALL_MAX) ? freed_block(class_of(n)) : NULL;
+    if (!p) {
+        p = malloc_slow(n);
+        if (!p || zeros)
+            return p;
+    }
+    return memset(p, 0, n);
 }
 
 static void
