@@ -1,4 +1,6 @@
-"""The heap against CPython's allocator, the collector off: python bench/heap/heap_gort.py [ROUNDS [PROGRAM ...]]
+"""The heap against CPython's allocator, the collector off.
+
+    python bench/heap/heap_gort.py [ROUNDS [PROGRAM ...]]
 
 Each program runs in processes of its own, alternating with and without GORT_HEAP=1, and keeps its best time.
 Prints both in seconds, and the ratio.
@@ -32,19 +34,21 @@ def dicts() -> None:
     for _ in range(10):
         table = {}
         for i in range(50_000):
-            table["k%d" % i] = (i, i + 1)
+            table[f"k{i}"] = (i, i + 1)
 
 
 def strings() -> None:
     """Strings of many lengths, few alive."""
     for i in range(150_000):
-        words = [("x" * (i % 700)) + "y", "a%d" % i, "b" * (i % 40)]
+        words = [("x" * (i % 700)) + "y", f"a{i}", "b" * (i % 40)]
         _text = " ".join(words)
 
 
 def json_() -> None:
     """Text to objects and back."""
-    text = json.dumps([{"id": i, "name": f"n{i}", "tags": ["a", str(i)], "v": i * 1.5} for i in range(20_000)])
+    text = json.dumps(
+        [{"id": i, "name": f"n{i}", "tags": ["a", str(i)], "v": i * 1.5} for i in range(20_000)]
+    )
     for _ in range(4):
         json.dumps(json.loads(text))
 
@@ -77,7 +81,13 @@ def growth() -> None:
 
 
 PROGRAMS: dict[str, Callable[[], None]] = {
-    "graph": graph, "dicts": dicts, "strings": strings, "json": json_, "numbers": numbers, "churn": churn, "growth": growth,
+    "graph": graph,
+    "dicts": dicts,
+    "strings": strings,
+    "json": json_,
+    "numbers": numbers,
+    "churn": churn,
+    "growth": growth,
 }
 
 
@@ -102,7 +112,9 @@ def main() -> None:
         for i in range(2 * rounds):
             heap = str(i % 2)
             command = [sys.executable, __file__, "--measure", name]
-            run = subprocess.run(command, env={**os.environ, "GORT_HEAP": heap}, stdout=subprocess.PIPE, check=True)
+            run = subprocess.run(
+                command, env={**os.environ, "GORT_HEAP": heap}, stdout=subprocess.PIPE, check=True
+            )
             best[heap] = min(best[heap], float(run.stdout))
         print(f"{name:8} {best['0']:.3f} {best['1']:.3f} {best['1'] / best['0']:.2f}", flush=True)
 

@@ -65,24 +65,24 @@ mem_stats_(PyObject *mod, PyObject *unused)
         return NULL;
     typedef unsigned long long u;
     u total = heap_bytes(now.mallocs, now.large_alloc), freed = heap_bytes(now.frees, now.large_free);
-    return Py_BuildValue("{sK sK sK sK sK sK sK sK sK sK sK sK sK sK sK sK sK sN}",   /* */
-                         "total_alloc", total,                                        /* */
-                         "heap_alloc", total - freed,                                 /* */
-                         "lookups", (u)(now.lookups + sum(now.frees)),                /* */
-                         "mallocs", (u)sum(now.mallocs),                              /* */
-                         "frees", (u)sum(now.frees),                                  /* */
-                         "heap_sys", (u)h.sys,                                        /* */
-                         "heap_idle", (u)h.idle,                                      /* */
-                         "heap_inuse", (u)h.inuse,                                    /* */
-                         "heap_released", (u)h.released,                              /* */
-                         "stack_inuse", (u)stack_inuse,                               /* */
-                         "stack_sys", (u)stack_sys,                                   /* */
-                         "mspan_inuse", (u)h.span_inuse,                              /* */
-                         "mspan_sys", (u)h.span_sys,                                  /* */
-                         "mcache_inuse", (u)sizeof cache,                             /* */
-                         "mcache_sys", (u)sizeof cache,                               /* */
-                         "gc_sys", (u)0,                                              /* */
-                         "other_sys", (u)h.other_sys,                                 /* */
+    return Py_BuildValue("{sK sK sK sK sK sK sK sK sK sK sK sK sK sK sK sK sK sN}", /* */
+                         "total_alloc", total,                                      /* */
+                         "heap_alloc", total - freed,                               /* */
+                         "lookups", (u)(now.lookups + sum(now.frees)),              /* */
+                         "mallocs", (u)sum(now.mallocs),                            /* */
+                         "frees", (u)sum(now.frees),                                /* */
+                         "heap_sys", (u)h.sys,                                      /* */
+                         "heap_idle", (u)h.idle,                                    /* */
+                         "heap_inuse", (u)h.inuse,                                  /* */
+                         "heap_released", (u)h.released,                            /* */
+                         "stack_inuse", (u)stack_inuse,                             /* */
+                         "stack_sys", (u)stack_sys,                                 /* */
+                         "mspan_inuse", (u)h.span_inuse,                            /* */
+                         "mspan_sys", (u)h.span_sys,                                /* */
+                         "mcache_inuse", (u)sizeof cache,                           /* */
+                         "mcache_sys", (u)sizeof cache,                             /* */
+                         "gc_sys", (u)0,                                            /* */
+                         "other_sys", (u)h.other_sys,                               /* */
                          "classes", classes);
 }
 
@@ -105,7 +105,8 @@ check_span(mspan *s, void *arg)
         t->h.idle += size;
         t->h.released += s->clean ? size : 0;
         const mspan *b = t->before;
-        if (b && b->state == SpanIdle && b->clean == s->clean && b->base + ((size_t)b->npages << HEAP_PAGE_SHIFT) == s->base)
+        if (b && b->state == SpanIdle && b->clean == s->clean &&
+            b->base + ((size_t)b->npages << HEAP_PAGE_SHIFT) == s->base)
             throw("heap: neighbouring idle spans are not joined");
         if (spanof(s->base + size - 1) != s)
             throw("heap: an idle span's last page leads elsewhere");
@@ -164,7 +165,8 @@ check_heap_(PyObject *mod, PyObject *unused)
 static PyMethodDef functions[] = {
     {"install_heap", install_heap_, METH_NOARGS,
      "install_heap()\n--\n\nCPython's objects come from gort's heap from now on; returns None, or why not."},
-    {"mem_stats", mem_stats_, METH_NOARGS, "mem_stats()\n--\n\nThe heap's figures; None: it is not installed."},
+    {"mem_stats", mem_stats_, METH_NOARGS,
+     "mem_stats()\n--\n\nThe heap's figures; None: it is not installed."},
     {"_check_heap", check_heap_, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

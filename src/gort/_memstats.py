@@ -95,13 +95,15 @@ def read_mem_stats() -> MemStats:
         gc_cpu_fraction=0.0,
         enable_gc=True,
         debug_gc=False,
-        by_size=tuple(BySize(0, 0, 0) if size == 0 else BySize(size, mallocs, frees)
-                      for size, mallocs, frees in classes[:_BY_SIZE]),
+        by_size=tuple(
+            BySize(0, 0, 0) if size == 0 else BySize(size, mallocs, frees)
+            for size, mallocs, frees in classes[:_BY_SIZE]
+        ),
     )
 
 
 def install() -> None:
-    """Installs the heap if the environment variable GORT_HEAP is 1; says on standard error why it could not."""
+    """Installs the heap if GORT_HEAP is 1 in the environment; says on standard error if it could not."""
     if os.environ.get("GORT_HEAP") != "1":
         return
     why = _core.install_heap()

@@ -57,13 +57,8 @@ def test_every_block_is_counted(size: int) -> None:
     for _ in range(10):
         (idle, _), (busy, rows) = (differences(lambda n=n: lib.allocate(size, n)) for n in (0, count))
         more = {name: busy[name] - idle[name] for name in busy}
-        exact += (more["mallocs"], more["frees"], more["lookups"], more["total_alloc"], more["heap_alloc"]) == (
-            count,
-            count,
-            count,
-            count * block,
-            0,
-        )
+        names = ("mallocs", "frees", "lookups", "total_alloc", "heap_alloc")
+        exact += [more[name] for name in names] == [count, count, count, count * block, 0]
         assert rows[block if block <= 32768 else 0][0] >= count
     # Now and then a figure needs an int object that it did not need before.
     assert exact >= 5, more
@@ -291,7 +286,8 @@ def test_interpreters_with_a_gil_of_their_own() -> None:
         code = '''if True:
             import json
             for n in range(3):
-                data = json.loads(json.dumps([{"id": i, "name": str(i), "l": [i] * (i % 50)} for i in range(3000)]))
+                data = [{"id": i, "name": str(i), "l": [i] * (i % 50)} for i in range(3000)]
+                data = json.loads(json.dumps(data))
                 assert all(d["name"] == str(d["id"]) for d in data)
         '''
 
@@ -446,7 +442,9 @@ def test_off(value: str) -> None:
     outcome.check(stdout="None", stderr="")
 
 
-@pytest.mark.parametrize("env", [{"PYTHONMALLOC": "debug"}, {"PYTHONDEVMODE": "1"}, {"PYTHONMALLOC": "malloc_debug"}])
+@pytest.mark.parametrize(
+    "env", [{"PYTHONMALLOC": "debug"}, {"PYTHONDEVMODE": "1"}, {"PYTHONMALLOC": "malloc_debug"}]
+)
 def test_debug_hooks_stay(env: dict[str, str]) -> None:
     run_source("from gort import _core; print(_core.mem_stats())", env={**ON, **env}).check(
         stdout="None",

@@ -2,9 +2,10 @@
 
     python tests/stress/heap.py [--seed N] [--seconds S]
 
-The environment variables SEED and SECONDS do the same. The seed is printed first; the same seed makes the same
-choices, though not the same interleaving. GORT_HEAP=1 is set unless the environment says otherwise. Each round
-runs goroutines, threads and a forked child that allocate, grow, shrink and drop what they can compute again.
+The environment variables SEED and SECONDS do the same. The seed is printed first; the same seed makes the
+same choices, though not the same interleaving. GORT_HEAP=1 is set unless the environment says otherwise. Each
+round runs goroutines, threads and a forked child that allocate, grow, shrink and drop what they can compute
+again.
 What is checked:
 
 * content: every object holds what was put into it, however often its memory moved;
