@@ -52,38 +52,47 @@ mem_stats_(PyObject *mod, PyObject *unused)
     size_t stack_inuse, stack_sys;
     stack_stats(&stack_inuse, &stack_sys);
 
-    PyObject *classes = PyTuple_New(NUM_CLASSES);
-    for (unsigned c = 0; classes && c < NUM_CLASSES; c++) {
+    uint64_t total = heap_bytes(now.mallocs, now.large_alloc);
+    const struct {
+        const char *name;
+        uint64_t value;
+    } figures[] = {
+        {"total_alloc", total},
+        {"heap_alloc", total - heap_bytes(now.frees, now.large_free)},
+        {"lookups", now.lookups + sum(now.frees)},
+        {"mallocs", sum(now.mallocs)},
+        {"frees", sum(now.frees)},
+        {"heap_sys", h.sys},
+        {"heap_idle", h.idle},
+        {"heap_inuse", h.inuse},
+        {"heap_released", h.released},
+        {"stack_inuse", stack_inuse},
+        {"stack_sys", stack_sys},
+        {"mspan_inuse", h.span_inuse},
+        {"mspan_sys", h.span_sys},
+        {"mcache_inuse", sizeof cache},
+        {"mcache_sys", sizeof cache},
+        {"gc_sys", 0},
+        {"other_sys", h.other_sys},
+    };
+    PyObject *stats = PyDict_New(), *classes = PyTuple_New(NUM_CLASSES);
+    bool ok = stats && classes && PyDict_SetItemString(stats, "classes", classes) == 0;
+    for (size_t i = 0; ok && i < sizeof figures / sizeof *figures; i++) {
+        PyObject *value = PyLong_FromUnsignedLongLong(figures[i].value);
+        ok = value && PyDict_SetItemString(stats, figures[i].name, value) == 0;
+        Py_XDECREF(value);
+    }
+    for (unsigned c = 0; ok && c < NUM_CLASSES; c++) {
         PyObject *row = Py_BuildValue("HKK", class_size[c], (unsigned long long)now.mallocs[c],
                                       (unsigned long long)now.frees[c]);
-        if (!row)
-            Py_CLEAR(classes);
-        else
+        ok = row != NULL;
+        if (ok)
             PyTuple_SET_ITEM(classes, c, row);
     }
-    if (!classes)
-        return NULL;
-    typedef unsigned long long u;
-    u total = heap_bytes(now.mallocs, now.large_alloc), freed = heap_bytes(now.frees, now.large_free);
-    return Py_BuildValue("{sK sK sK sK sK sK sK sK sK sK sK sK sK sK sK sK sK sN}", /* */
-                         "total_alloc", total,                                      /* */
-                         "heap_alloc", total - freed,                               /* */
-                         "lookups", (u)(now.lookups + sum(now.frees)),              /* */
-                         "mallocs", (u)sum(now.mallocs),                            /* */
-                         "frees", (u)sum(now.frees),                                /* */
-                         "heap_sys", (u)h.sys,                                      /* */
-                         "heap_idle", (u)h.idle,                                    /* */
-                         "heap_inuse", (u)h.inuse,                                  /* */
-                         "heap_released", (u)h.released,                            /* */
-                         "stack_inuse", (u)stack_inuse,                             /* */
-                         "stack_sys", (u)stack_sys,                                 /* */
-                         "mspan_inuse", (u)h.span_inuse,                            /* */
-                         "mspan_sys", (u)h.span_sys,                                /* */
-                         "mcache_inuse", (u)sizeof cache,                           /* */
-                         "mcache_sys", (u)sizeof cache,                             /* */
-                         "gc_sys", (u)0,                                            /* */
-                         "other_sys", (u)h.other_sys,                               /* */
-                         "classes", classes);
+    Py_XDECREF(classes);
+    if (!ok)
+        Py_CLEAR(stats);
+    return stats;
 }
 
 /* -- the check -------------------------------------------------------------------------------- */

@@ -12,9 +12,11 @@ from harness import isolated, run_source
 ON = {"GORT_HEAP": "1"}
 
 FIELDS = """
-    alloc total_alloc sys lookups mallocs frees heap_alloc heap_sys heap_idle heap_inuse heap_released
-    heap_objects stack_inuse stack_sys mspan_inuse mspan_sys mcache_inuse mcache_sys buck_hash_sys gc_sys other_sys
-    next_gc last_gc pause_total_ns pause_ns pause_end num_gc num_forced_gc gc_cpu_fraction enable_gc debug_gc by_size
+    alloc total_alloc sys lookups mallocs frees
+    heap_alloc heap_sys heap_idle heap_inuse heap_released heap_objects
+    stack_inuse stack_sys mspan_inuse mspan_sys mcache_inuse mcache_sys buck_hash_sys gc_sys other_sys
+    next_gc last_gc pause_total_ns pause_ns pause_end num_gc num_forced_gc gc_cpu_fraction enable_gc debug_gc
+    by_size
     """.split()
 
 
