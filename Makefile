@@ -63,9 +63,11 @@ clean: ## remove every environment and everything that was built
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The interpreter itself is not instrumented, so the library has to be there before it starts. CPython never
-# frees everything, hence no leak check; goroutines run on stacks of their own, hence no alternate signal stack.
+# frees everything, hence no leak check; goroutines run on stacks of their own, hence no alternate signal stack; what
+# signals do is gort's business, and tested.
 ASAN = LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) \
-	ASAN_OPTIONS=detect_leaks=0:use_sigaltstack=0:detect_stack_use_after_return=0 PYTHONMALLOC=malloc
+	ASAN_OPTIONS=detect_leaks=0:use_sigaltstack=0:detect_stack_use_after_return=0:handle_segv=0:handle_sigbus=0:handle_abort=0:handle_sigfpe=0:quarantine_size_mb=16 \
+	PYTHONMALLOC=malloc
 
 $(VENV)-asan/.test: SETUP = -Csetup-args=-Db_sanitize=address -Csetup-args=-Db_lundef=false \
 	-Csetup-args=-Ddebug_level=3 -Csetup-args=-Dbuildtype=debugoptimized

@@ -2,8 +2,13 @@
 
 #include <alloca.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 typedef int (*callback)(int);
@@ -74,6 +79,201 @@ void spin(void) {
 }
 
 int divide(int a, int b) { return a / b; }
+/* -- for gort.cgo: C functions that a traceback can show -------------------------------------- */
+
+#define noinline __attribute__((noinline))
+
+noinline int nested_inner(callback fn, int n) {
+    int r = fn(n);
+    return r + 1;
+}
+
+noinline int nested_middle(callback fn, int n) {
+    int r = nested_inner(fn, n);
+    return r + 10;
+}
+
+noinline int nested_outer(callback fn, int n) {
+    int r = nested_middle(fn, n);
+    return r + 100;
+}
+
+static noinline int hidden(callback fn, int n) {
+    int r = fn(n);
+    return r + 1;
+}
+
+int calls_hidden(callback fn, int n) {
+    int r = hidden(fn, n);
+    return r + 1;
+}
+
+static inline __attribute__((always_inline)) int folded(callback fn, int n) {
+    int r = fn(n);
+    return r + 1;
+}
+
+noinline int calls_folded(callback fn, int n) {
+    int r = folded(fn, n);
+    return r + 1;
+}
+
+uintptr_t stack_address(void) {
+    volatile char here = 0;
+    return (uintptr_t)&here;
+}
+
+/* A chain of n C functions below the callback. */
+noinline int deep(callback fn, int n) {
+    int r = n > 1 ? deep(fn, n - 1) : fn(n);
+    return r + 1;
+}
+
+void on_signal(int sig, void *handler) {
+    struct sigaction sa;
+    memset(&sa, 0, sizeof sa);
+    sa.sa_sigaction = (void (*)(int, siginfo_t *, void *))handler;
+    sa.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigaction(sig, &sa, NULL);
+}
+
+noinline int signal_inner(int sig) {
+    int r = raise(sig);
+    return r + 1;
+}
+
+noinline int signal_outer(int sig) {
+    int r = signal_inner(sig);
+    return r + 1;
+}
+
+noinline long busy_inner(long turns) {
+    volatile long n = 0;
+    while (n < turns)
+        n++;
+    return n;
+}
+
+/* Computes for a while, during which SIGALRM comes once. */
+noinline int busy_outer(long turns) {
+    struct itimerval soon = {.it_value = {.tv_usec = 5000}};
+    setitimer(ITIMER_REAL, &soon, NULL);
+    long n = busy_inner(turns);
+    return n == turns;
+}
+
+int accepts_any(void *p) { return p != NULL; }
+
+/* -- functions for runtime.set_cgo_traceback that write down how they are called ---------------- */
+
+struct context_arg {
+    uintptr_t Context;
+};
+
+struct traceback_arg {
+    uintptr_t Context;
+    uintptr_t SigContext;
+    uintptr_t *Buf;
+    uintptr_t Max;
+};
+
+struct symbolizer_arg {
+    uintptr_t PC;
+    char *File;
+    uintptr_t Lineno;
+    char *Func;
+    uintptr_t Entry;
+    uintptr_t More;
+    uintptr_t Data;
+};
+
+static char recorded[1 << 16];
+static size_t recorded_size;
+
+static void record(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    recorded_size += (size_t)vsnprintf(recorded + recorded_size, sizeof recorded - recorded_size, format, args);
+    va_end(args);
+}
+
+/* What was recorded since the last call. */
+char *take_record(void) {
+    char *text = strdup(recorded);
+    recorded[recorded_size = 0] = 0;
+    return text;
+}
+
+void record_context(struct context_arg *arg) {
+    static uintptr_t last = 100;
+    uintptr_t given = arg->Context;
+    if (given == 0)
+        arg->Context = ++last;
+    record("context %lu: %lu\n", given, arg->Context);
+}
+
+void record_traceback(struct traceback_arg *arg) {
+    record("traceback %lu sig %d max %d\n", arg->Context, arg->SigContext != 0, arg->Max >= 32);
+    arg->Buf[0] = 0x1000;
+    arg->Buf[1] = 0x2000;
+    arg->Buf[2] = 0;
+    arg->Buf[3] = 0x3000; /* behind the end */
+}
+
+/* Says of 0x1000 that two functions are there; leaves a number in Data. */
+void record_symbolizer(struct symbolizer_arg *arg) {
+    record("symbolizer %#lx data %lu more %lu line %lu func %s\n", arg->PC, arg->Data, arg->More, arg->Lineno,
+           arg->Func ? arg->Func : "-");
+    arg->Data++;
+    if (arg->PC == 0x1000) {
+        arg->Func = arg->More ? "second" : "first";
+        arg->File = "/src/one.c";
+        arg->Lineno = arg->More ? 20 : 10;
+        arg->More = !arg->More;
+    } else if (arg->PC) {
+        arg->Func = "third";
+        arg->File = NULL;
+        arg->Lineno = 0;
+    }
+}
+
+void full_traceback(struct traceback_arg *arg) {
+    for (uintptr_t i = 0; i < arg->Max; i++)
+        arg->Buf[i] = 0x1000 + i;
+}
+
+void overfull_traceback(struct traceback_arg *arg) {
+    for (uintptr_t i = 0; i <= arg->Max; i++)
+        arg->Buf[i] = 0x1000 + i;
+}
+
+void one_traceback(struct traceback_arg *arg) {
+    arg->Buf[0] = 0x1234;
+    arg->Buf[1] = 0;
+}
+
+void more_symbolizer(struct symbolizer_arg *arg) {
+    arg->Func = "again";
+    arg->More = 1;
+}
+
+void wild_symbolizer(struct symbolizer_arg *arg) {
+    arg->Func = (char *)16;
+    arg->File = "two\nlines";
+    arg->Lineno = 5;
+}
+
+void long_symbolizer(struct symbolizer_arg *arg) {
+    static char name[100000];
+    memset(name, 'x', sizeof name - 1);
+    arg->Func = name;
+    arg->File = NULL;
+}
+
+/* A function for SetCgoTraceback that fails. */
+void bad_traceback(void *arg) {
+    (void)arg;
+    *(volatile int *)8 = 1;
 
 /* -- memory: Python's functions, called as a C extension does, with the GIL (ctypes.PyDLL) ---- */
 

@@ -165,16 +165,16 @@ def describe_status(status: int) -> str:
 
 
 @functools.cache
-def clib() -> str:
-    """The path of the shared library made of clib.c."""
+def clib(name: str = "clib") -> str:
+    """The path of the shared library made of clib.c, or of another file here."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         raise RuntimeError("no C compiler on PATH, and the tests need one")
     folder = tempfile.mkdtemp(prefix="gort-tests-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    library = os.path.join(folder, "clib.so")
-    source = str(HERE / "clib.c")
-    subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-pthread", "-o", library, source], check=True)
+    library = os.path.join(folder, f"{name}.so")
+    source = str(HERE / f"{name}.c")
+    subprocess.run([compiler, "-O1", "-g", "-shared", "-fPIC", "-pthread", "-o", library, source], check=True)
     return library
 
 

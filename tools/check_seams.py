@@ -33,6 +33,8 @@ SEAMS: list[tuple[str, set[str]]] = [
 # Private modules that belong to the whole package.
 SHARED = {
     "_assert",
+    "_cgo",
+    "_cgocheck",
     "_core",
     "_duration",
     "_env",

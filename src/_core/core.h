@@ -123,6 +123,8 @@ struct g {
     g *alllink;               /* list of all */
     ancestors *ancestors;     /* tracebackancestors: where its creators were; else NULL */
     void *fake_stack;         /* AddressSanitizer's */
+    /* its calls into C and back that have not returned, the innermost first (cgo.h) */
+    struct cgoframe *cgo;
 };
 
 /* A short argument list lies right below the g. Its first word is vectorcall's scratch. */

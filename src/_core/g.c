@@ -297,7 +297,7 @@ run(g *gp)
     ts_reset(gp->ts, gp->c_budget);
     for (int i = 0; i < 3 && unlikely(!ts_is_clean(gp->ts)); i++)
         ts_reset(gp->ts, gp->c_budget); /* destructors may have made new thread-locals */
-    check(!PyErr_Occurred());
+    check(!PyErr_Occurred() && !gp->cgo);
 }
 
 /* Where every goroutine's stack begins. Each turn is one life. */

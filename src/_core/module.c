@@ -2,6 +2,7 @@
  * types are in the files of their nouns. */
 #include "core.h"
 
+#include "cgo.h"
 #include "compat.h"
 #include "heap.h"
 #include "os.h"
@@ -474,7 +475,7 @@ module_exec(PyObject *module)
     )
         return -1;
     if (gort_chan_init(module) < 0 || gort_select_init(module) < 0 || gort_sync_init(module) < 0 ||
-        gort_atomic_init(module) < 0 || gort_timer_init(module) < 0)
+        gort_atomic_init(module) < 0 || gort_timer_init(module) < 0 || gort_cgo_init(module) < 0)
         return -1;
     if (gort_pc_init(module) < 0 || gort_traceback_init(module) < 0 || gort_walk_init(module) < 0 ||
         gort_mstats_init(module) < 0)

@@ -27,17 +27,13 @@ bool mem_move(void *to, void *from, size_t size);
 /* Makes the page inaccessible. 0, or -1: neither kind of guard can be had. */
 int mem_guard(void *addr, size_t size);
 bool mem_readable(const void *addr);
-/* Copies n bytes. False: some of them cannot be read. Async-signal-safe. */
+/* Copies what can be read of n bytes, and says how many those were. Async-signal-safe. */
+size_t mem_copy(void *to, const void *from, size_t n);
+/* All n bytes or false. */
 bool mem_read(void *to, const void *from, size_t n);
+bool mem_readable(const void *addr);
 #define PAGES_MAX 64
 void mem_guard_pages(char *const *pages, int n); /* at most PAGES_MAX; best effort */
-bool mem_readable(const void *addr);
-/* Copies n bytes. False: some of them cannot be read. Async-signal-safe. */
-bool mem_read(void *to, const void *from, size_t n);
-/* The same for some pages, and: has the kernel back some pages. At most PAGES_MAX; best effort. */
-#define PAGES_MAX 64
-void mem_guard_pages(char *const *pages, int n);
-void mem_touch_pages(char *const *pages, int n);
 
 int thread_start(void *(*fn)(void *), void *arg, size_t stack_size); /* detached; errno value */
 void thread_bounds(char **lo, char **hi);
@@ -50,6 +46,18 @@ uintptr_t context_pc(const void *uc);
 bool context_reg(const void *uc, int i, const char **name, uint64_t *value);
 void thread_name(const char *name);
 bool shadow_stack_on(void); /* does this thread run with a hardware shadow stack? */
+/* What a place in a program's execution is for an unwinder: the registers that a function keeps for its caller. The
+ * assembly in arch/ knows the order. */
+typedef struct {
+    uintptr_t pc, sp;
+#if defined(__x86_64__)
+    uintptr_t rbx, rbp, r12, r13, r14, r15;
+#else
+    uintptr_t x19_x29[11];
+#endif
+} registers;
+/* Those of a signal handler's third argument. */
+void ucontext_registers(const void *ucontext, registers *r);
 bool write_all(int fd, const char *buf, size_t n);
 
 #endif

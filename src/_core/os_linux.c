@@ -17,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <string.h>
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -170,22 +171,37 @@ mem_guard_pages(char *const *pages, int n)
 }
 
 bool
-mem_read(void *to, const void *from, size_t n)
-{
-    struct iovec local = {to, n}, remote = {(void *)(uintptr_t)from, n};
-    long r = syscall(SYS_process_vm_readv, getpid(), &local, 1UL, &remote, 1UL, 0UL);
-    if (r < 0 && errno != EFAULT) { /* some containers forbid the call */
-        memcpy(to, from, n);
-        return true;
-    }
-    return r == (long)n;
-}
-
-bool
 mem_readable(const void *addr)
 {
     char c;
     return mem_read(&c, addr, 1);
+}
+
+size_t
+mem_copy(void *to, const void *from, size_t n)
+{
+    size_t done = 0;
+    while (done < n) {
+        /* page by page: a transfer that meets an unreadable page may give up all of it */
+        const char *at = (const char *)from + done;
+        size_t k = 4096 - (uintptr_t)at % 4096;
+        if (k > n - done)
+            k = n - done;
+        struct iovec there = {(void *)(uintptr_t)at, k}, here = {(char *)to + done, k};
+        if (syscall(SYS_process_vm_readv, getpid(), &here, 1UL, &there, 1UL, 0UL) != (long)k) {
+            if (errno != EPERM && errno != ENOSYS)
+                break;
+            memcpy((char *)to + done, at, k); /* forbidden here: no way to ask */
+        }
+        done += k;
+    }
+    return done;
+}
+
+bool
+mem_read(void *to, const void *from, size_t n)
+{
+    return mem_copy(to, from, n) == n;
 }
 
 int
@@ -321,6 +337,21 @@ shadow_stack_on(void)
     return syscall(SYS_arch_prctl, ARCH_SHSTK_STATUS, &features) == 0 && (features & 1);
 #else
     return false;
+#endif
+}
+
+void
+ucontext_registers(const void *ucontext, registers *r)
+{
+    const mcontext_t *c = &((const ucontext_t *)ucontext)->uc_mcontext;
+#if defined(__x86_64__)
+    const greg_t *gr = c->gregs;
+    *r = (registers){(uintptr_t)gr[REG_RIP], (uintptr_t)gr[REG_RSP], (uintptr_t)gr[REG_RBX],
+                     (uintptr_t)gr[REG_RBP], (uintptr_t)gr[REG_R12], (uintptr_t)gr[REG_R13],
+                     (uintptr_t)gr[REG_R14], (uintptr_t)gr[REG_R15]};
+#else
+    *r = (registers){.pc = c->pc, .sp = c->sp};
+    memcpy(r->x19_x29, &c->regs[19], sizeof r->x19_x29);
 #endif
 }
 

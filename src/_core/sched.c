@@ -3,7 +3,8 @@
  * The scheduler distributes runnable goroutines (g) over OS threads (m) that hold the right to run them (p). As in Go,
  * with one great difference: on a build with the GIL only one goroutine can be in the interpreter, so a second P is
  * of use only when the first one's goroutine is in C code that released the GIL. CPython tells nobody when C code does
- * that. sysmon finds out, and wakes an M that takes an idle P, or the P of the blocked goroutine.
+ * that. sysmon finds out, and wakes an M that takes an idle P, or the P of the blocked goroutine. Calls into C that are made
+ * through gort.cgo need not be found out (entercgo).
  *
  * Invariants
  *   1. All of this is read and written with the GIL held (core.h); the exceptions are marked there.

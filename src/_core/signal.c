@@ -177,7 +177,7 @@ on_fatal(int sig, siginfo_t *info, void *uc)
             out_flush(&o);
             if (tb.all) {
                 put_others(&o, gp, true);
-                put_threads(&o, true);
+                put_threads(&o, gp ? NULL : ts_of_thread(), true);
             }
             if (tb.level >= 2) {
                 put(&o, "\n", 1);
@@ -243,7 +243,7 @@ quit_careful(void *uc)
         if (uc)
             gp = put_interrupted(&o, uc);
         put_others(&o, gp, true);
-        put_threads(&o, true);
+        put_threads(&o, uc && !gp ? ts_of_thread() : NULL, true);
     }
     quit_end(&o);
 }
@@ -296,7 +296,7 @@ quit_orderly(void *unused)
     put_quit(&o);
     if (tb.level > 0) {
         put_others(&o, NULL, false);
-        put_threads(&o, false);
+        put_threads(&o, PyThreadState_Get(), false);
     }
     if (o.failed)
         quit_careful(NULL);
@@ -337,11 +337,13 @@ stack_altstack(void)
     stack_t ss;
     if (sigaltstack(NULL, &ss) == 0 && !(ss.ss_flags & SS_DISABLE))
         return;
-    ss.ss_size = 64 << 10;
+    ss.ss_size = 512 << 10; /* a symbolizer's libraries are no misers; what is not touched costs nothing */
     ss.ss_flags = 0;
     ss.ss_sp = mem_reserve(ss.ss_size);
-    if (ss.ss_sp)
+    if (ss.ss_sp) {
+        mem_guard(ss.ss_sp, 4096);
         sigaltstack(&ss, NULL);
+    }
 }
 
 void
@@ -356,7 +358,9 @@ signals_init(void)
         sigaction(fatals[i].sig, &sa, &fatals[i].old);
     sa.sa_sigaction = on_quit;
     sa.sa_flags |= SA_RESTART;
-    if (sigaction(SIGQUIT, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL)
+    /* also where the parent had it ignored, as shells do for background jobs, and as in Go */
+    if (sigaction(SIGQUIT, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) &&
+        (now.sa_handler == SIG_DFL || now.sa_handler == SIG_IGN))
         sigaction(SIGQUIT, &sa, NULL);
     stack_altstack();
 }

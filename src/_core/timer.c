@@ -100,6 +100,8 @@ addtimer(timer *t)
         m *mp = getm();
         if (!mp || !mp->p || !mp->curg) /* nobody here will look at the heap before it sleeps */
             timer_added();
+        else if (unlikely(!sched.sysmonstarted))
+            sysmon_start(); /* whoever set it may stay in C, or compute */
     }
 }
 

@@ -428,39 +428,54 @@ waiting_g(PyThreadState *ts)
     return NULL;
 }
 
+/* Has the stack a frame that level 1 shows? */
+static bool
+of_program(PyThreadState *ts, bool careful)
+{
+    pyframe at;
+    for (bool more = frame_first(&at, ts, careful); more; more = frame_next(&at, careful)) {
+        if (!is_runtime(at.code, careful))
+            return true;
+    }
+    return false;
+}
+
+static void
+put_thread(out *o, PyThreadState *ts, const char *status, bool careful)
+{
+    put_str(o, "thread ");
+    put_uint(o, ts_native_id(ts, careful));
+    PyObject *name = careful ? NULL : thread_name_of(ts_ident(ts, false));
+    if (name) {
+        put_str(o, " \"");
+        put_unicode(o, name, "?", false);
+        put(o, "\"", 1);
+        Py_DECREF(name);
+    }
+    put_str(o, " [");
+    put_str(o, status);
+    put_str(o, "]:\n");
+    put_frames(o, NULL, ts, careful);
+}
+
 /* threading.Threads, and threads that C code gave a thread state. */
 void
-put_threads(out *o, bool careful)
+put_threads(out *o, PyThreadState *me, bool careful)
 {
-    PyThreadState *now = careful ? NULL : PyThreadState_Get();
     int n = 0;
     const int bound = 100000;
     for (PyThreadState *ts = ts_head(careful); ts && n < bound; ts = ts_next(ts, careful), n++) {
         unsigned long ident = ts_ident(ts, careful);
-        if (!ident || is_goid(ident) || (maing && ts == maing->ts))
+        if (!ident || is_goid(ident) || ts == me || (maing && ts == maing->ts))
             continue;
         bool ours = false;
         for (m *mp = sched.allm; mp && !ours; mp = mp->alllink)
             ours = mp->ts == ts;
-        if (ours)
+        if (ours || (tb.level < 2 && !of_program(ts, careful)))
             continue;
-        pyframe at;
-        if (tb.level < 2 && !frame_first(&at, ts, careful))
-            continue; /* nothing of the program's */
         g *gp = waiting_g(ts);
-        put_str(o, "\nthread ");
-        put_uint(o, ts_native_id(ts, careful));
-        PyObject *name = careful ? NULL : thread_name_of(ident);
-        if (name) {
-            put_str(o, " \"");
-            put_unicode(o, name, "?", false);
-            put(o, "\"", 1);
-            Py_DECREF(name);
-        }
-        put_str(o, " [");
-        put_str(o, gp ? waitreason_text[gp->waitreason] : ts == now ? "running" : "syscall");
-        put_str(o, "]:\n");
-        put_frames(o, NULL, ts, careful);
+        put(o, "\n", 1);
+        put_thread(o, ts, gp ? waitreason_text[gp->waitreason] : "syscall", careful);
     }
 }
 
@@ -557,30 +572,31 @@ traceback_(PyObject *mod, PyObject *args, PyObject *kw)
     PyObject *calls = Py_None;
     if (!PyArg_ParseTupleAndKeywords(args, kw, "p|$O:traceback", names, &all, &calls))
         return NULL;
+    if (!getm() && on_main_thread() && !getg())
+        return NULL; /* getg() would have bound the main thread */
     m *mp = getm();
-    g *me = mp ? mp->curg : getg(); /* getg binds the main thread */
-    if (!me && !mp)
-        return NULL;
+    g *me = mp && mp->curg && !(mp->curg->flags & G_THREAD) ? mp->curg : NULL;
+    PyThreadState *ts = PyThreadState_Get();
+    bool thread = !me && !(mp && !mp->curg); /* no goroutine, and not the scheduler that found a deadlock */
     out o = {.fd = -1};
-    if (me && me->flags & G_THREAD)
-        me = NULL;
     if (me) {
         put_header(&o, me, "running");
         if (calls == Py_None)
-            put_frames(&o, me, PyThreadState_Get(), false);
+            put_frames(&o, me, ts, false);
         else if (put_calls(&o, calls) < 0) {
             free(o.buf);
             return NULL;
         }
         put_tail(&o, me, false);
     }
-    size_t before = o.n;
-    if (all || !me) {
+    else if (thread && (tb.level >= 2 || of_program(ts, false)))
+        put_thread(&o, ts, "running", false);
+    if (all) {
+        size_t before = o.n;
         put_others(&o, me, false);
-        put_threads(&o, false);
-        if (!before && o.n) { /* the empty line between the first two */
+        put_threads(&o, ts, false);
+        if (!before && o.n) /* the empty line between the first two */
             memmove(o.buf, o.buf + 1, --o.n);
-        }
     }
     return text_of(&o);
 }

@@ -46,7 +46,7 @@ void put_frames(out *o, g *gp, PyThreadState *ts, bool careful);
 void put_tail(out *o, g *gp, bool careful);
 /* All others, each with an empty line in front. */
 void put_others(out *o, g *me, bool careful);
-void put_threads(out *o, bool careful);
+void put_threads(out *o, PyThreadState *me, bool careful);
 int gort_traceback_init(PyObject *module);
 int gort_walk_init(PyObject *module); /* walk.c */
 

@@ -2,7 +2,7 @@
 
 Importing gort starts the runtime: the environment is read, the program's main thread becomes the main
 goroutine, and the runtime is stopped again when the interpreter ends. The subpackages `gort.runtime`,
-`gort.sync`, `gort.time` and `gort.context` are imported when they are first used.
+`gort.sync`, `gort.time`, `gort.context` and `gort.cgo` are imported when they are first used.
 """
 
 import atexit
@@ -15,12 +15,13 @@ from ._core import Chan, chan, default, go, select
 from ._run import run
 
 if TYPE_CHECKING:
+    from . import cgo as cgo
     from . import context as context
     from . import runtime as runtime
     from . import sync as sync
     from . import time as time
 else:
-    __getattr__ = _lazy.subpackages(__name__, "context", "runtime", "sync", "time")
+    __getattr__ = _lazy.subpackages(__name__, "cgo", "context", "runtime", "sync", "time")
 
 __all__ = ["Chan", "chan", "default", "go", "run", "select", "type_assert"]
 

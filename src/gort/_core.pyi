@@ -232,6 +232,57 @@ class RuntimeTimer:
     def stop(self) -> bool:
         """True if this call stopped it before it fired. A value not yet received is taken back."""
 
+# -- calls into C (cgo.c, cgo_check.c) ----------------------------------------------------------
+
+def cgo_call(fn: Any, /, *args: Any, **kwargs: Any) -> Any: ...
+def cgo_callback(fn: Callable[..., Any], /, *args: Any) -> Any:
+    """fn(*args), on behalf of C code: with the calls of the context function around it."""
+
+def cgo_is_function(value: object, /) -> bool:
+    """True for what cgo_call takes: functions of ctypes, functions and data of cffi."""
+
+def num_cgo_call() -> int: ...
+def cgo_set_traceback(traceback: int, context: int, symbolizer: int, /) -> None:
+    """Sets the functions at these addresses. Error: others are set already."""
+
+def cgo_enable_traceback(libdw: str, /) -> bool:
+    """Sets gort's own. `libdw` is the name of elfutils' library; True if it could be loaded."""
+
+def cgo_find_glue() -> None:
+    """Looks again which loaded objects belong to the interpreter, ctypes and cffi."""
+
+def cgo_frames_text(nth: int, /) -> str:
+    """The C frames that made the caller's nth callback, 0 the latest; -1: those of here."""
+
+def cgo_pcs(nth: int, /) -> list[int]:
+    """The PCs of the C frames that made the caller's nth callback, 0 the latest."""
+
+def cgo_symbolize(pcs: Sequence[int], /) -> list[tuple[int, str | None, str | None, int]]:
+    """(pc, function, file, line) for each function at each PC, inlined ones first; line 0: not known.
+
+    One traceback for the symbolizer: it is called with PC 0 at the end.
+    """
+
+def cgo_holds_objects(regions: list[Any], /) -> bool:
+    """Does an aligned word of memory refer to a Python object? A region is (address, size) or a buffer."""
+
+def cgo_word(address: int, /) -> int:
+    """The word at an address; 0 if it cannot be read."""
+
+def cgo_configure(
+    *,
+    callback: CodeType,
+    check: Callable[[Any, int], None],
+    check_level: int,
+    pointer_free: set[type],
+) -> None:
+    """What gort.cgo has for the core; once, while it is imported.
+
+    callback: the code of the function through which C calls Python.
+    check(argument, nth): raises if the nth argument leads to a pointer to a Python object.
+    pointer_free: types whose values need no check at check_level 1.
+    """
+
 # -- build ------------------------------------------------------------------------------------
 
 DEBUG: Final[int]  # the debug level of this build, 0 to 3

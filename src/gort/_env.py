@@ -136,6 +136,7 @@ TABLE: tuple[Setting, ...] = (
         "cgocheck",
         "what is checked of the arguments of foreign calls: 0 nothing, 1 cheaply, 2 every word",
         default="1",
+        built=True,
     ),
     _debug("efence", "1: every object on pages of its own, at addresses that are never used again"),
     _debug("gccheckmark", "1: a second, independent mark after each collection"),

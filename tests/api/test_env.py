@@ -20,8 +20,8 @@ GODEBUG_NAMES = {
     "scheddetail", "schedtrace", "tracebackancestors",
 }  # fmt: skip
 BUILT = {
-    "GOMAXPROCS", "GOTRACEBACK", "GOARCH", "GOOS", "GOPATH", "GOROOT", "GODEBUG", "schedtrace", "scheddetail",
-    "tracebackancestors",
+    "GOMAXPROCS", "GOTRACEBACK", "GOARCH", "GOOS", "GOPATH", "GOROOT", "GODEBUG", "cgocheck", "schedtrace",
+    "scheddetail", "tracebackancestors",
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from gort import _core, chan, go, run, runtime
 from gort.runtime import debug
 from gort.sync import Mutex, WaitGroup
 from gort.time import sleep
-from harness import compare, isolated, run_source
+from harness import clib, compare, isolated, run_source
 
 
 def here(all: bool = False) -> str:
@@ -130,19 +130,47 @@ def test_threads_are_shown() -> None:
     print("ok")
 
 
-@isolated(stdout="ok")
 def test_minutes_and_locked() -> None:
-    """The clock cannot be turned in a test; the minutes are read from a wait that began long ago."""
-    done = chan()
+    """The monotonic clock is put forward while the goroutines wait."""
+    library = clib("clock")
+    run_source(
+        f"""
+        import ctypes
+        from gort import chan, go
+        from gort.runtime import lock_os_thread, stack
+        from gort.time import sleep
 
-    def locked() -> None:
-        runtime.lock_os_thread()
-        done.recv()
+        def locked():
+            lock_os_thread()
+            chan().recv()
 
-    go(locked)
-    sleep(0.05)
-    assert "[chan receive, locked to thread]:" in runtime.stack(True)
-    print("ok")
+        go(chan().recv)
+        go(locked)
+        sleep(0.1)
+        print(stack(True).count("[chan receive]:"), stack(True).count("[chan receive, locked to thread]:"))
+        ctypes.CDLL({library!r}).advance(59)
+        print(stack(True).count("minutes"))
+        ctypes.CDLL({library!r}).advance(70)
+        print("[chan receive, 2 minutes]:" in stack(True))
+        print("[chan receive, 2 minutes, locked to thread]:" in stack(True))
+        """,
+        env={"LD_PRELOAD": library},
+    ).check(stdout="1 1\n0\nTrue\nTrue", stderr="")
+
+
+def test_in_a_plain_thread() -> None:
+    results: list[str] = []
+
+    def body() -> None:
+        results.extend((runtime.stack(), runtime.stack(True)))
+
+    thread = threading.Thread(target=body, name="plain")
+    thread.start()
+    thread.join()
+    own, everybody = results
+    assert re.match(r'thread \d+ "plain" \[running\]:\n.*\.body\(\.\.\.\)\n', own), own
+    assert own.count("goroutine ") == 0 and everybody.count(' "plain" ') == 1
+    assert re.search(r"^goroutine 1 \[", everybody, re.M)
 
 
 @isolated(stdout="ok")

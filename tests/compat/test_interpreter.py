@@ -341,7 +341,18 @@ def test_segmentation_fault_with_faulthandler() -> None:
         """,
         flags=["-X", "faulthandler"],
     )
-    outcome.check(status="SIGSEGV", stdout="", stderr="Fatal Python error: Segmentation fault\n...")
+    outcome.check(
+        status="SIGSEGV",
+        stdout="",
+        stderr="""\
+fatal error: unexpected signal during runtime execution
+[signal SIGSEGV: ...]
+
+goroutine 2 [running]:
+...
+Fatal Python error: Segmentation fault
+...""",
+    )
 
 
 # -- memory -----------------------------------------------------------------------------------

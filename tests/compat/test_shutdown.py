@@ -242,7 +242,10 @@ def test_os_exit_in_a_goroutine() -> None:
     chan().recv()
 
 
-@isolated(status="SIGABRT")
+@isolated(
+    status="SIGABRT",
+    stderr="fatal error: unexpected signal during runtime execution\n[signal SIGABRT: ...]\n...",
+)
 def test_abort_in_a_goroutine() -> None:
     go(os.abort)
     chan().recv()

@@ -28,6 +28,7 @@ import sys
 import threading
 import time as python_time
 import traceback
+import warnings
 from collections.abc import Callable
 
 os.environ.setdefault("GORT_HEAP", "1")
@@ -177,6 +178,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=float(os.environ.get("SECONDS") or 10))
     options = parser.parse_args()
     print(f"seed {options.seed}, {options.seconds:g} s", flush=True)
+    warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)  # with threads: that is what is tested
     dice = random.Random(options.seed)
     end = python_time.monotonic() + options.seconds
     rounds, first = 0, 0

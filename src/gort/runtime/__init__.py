@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from .. import _core, _env
+from .. import _cgo, _core, _env
 from .._assert import TypeAssertionError
 from .._core import (
     GOARCH,
@@ -18,6 +18,7 @@ from .._core import (
     gosched,
     keep_alive,
     lock_os_thread,
+    num_cgo_call,
     num_goroutine,
     unlock_os_thread,
 )
@@ -50,9 +51,11 @@ __all__ = [
     "gosched",
     "keep_alive",
     "lock_os_thread",
+    "num_cgo_call",
     "num_cpu",
     "num_goroutine",
     "read_mem_stats",
+    "set_cgo_traceback",
     "stack",
     "unlock_os_thread",
     "version",
@@ -173,6 +176,19 @@ def breakpoint() -> None:
     Without a debugger it ends the process. Python's own breakpoint() starts pdb instead.
     """
     signal.raise_signal(signal.SIGTRAP)
+
+
+def set_cgo_traceback(version: int, traceback: Any, context: Any, symbolizer: Any) -> None:
+    """Sets the C functions that tell of C code in tracebacks: Go's runtime.SetCgoTraceback.
+
+    `version` is 0. The others are addresses, function pointers of ctypes or cffi, or None for no such
+    function; they are called with pointers to the structs of Go's documentation, and must not call Python.
+    `context` is called for each callback that was made with gort.cgo.callback, `traceback` and `symbolizer`
+    for what is printed or sampled. May be called once, or again with the same functions: else
+    runtime.Error. ValueError: another version, or an address of no code; TypeError: no pointer.
+    `gort.cgo.enable_traceback()` sets functions of gort's own.
+    """
+    _cgo.set_traceback(version, traceback, context, symbolizer)
 
 
 if TYPE_CHECKING:
