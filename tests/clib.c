@@ -274,6 +274,7 @@ void long_symbolizer(struct symbolizer_arg *arg) {
 void bad_traceback(void *arg) {
     (void)arg;
     *(volatile int *)8 = 1;
+}
 
 /* -- memory: Python's functions, called as a C extension does, with the GIL (ctypes.PyDLL) ---- */
 
