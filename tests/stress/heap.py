@@ -179,6 +179,7 @@ def main() -> int:
     options = parser.parse_args()
     print(f"seed {options.seed}, {options.seconds:g} s", flush=True)
     warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)  # with threads: that is what is tested
+    runtime.lock_os_thread()  # threading asks that the main thread forks
     dice = random.Random(options.seed)
     end = python_time.monotonic() + options.seconds
     rounds, first = 0, 0
