@@ -132,10 +132,13 @@ find(size_t npages, bool clean)
                 return s;
         bin++;
     }
-    uint64_t word = bin / 64 < WORDS ? occupied[clean][bin / 64] & ~0UL << bin % 64 : 0;
-    for (size_t i = bin / 64; i < WORDS; word = ++i < WORDS ? occupied[clean][i] : 0)
+    for (size_t i = bin / 64; i < WORDS; i++) {
+        uint64_t word = occupied[clean][i];
+        if (i == bin / 64)
+            word &= ~0UL << bin % 64;
         if (word)
             return bins[clean][64 * i + (size_t)__builtin_ctzl(word)];
+    }
     return NULL;
 }
 

@@ -122,7 +122,8 @@ mem_unmap(void *addr, size_t size)
 void
 mem_release(void *addr, size_t size)
 {
-    madvise(addr, size, MADV_DONTNEED);
+    if (madvise(addr, size, MADV_DONTNEED) != 0)
+        memset(addr, 0, size); /* locked memory cannot be given back */
 }
 
 bool
