@@ -275,3 +275,83 @@ void bad_traceback(void *arg) {
     (void)arg;
     *(volatile int *)8 = 1;
 }
+
+/* -- memory: Python's functions, called as a C extension does, with the GIL (ctypes.PyDLL) ---- */
+
+extern void *PyMem_Malloc(size_t);
+extern void *PyMem_Calloc(size_t, size_t);
+extern void *PyMem_Realloc(void *, size_t);
+extern void PyMem_Free(void *);
+extern void *PyObject_Malloc(size_t);
+extern void PyObject_Free(void *);
+
+/* Allocates `count` blocks of `size` bytes, half of them as objects, and frees them. 0: all held what was written. */
+int allocate(size_t size, int count) {
+    char **blocks = malloc((size_t)count * sizeof *blocks);
+    int faults = 0;
+    for (int i = 0; i < count; i++) {
+        blocks[i] = i % 2 ? PyObject_Malloc(size) : PyMem_Malloc(size);
+        memset(blocks[i], i, size);
+    }
+    for (int i = 0; i < count; i++) {
+        for (size_t at = 0; at < size; at += 1 + size / 7)
+            faults += blocks[i][at] != (char)i;
+        if (i % 2)
+            PyObject_Free(blocks[i]);
+        else
+            PyMem_Free(blocks[i]);
+    }
+    free(blocks);
+    return faults;
+}
+
+/* Random blocks: allocated, zeroed, resized, freed, each with bytes that tell whether another one ran into it.
+ * Returns how many faults it saw. */
+int shuffle(unsigned long seed, int slots, int steps, size_t largest) {
+    struct {
+        unsigned char *p;
+        size_t n;
+    } *block = calloc((size_t)slots, sizeof *block);
+    int faults = 0;
+    for (int i = 0; i < steps + slots; i++) {
+        seed = seed * 6364136223846793005UL + 1442695040888963407UL;
+        int at = i < steps ? (int)(seed >> 33) % slots : i - steps;
+        size_t n = (seed >> 16) % 4096 ? (seed >> 20) % 700 : (seed >> 20) % largest;
+        unsigned char *p = block[at].p, mark = (unsigned char)at;
+        size_t old = block[at].n;
+        if (p && old && (p[0] != mark || p[old / 2] != mark || p[old - 1] != mark))
+            faults++;
+        if (p && (i >= steps || seed % 3 == 0)) {
+            PyMem_Free(p);
+            block[at].p = NULL;
+            continue;
+        }
+        if (i >= steps)
+            continue;
+        if (p) {
+            unsigned char *q = PyMem_Realloc(p, n);
+            if (!q)
+                continue;
+            size_t kept = n < old ? n : old;
+            if (kept && (q[0] != mark || q[kept / 2] != mark || q[kept - 1] != mark))
+                faults++;
+            p = q;
+        }
+        else if (seed % 5 == 0) {
+            p = PyMem_Calloc(1, n);
+            for (size_t j = 0; p && j < n; j++)
+                faults += p[j] != 0;
+        }
+        else
+            p = PyMem_Malloc(n);
+        if (!p)
+            continue;
+        if (((unsigned long)p & 15) && n > 8)
+            faults++;
+        memset(p, mark, n);
+        block[at].p = p;
+        block[at].n = n;
+    }
+    free(block);
+    return faults;
+}

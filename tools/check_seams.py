@@ -39,6 +39,7 @@ SHARED = {
     "_duration",
     "_env",
     "_lazy",
+    "_memstats",
     "_run",
     "_spelling",
     "_symtab",

@@ -116,11 +116,35 @@ compat_init(void)
     for (PyThreadState *ts = PyInterpreterState_ThreadHead(interp); ts; ts = PyThreadState_Next(ts))
         main_ts = ts;
 #endif
+#if V312
+    main_interp = interp;
+    newest_interp = &_PyRuntime.interpreters.head;
+#endif
     PyObject_GetArenaAllocator(&arena);
     PyObjectArenaAllocator hook = {NULL, chunk_alloc, chunk_free};
     PyObject_SetArenaAllocator(&hook);
     return 0;
 }
+
+const char *
+allocator_name(void)
+{
+    return _PyMem_GetCurrentAllocatorName();
+}
+
+#if V312
+/* New interpreters are put in front of the list: while the main one is the first, it is alone. A thread of another one
+ * always sees that it is not: it has its interpreter since that was put there. */
+PyInterpreterState *main_interp, **newest_interp;
+
+/* Without a thread state, nobody is in the interpreter but the one that begins or ends it. */
+noinline bool
+interp_shares_gil(void)
+{
+    PyThreadState *ts = _PyThreadState_UncheckedGet();
+    return !ts || ts->interp == main_interp || ts->interp->ceval.gil == main_interp->ceval.gil;
+}
+#endif
 
 PyThreadState *
 ts_new(void)

@@ -53,6 +53,25 @@ PyThreadState *ts_of_thread(void);
 /* The name that threading has for a thread: a new str, or NULL. */
 PyObject *thread_name_of(unsigned long ident);
 
+/* The allocators' name as PYTHONMALLOC knows it; NULL: somebody has hooked them. */
+const char *allocator_name(void);
+/* Is this thread in the main interpreter, or in one that shares its GIL? */
+#if PY_VERSION_HEX >= 0x030C0000
+extern PyInterpreterState *main_interp, **newest_interp;
+bool interp_shares_gil(void);
+static inline bool
+under_our_gil(void)
+{
+    return likely(__atomic_load_n(newest_interp, __ATOMIC_RELAXED) == main_interp) || interp_shares_gil();
+}
+#else
+static inline bool
+under_our_gil(void)
+{
+    return true;
+}
+#endif
+
 /* How many thread states of the main interpreter exist. */
 Py_ssize_t ts_count(void);
 /* A Python frame. All is borrowed and holds as long as the GIL is. */

@@ -273,6 +273,7 @@ void timer_added(void); /* by somebody who will not look at the heap */
 void resumed(g *gp);
 int procresize(int32_t n);
 m *allocm(void);
+#define M_STACK (512 << 10) /* the stack of an OS thread made for goroutines */
 void thread_limit_exceeded(void);
 void startm(p *pp, g *gp);
 void wake_for_takeover(p *standby, bool chain);
@@ -338,6 +339,7 @@ extern PyObject *panic_hook, *fatal_hook, *start_hook;
 
 g *stackalloc(void); /* a g at the top of a fresh stack; NULL: MemoryError set */
 size_t set_max_stack(size_t n);
+void stack_stats(size_t *inuse, size_t *sys); /* bytes of addresses */
 bool stacks_ahead(void);
 /* What guard page addr lies in: the size of that stack, else 0. Async-signal-safe. */
 size_t stack_guard_hit(const void *addr);

@@ -4,6 +4,7 @@
 
 #include "cgo.h"
 #include "compat.h"
+#include "heap.h"
 #include "os.h"
 #include "pc.h"
 #include "traceback.h"
@@ -476,7 +477,8 @@ module_exec(PyObject *module)
     if (gort_chan_init(module) < 0 || gort_select_init(module) < 0 || gort_sync_init(module) < 0 ||
         gort_atomic_init(module) < 0 || gort_timer_init(module) < 0 || gort_cgo_init(module) < 0)
         return -1;
-    if (gort_pc_init(module) < 0 || gort_traceback_init(module) < 0 || gort_walk_init(module) < 0)
+    if (gort_pc_init(module) < 0 || gort_traceback_init(module) < 0 || gort_walk_init(module) < 0 ||
+        gort_mstats_init(module) < 0)
         return -1;
     if (ginit() < 0 || schedinit() < 0)
         return -1;

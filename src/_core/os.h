@@ -16,6 +16,14 @@ void futex_wake(_Atomic uint32_t *addr);
 void os_timerslack(void); /* this thread's sleeps end on time */
 
 void *mem_reserve(size_t size); /* zeroed, backed only when touched, small pages; NULL: errno */
+/* Zeroed memory for the heap, near `hint` if it can be, aligned, and shown under a name in /proc/self/smaps where the
+ * kernel has names. NULL: errno. */
+void *mem_map(void *hint, size_t size, size_t align, const char *name);
+void mem_unmap(void *addr, size_t size);
+void mem_release(void *addr, size_t size); /* gives the memory back; the pages read as zeros */
+/* Moves whole pages: `from` reads as zeros then and has no memory. False: the kernel does not do it, and all is as
+ * before except that `to` may hold anything. */
+bool mem_move(void *to, void *from, size_t size);
 /* Makes the page inaccessible. 0, or -1: neither kind of guard can be had. */
 int mem_guard(void *addr, size_t size);
 bool mem_readable(const void *addr);

@@ -25,6 +25,13 @@
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
 #ifndef SYS_process_madvise
 #define SYS_process_madvise 440
 #endif
@@ -81,6 +88,59 @@ mem_reserve(size_t size)
         return NULL;
     madvise(addr, size, MADV_NOHUGEPAGE); /* one touched byte shall cost one small page */
     return addr;
+}
+
+void *
+mem_map(void *hint, size_t size, size_t align, const char *name)
+{
+    const int prot = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    char *addr = mmap(hint, size, prot, flags, -1, 0);
+    if (addr == MAP_FAILED)
+        return NULL;
+    if ((uintptr_t)addr & (align - 1)) { /* not where it was wanted: map more, and cut */
+        munmap(addr, size);
+        addr = mmap(hint, size + align, prot, flags, -1, 0);
+        if (addr == MAP_FAILED)
+            return NULL;
+        size_t before = -(uintptr_t)addr & (align - 1);
+        if (before)
+            munmap(addr, before);
+        addr += before;
+        if (align > before)
+            munmap(addr + size, align - before);
+    }
+    prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, addr, size, name);
+    return addr;
+}
+
+void
+mem_unmap(void *addr, size_t size)
+{
+    munmap(addr, size);
+}
+
+void
+mem_release(void *addr, size_t size)
+{
+    if (madvise(addr, size, MADV_DONTNEED) != 0)
+        memset(addr, 0, size); /* locked memory cannot be given back */
+}
+
+bool
+mem_move(void *to, void *from, size_t size)
+{
+    static bool none; /* the kernel has no MREMAP_DONTUNMAP (5.7) */
+    const int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+    if (none)
+        return false;
+    if (mremap(from, size, size, flags, to) != MAP_FAILED)
+        return true;
+    none = errno == EINVAL;
+    /* it may have gone as far as unmapping `to` */
+    if (mmap(to, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+             0) == MAP_FAILED)
+        throw("heap: addresses were lost to another mapping");
+    return false;
 }
 
 int

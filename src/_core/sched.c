@@ -275,7 +275,7 @@ static void *mstart(void *arg);
 static void
 newm(m *mp)
 {
-    int err = thread_start(mstart, mp, 512 << 10);
+    int err = thread_start(mstart, mp, M_STACK);
     if (err) {
         char buf[160];
         int n =

@@ -60,7 +60,7 @@ static slab slabs[MAX_SLABS];
 static _Atomic int nslabs;         /* grows under the GIL; read by the signal handler */
 static _Atomic(char *) next_stack; /* read by sysmon */
 static char *slab_end;
-static size_t slab_stride, reserved;
+static size_t slab_stride, reserved, carved, sysstacks;
 static size_t max_stack; /* 0: the sizes above */
 static _Atomic int64_t nstacks;
 /* What sysmon has prepared. It writes hi = NULL, lo, hi in this order; readers take hi first. */
@@ -113,6 +113,7 @@ carve(size_t stride)
     }
     char *base = next_stack;
     next_stack += stride;
+    carved += stride;
     return base;
 }
 
@@ -236,12 +237,22 @@ stackalloc(void)
     return gp;
 }
 
+/* The stacks of goroutines that ended wait for the next ones: they are in use. */
+void
+stack_stats(size_t *inuse, size_t *sys)
+{
+    size_t threads = sched.mcount > 1 ? (size_t)(sched.mcount - 1) * M_STACK : 0; /* m0's is the process's */
+    *inuse = carved;
+    *sys = reserved + sysstacks + threads;
+}
+
 char *
 sysstack(size_t size)
 {
     char *base = mem_reserve(size);
     if (!base)
         return NULL;
+    sysstacks += size;
     mem_guard(base, PAGE);
     m0->g0_lo = base + PAGE;
     m0->g0_hi = base + size;

@@ -9,7 +9,7 @@ import atexit
 import sys
 from typing import TYPE_CHECKING
 
-from . import _core, _env, _lazy, _threads, _traceback
+from . import _core, _env, _lazy, _memstats, _threads, _traceback
 from ._assert import type_assert
 from ._core import Chan, chan, default, go, select
 from ._run import run
@@ -27,6 +27,7 @@ __all__ = ["Chan", "chan", "default", "go", "run", "select", "type_assert"]
 
 
 def _start() -> None:
+    _memstats.install()
     _env.start()
     _traceback.start()
     _core.configure(

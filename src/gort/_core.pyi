@@ -106,6 +106,17 @@ def main_goexit() -> None:
 
 def _after_fork_child() -> None: ...
 
+# -- the heap (pymem.c, mcache.c, mcentral.c, mheap.c, mstats.c) ---------------------------------
+
+def install_heap() -> str | None:
+    """CPython's objects come from gort's heap from now on; the result is None, or why not."""
+
+def mem_stats() -> dict[str, Any] | None:
+    """The heap's figures by their names in MemStats, and `classes`: (size, mallocs, frees) of each."""
+
+def _check_heap() -> None:
+    """Walks the whole heap; what does not fit is fatal."""
+
 # -- channels (chan.c, select.c) --------------------------------------------------------------
 
 class Chan(Generic[_T]):

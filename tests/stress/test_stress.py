@@ -25,3 +25,10 @@ def test_walker() -> None:
     """Stacks that are walked at random times hold no frame that was never on them."""
     outcome = execute([sys.executable, str(Path(__file__).parent / "walk.py"), "3", "1"], timeout=120)
     outcome.check(stdout="seed 1: {{\\d+}} pairs learned\n{{\\d+}} samples, ...", stderr="")
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_heap(seed: int) -> None:
+    argv = ["--seed", str(seed), "--seconds", "3"]
+    outcome = execute([sys.executable, str(Path(__file__).parent / "heap.py"), *argv], timeout=100)
+    outcome.check(stdout=f"seed {seed}, 3 s\n{{{{\\d+}}}} rounds", stderr="")

@@ -22,6 +22,7 @@ from .._core import (
     num_goroutine,
     unlock_os_thread,
 )
+from .._memstats import BySize, MemStats, read_mem_stats
 from .._spelling import GoModule
 from .._symtab import Caller, Frame, Frames, Func, callers_frames, func_for_pc
 from . import debug
@@ -29,11 +30,13 @@ from . import debug
 __all__ = [
     "GOARCH",
     "GOOS",
+    "BySize",
     "Caller",
     "Error",
     "Frame",
     "Frames",
     "Func",
+    "MemStats",
     "TypeAssertionError",
     "breakpoint",
     "caller",
@@ -51,6 +54,7 @@ __all__ = [
     "num_cgo_call",
     "num_cpu",
     "num_goroutine",
+    "read_mem_stats",
     "set_cgo_traceback",
     "stack",
     "unlock_os_thread",

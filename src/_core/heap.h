@@ -1,0 +1,133 @@
+/* heap.h: the vocabulary of the heap behind CPython's allocator hooks: Go's, with one cache.
+ *
+ *   page      8 KiB of addresses. (The kernel's pages have 4 KiB.)
+ *   span      a run of pages: in use for blocks of one size class, or for one large block; or idle.
+ *   class     a size of small blocks; 1 to 66. 0 stands for large blocks.
+ *   cache     for each class the span that blocks are taken from.
+ *   central   for each class its other spans that have free blocks.
+ *   page heap the idle spans. Clean ones hold zeros and no memory of the kernel; the others hold what was freed.
+ *   arena     the tables for 64 MiB of addresses.
+ *
+ * An allocation: pymem.c (the hooks) -> cache (mcache.c) -> central (mcentral.c) -> page heap (mheap.c) -> kernel.
+ *
+ * Lock: the main interpreter's GIL, for all of it; under_our_gil() in pymem.c sees to that. No Python code runs and
+ * nothing parks, so no one sees a state in between.
+ */
+#ifndef GORT_HEAP_H
+#define GORT_HEAP_H
+
+#include "core.h"
+
+#include "annotate.h"
+
+#define HEAP_PAGE_SHIFT 13
+#define HEAP_PAGE ((size_t)1 << HEAP_PAGE_SHIFT)
+#define ARENA_SHIFT 26
+#define ARENA_PAGES ((size_t)1 << (ARENA_SHIFT - HEAP_PAGE_SHIFT))
+#define ADDRESS_BITS 48 /* of what mmap gives when not asked for more */
+#define NUM_CLASSES 67
+#define SMALL_MAX 32768 /* larger blocks have spans of their own */
+
+typedef struct mspan mspan;
+
+enum spanstate { SpanDead = 0, SpanIdle = 1, SpanInUse = 2 };
+
+/* One cache line. Its place goes with the span's first page and is never unmapped: looking at any span is safe. */
+struct mspan {
+    void *freelist;  /* freed blocks, linked through their first words */
+    char *fresh;     /* blocks from here to limit were never handed out */
+    char *limit;     /* end of the last whole block */
+    uint32_t nalloc; /* blocks handed out and not freed */
+    uint32_t nslow;  /* number of blocks - 2: see span_free_is_slow */
+    uint8_t class;
+    uint8_t state; /* enum spanstate */
+    bool clean;    /* idle: as above. In use: what lies from fresh on is zeros */
+    uint32_t npages;
+    char *base;
+    mspan *next, *prev; /* in central or in the page heap */
+};
+
+typedef struct {
+    mspan *span[NUM_CLASSES];      /* never NULL */
+    uint64_t mallocs[NUM_CLASSES]; /* blocks ever handed out; [0]: large ones */
+    uint64_t frees[NUM_CLASSES];
+    uint64_t large_alloc, large_free; /* bytes of large blocks */
+    uint64_t lookups;                 /* of addresses, apart from those that led to one of `frees` */
+} mcache;
+
+/* -- classes (mcache.c) ----------------------------------------------------------------------- */
+
+extern const uint16_t class_size[NUM_CLASSES];
+extern const uint8_t class_npages[NUM_CLASSES];
+extern uint8_t size_to_class8[1024 / 8 + 1], size_to_class128[(SMALL_MAX - 1024) / 128 + 1];
+
+static inline unsigned
+class_of(size_t n) /* <= SMALL_MAX */
+{
+    return likely(n <= 1024) ? size_to_class8[(n + 7) / 8] : size_to_class128[(n - 1024 + 127) / 128];
+}
+
+/* -- mcache.c, mcentral.c --------------------------------------------------------------------- */
+
+extern mcache cache;
+void mcache_init(void);
+bool mcache_refill(unsigned class); /* its span is full: has it take another. False: no memory */
+mspan *mcentral_take(unsigned class);
+void mcentral_free(mspan *s, void *p); /* the slow path of a free: p is counted as freed already */
+
+/* True once the span is empty, or was full, before the last block was counted as freed: both are looked at by
+ * mcentral_free. With nslow = 0 every free goes there. */
+static inline bool
+span_free_is_slow(const mspan *s)
+{
+    return s->nalloc - 1 >= s->nslow;
+}
+
+static inline size_t
+span_block_size(const mspan *s)
+{
+    return s->class ? class_size[s->class] : (size_t)s->npages << HEAP_PAGE_SHIFT;
+}
+
+/* -- mheap.c ---------------------------------------------------------------------------------- */
+
+typedef struct {
+    mspan *pages[ARENA_PAGES]; /* the span that each page belongs to; NULL: none of the heap's */
+    mspan spans[ARENA_PAGES];  /* of the span that begins at that page, if one does */
+} arena;
+
+extern arena **arenas; /* [address >> ARENA_SHIFT]; NULL: none of its pages are the heap's */
+
+/* The span of an address; NULL: the address is none of the heap's. */
+static inline mspan *
+spanof(const void *p)
+{
+    const arena *a = arenas[(uintptr_t)p >> ARENA_SHIFT];
+    return likely(a != NULL) ? a->pages[((uintptr_t)p >> HEAP_PAGE_SHIFT) & (ARENA_PAGES - 1)] : NULL;
+}
+
+bool mheap_init(void);
+mspan *mheap_alloc(size_t npages, unsigned class); /* NULL: no memory */
+void mheap_free(mspan *s, bool clean);
+bool mheap_extend(mspan *s, size_t npages); /* to that many pages, if what follows is idle */
+void mheap_trim(mspan *s, size_t npages);   /* gives the pages beyond back */
+void mheap_release(void);                   /* gives the memory of all idle spans back to the kernel */
+
+/* Calls f for every span, in order of addresses within each mapping. */
+void mheap_walk(void (*f)(mspan *s, void *arg), void *arg);
+
+/* Bytes. */
+typedef struct {
+    size_t sys, idle, released, inuse; /* sys = idle + inuse; released is a part of idle */
+    size_t span_inuse, span_sys;       /* structs of spans */
+    size_t other_sys;                  /* tables from address to span */
+} mheap_stats;
+extern mheap_stats mheap;
+
+/* -- pymem.c, mstats.c ------------------------------------------------------------------------ */
+
+const char *heap_install(void); /* why not; NULL: done */
+extern bool heap_installed;
+int gort_mstats_init(PyObject *module);
+
+#endif

@@ -1,0 +1,187 @@
+/* mstats.c: the heap's figures for runtime.read_mem_stats(), and a check of everything that they are made of.
+ *
+ * All figures of one call are taken at once, before any Python object is made for them. Their names and order are those
+ * of MemStats; _memstats.py puts them into one.
+ *
+ * Counting is exact: each block that the hooks hand out and each that they take back is counted under its class when it
+ * happens, and bytes are counts times the class's size (large blocks: whole pages, counted by themselves).
+ *
+ * Lock: the GIL.
+ *
+ * Differs from Go: the tables from address to span are in other_sys; gc_sys is 0, because CPython's collector keeps its
+ * links in the objects. lookups, which is always 0 in Go, is what it says.
+ */
+#include "heap.h"
+
+static PyObject *
+install_heap_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    const char *why = heap_install();
+    if (why)
+        return PyUnicode_FromString(why);
+    Py_RETURN_NONE;
+}
+
+static uint64_t
+heap_bytes(const uint64_t *counts, uint64_t large)
+{
+    uint64_t sum = large;
+    for (unsigned c = 1; c < NUM_CLASSES; c++)
+        sum += counts[c] * class_size[c];
+    return sum;
+}
+
+static uint64_t
+sum(const uint64_t *counts)
+{
+    uint64_t n = 0;
+    for (unsigned c = 0; c < NUM_CLASSES; c++)
+        n += counts[c];
+    return n;
+}
+
+static PyObject *
+mem_stats_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    if (!heap_installed)
+        Py_RETURN_NONE;
+    mcache now = cache;
+    mheap_stats h = mheap;
+    size_t stack_inuse, stack_sys;
+    stack_stats(&stack_inuse, &stack_sys);
+
+    uint64_t total = heap_bytes(now.mallocs, now.large_alloc);
+    const struct {
+        const char *name;
+        uint64_t value;
+    } figures[] = {
+        {"total_alloc", total},
+        {"heap_alloc", total - heap_bytes(now.frees, now.large_free)},
+        {"lookups", now.lookups + sum(now.frees)},
+        {"mallocs", sum(now.mallocs)},
+        {"frees", sum(now.frees)},
+        {"heap_sys", h.sys},
+        {"heap_idle", h.idle},
+        {"heap_inuse", h.inuse},
+        {"heap_released", h.released},
+        {"stack_inuse", stack_inuse},
+        {"stack_sys", stack_sys},
+        {"mspan_inuse", h.span_inuse},
+        {"mspan_sys", h.span_sys},
+        {"mcache_inuse", sizeof cache},
+        {"mcache_sys", sizeof cache},
+        {"gc_sys", 0},
+        {"other_sys", h.other_sys},
+    };
+    PyObject *stats = PyDict_New(), *classes = PyTuple_New(NUM_CLASSES);
+    bool ok = stats && classes && PyDict_SetItemString(stats, "classes", classes) == 0;
+    for (size_t i = 0; ok && i < sizeof figures / sizeof *figures; i++) {
+        PyObject *value = PyLong_FromUnsignedLongLong(figures[i].value);
+        ok = value && PyDict_SetItemString(stats, figures[i].name, value) == 0;
+        Py_XDECREF(value);
+    }
+    for (unsigned c = 0; ok && c < NUM_CLASSES; c++) {
+        PyObject *row = Py_BuildValue("HKK", class_size[c], (unsigned long long)now.mallocs[c],
+                                      (unsigned long long)now.frees[c]);
+        ok = row != NULL;
+        if (ok)
+            PyTuple_SET_ITEM(classes, c, row);
+    }
+    Py_XDECREF(classes);
+    if (!ok)
+        Py_CLEAR(stats);
+    return stats;
+}
+
+/* -- the check -------------------------------------------------------------------------------- */
+
+typedef struct {
+    mheap_stats h;
+    uint64_t live[NUM_CLASSES], large;
+    const mspan *before;
+} totals;
+
+static void
+check_span(mspan *s, void *arg)
+{
+    totals *t = arg;
+    size_t size = (size_t)s->npages << HEAP_PAGE_SHIFT;
+    t->h.sys += size;
+    t->h.span_inuse += sizeof *s;
+    if (s->state == SpanIdle) {
+        t->h.idle += size;
+        t->h.released += s->clean ? size : 0;
+        const mspan *b = t->before;
+        if (b && b->state == SpanIdle && b->clean == s->clean &&
+            b->base + ((size_t)b->npages << HEAP_PAGE_SHIFT) == s->base)
+            throw("heap: neighbouring idle spans are not joined");
+        if (spanof(s->base + size - 1) != s)
+            throw("heap: an idle span's last page leads elsewhere");
+    }
+    else if (s->state == SpanInUse) {
+        t->h.inuse += size;
+        for (size_t i = 0; i < s->npages; i++)
+            if (spanof(s->base + (i << HEAP_PAGE_SHIFT)) != s)
+                throw("heap: a page leads to another span");
+        t->live[s->class] += s->nalloc;
+        if (s->class == 0) {
+            t->large += size;
+            if (s->nalloc != 1)
+                throw("heap: a large span without a block");
+        }
+        else {
+            size_t each = class_size[s->class], free = (size_t)(s->limit - s->fresh) / each;
+            for (char *p = s->freelist; p; p = *(char **)p, free++) {
+                annotate_allocated(p, sizeof p);
+                if (p < s->base || p >= s->fresh || (size_t)(p - s->base) % each)
+                    throw("heap: a free block lies where none is");
+                if (free > size / each)
+                    throw("heap: a list of free blocks runs in a circle");
+            }
+            if (free + s->nalloc != (size_t)(s->limit - s->base) / each)
+                throw("heap: a span's blocks do not add up");
+            if (s->nalloc == 0 && cache.span[s->class] != s)
+                throw("heap: an empty span was kept");
+        }
+    }
+    else
+        throw("heap: a dead span holds pages");
+    t->before = s;
+}
+
+/* Walks the whole heap; what does not fit is fatal. */
+static PyObject *
+check_heap_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    if (!heap_installed)
+        Py_RETURN_NONE;
+    totals t = {0};
+    mheap_walk(check_span, &t);
+    if (t.h.sys != mheap.sys || t.h.idle != mheap.idle || t.h.inuse != mheap.inuse ||
+        t.h.released != mheap.released || t.h.span_inuse != mheap.span_inuse)
+        throw("heap: the pages do not add up");
+    for (unsigned c = 0; c < NUM_CLASSES; c++)
+        if (cache.mallocs[c] - cache.frees[c] != t.live[c])
+            throw("heap: the blocks of a class do not add up");
+    if (cache.large_alloc - cache.large_free != t.large)
+        throw("heap: the large blocks do not add up");
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"install_heap", install_heap_, METH_NOARGS,
+     "install_heap()\n--\n\nCPython's objects come from gort's heap from now on; returns None, or why not."},
+    {"mem_stats", mem_stats_, METH_NOARGS,
+     "mem_stats()\n--\n\nThe heap's figures; None: it is not installed."},
+    {"_check_heap", check_heap_, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+int
+gort_mstats_init(PyObject *module)
+{
+    return PyModule_AddFunctions(module, functions);
+}

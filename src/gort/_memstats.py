@@ -1,0 +1,114 @@
+"""runtime.MemStats and runtime.read_mem_stats: the figures of the core's heap, under Go's names."""
+
+import os
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from . import _core
+
+
+class BySize(NamedTuple):
+    """A size class of MemStats: blocks larger than the class before it, and at most `size` bytes."""
+
+    size: int
+    mallocs: int
+    frees: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemStats:
+    """Statistics of the memory allocator: Go's runtime.MemStats. Sizes are in bytes, times in nanoseconds.
+
+    They are of gort's heap: objects and memory that CPython has allocated from it since it was installed.
+    What was allocated before, and what C libraries take from malloc, is outside.
+
+    The collections are those that gort starts. This version starts none and leaves CPython's collector as it
+    is (gc.get_stats() counts its work), so that their figures are 0.
+    """
+
+    alloc: int  # allocated heap objects; the same as heap_alloc
+    total_alloc: int  # ever allocated for heap objects; never decreases
+    sys: int  # obtained from the system, addresses that are reserved included: the sum of the *_sys
+    lookups: int  # addresses that were looked up in the table of spans
+    mallocs: int  # heap objects ever allocated
+    frees: int  # heap objects ever freed
+
+    heap_alloc: int  # in heap objects, unreachable ones that are not freed yet included
+    heap_sys: int  # addresses of the heap; heap_idle + heap_inuse
+    heap_idle: int  # in spans that hold no object
+    heap_inuse: int  # in spans that hold at least one object, or wait for one
+    heap_released: int  # the part of heap_idle that has no physical memory
+    heap_objects: int  # allocated heap objects; mallocs - frees
+
+    stack_inuse: int  # addresses of goroutine stacks, free ones that wait for a goroutine included
+    stack_sys: int  # addresses reserved for stacks of goroutines, and stacks of threads made for them
+
+    mspan_inuse: int
+    mspan_sys: int
+    mcache_inuse: int
+    mcache_sys: int
+    buck_hash_sys: int  # tables of the profilers
+    gc_sys: int  # metadata of the collector; CPython's lies within the objects
+    other_sys: int  # the tables that lead from an address to its span
+
+    next_gc: int  # target heap size of the next collection; 0: there is none
+    last_gc: int  # when the last collection ended, since 1970; 0: there was none
+    pause_total_ns: int
+    pause_ns: tuple[int, ...]  # of the last 256 collections; the most recent is [(num_gc + 255) % 256]
+    pause_end: tuple[int, ...]  # when those pauses ended, since 1970
+    num_gc: int
+    num_forced_gc: int
+    gc_cpu_fraction: float
+    enable_gc: bool  # always True
+    debug_gc: bool  # not used
+
+    by_size: tuple[BySize, ...]  # 61 size classes; larger blocks are not in it
+
+
+_BY_SIZE = 61
+_PAUSES = (0,) * 256
+
+
+def read_mem_stats() -> MemStats:
+    """The allocator's statistics as of this call: Go's runtime.ReadMemStats.
+
+    Raises runtime.Error if gort's heap is not installed.
+    """
+    figures = _core.mem_stats()
+    if figures is None:
+        raise _core.Error("read_mem_stats: gort's heap is not installed; start Python with GORT_HEAP=1")
+    classes = figures.pop("classes")
+    systems = ("heap", "stack", "mspan", "mcache", "gc", "other")
+    return MemStats(
+        **figures,
+        alloc=figures["heap_alloc"],
+        sys=sum(figures[f"{name}_sys"] for name in systems),
+        heap_objects=figures["mallocs"] - figures["frees"],
+        buck_hash_sys=0,
+        next_gc=0,
+        last_gc=0,
+        pause_total_ns=0,
+        pause_ns=_PAUSES,
+        pause_end=_PAUSES,
+        num_gc=0,
+        num_forced_gc=0,
+        gc_cpu_fraction=0.0,
+        enable_gc=True,
+        debug_gc=False,
+        by_size=tuple(
+            BySize(0, 0, 0) if size == 0 else BySize(size, mallocs, frees)
+            for size, mallocs, frees in classes[:_BY_SIZE]
+        ),
+    )
+
+
+def install() -> None:
+    """Installs the heap if GORT_HEAP is 1 in the environment; says on standard error if it could not."""
+    if os.environ.get("GORT_HEAP") != "1":
+        return
+    why = _core.install_heap()
+    if why is not None:
+        try:
+            os.write(2, f"gort: GORT_HEAP=1 has no effect: {why}\n".encode())
+        except OSError:
+            pass  # No standard error, nobody to tell.
