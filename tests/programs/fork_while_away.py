@@ -9,7 +9,6 @@ from gort import chan, go
 from gort._core import thread_stats
 from gort.time import sleep
 
-
 warnings.simplefilter("ignore")  # from 3.12 on fork complains about threads
 
 
