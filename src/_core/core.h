@@ -283,6 +283,7 @@ void unlock_thread(g *gp);
 void g0_main(void);
 void sched_after_fork(void); /* fork.c */
 void sched_stop(void);
+_Noreturn void sched_abandon(g *gp);
 bool checkdead(void); /* deadlock.c */
 void queue_push(gqueue *q, g *gp);
 g *queue_pop(gqueue *q);

@@ -231,6 +231,8 @@ escaped(g *gp)
         PyErr_Clear();
         return;
     }
+    if (unlikely(sched.stopping && !(gp->flags & G_MAIN)))
+        sched_abandon(gp); /* of the end, like a go() that is refused, or a module that is gone: no panic */
     PyObject *type, *value, *tb;
     PyErr_Fetch(&type, &value, &tb);
     PyErr_NormalizeException(&type, &value, &tb);

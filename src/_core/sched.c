@@ -423,6 +423,15 @@ stop_forever(m *mp)
     sleep_forever(mp);
 }
 
+/* The program has ended without gp, and what happens to gp now is nobody's concern any more. */
+_Noreturn void
+sched_abandon(g *gp)
+{
+    ts_forget_drop_request(gp->ts);
+    PyEval_SaveThread();
+    sleep_forever(gp->m);
+}
+
 /* Lets the Ms that are awake come to rest before the interpreter takes their thread states apart. Those whose goroutines are
  * in C or compute are left to CPython, which ends them like daemon threads when they want the GIL. */
 void
