@@ -280,13 +280,6 @@ cgo_context_pcs(g *gp, int nth, uintptr_t *pcs, int max)
     return take_context(&t, gp, nth) ? copy_pcs(&t, pcs, max) : 0;
 }
 
-int
-cgo_signal_pcs(void *ucontext, uintptr_t *pcs, int max)
-{
-    callers t;
-    return take_signal(&t, ucontext) ? copy_pcs(&t, pcs, max) : 0;
-}
-
 /* -- functions of C ---------------------------------------------------------------------------- */
 
 /* Types of ctypes and cffi, as far as they are loaded. */

@@ -36,9 +36,8 @@ struct cgoframe {
 /* The innermost one of whoever runs on this thread. Async-signal-safe. */
 cgoframe *cgo_innermost(void);
 
-/* The PCs of what cgo_print_context and cgo_print_signal print (traceback.h), at most max of them: for profiles. */
+/* The PCs of what cgo_print_context prints (traceback.h), at most max of them. */
 int cgo_context_pcs(g *gp, int nth, uintptr_t *pcs, int max);
-int cgo_signal_pcs(void *ucontext, uintptr_t *pcs, int max);
 
 int gort_cgo_init(PyObject *module);
 int cgo_check_init(PyObject *module); /* cgo_check.c */

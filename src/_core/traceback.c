@@ -360,10 +360,10 @@ put_tail(out *o, g *gp, bool careful)
     }
 }
 
-void
-put_goroutine(out *o, g *gp, const char *status, bool careful)
+static void
+put_goroutine(out *o, g *gp, bool careful)
 {
-    put_header(o, gp, status);
+    put_header(o, gp, NULL);
     put_frames(o, gp, gp->ts, careful);
     put_tail(o, gp, careful);
 }
@@ -390,7 +390,7 @@ put_others(out *o, g *me, bool careful)
         for (g *gp = sched.allgs; gp; gp = gp->alllink) {
             if (gp != me && is_shown(gp)) {
                 put(o, "\n", 1);
-                put_goroutine(o, gp, NULL, true);
+                put_goroutine(o, gp, true);
             }
         }
         return;
@@ -410,7 +410,7 @@ put_others(out *o, g *me, bool careful)
     qsort(all, n, sizeof *all, by_goid);
     for (size_t i = 0; i < n; i++) {
         put(o, "\n", 1);
-        put_goroutine(o, all[i], NULL, false);
+        put_goroutine(o, all[i], false);
     }
     free(all);
 }

@@ -39,8 +39,7 @@ struct ancestors {
 ancestors *save_ancestors(g *creator, PyThreadState *ts); /* GIL; NULL: no memory */
 void free_ancestors(ancestors *a);
 
-/* A goroutine; `status` instead of its own if not NULL. `careful`: without the GIL, from anywhere. */
-void put_goroutine(out *o, g *gp, const char *status, bool careful);
+/* Parts of a goroutine's text; `status` instead of its own if not NULL. `careful`: without the GIL, from anywhere. */
 void put_header(out *o, g *gp, const char *status);
 void put_frames(out *o, g *gp, PyThreadState *ts, bool careful);
 void put_tail(out *o, g *gp, bool careful);

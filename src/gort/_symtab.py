@@ -125,11 +125,9 @@ class Frames:
         return self
 
     def __next__(self) -> Frame:
-        frame = self._ahead
-        if frame is None:
+        if self._ahead is None:
             raise StopIteration
-        self._ahead = next(self._frames, None)
-        return frame
+        return self.next()[0]
 
 
 def callers_frames(callers: Iterable[int], /) -> Frames:
