@@ -290,6 +290,7 @@ g *queue_pop(gqueue *q);
 void pidleput(p *pp);
 p *pidleget(void);
 void setm(m *mp);       /* of this OS thread */
+void main_moved(m *mp); /* mainthread.c */
 extern m *main_away;    /* the M that main runs on while it is not at home */
 extern m *free_threads; /* records of plain threads that have ended; under idlelock */
 

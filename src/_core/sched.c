@@ -757,59 +757,6 @@ mstart(void *arg)
 
 /* -- switching --------------------------------------------------------------------------------- */
 
-/* Main runs on another thread than the main one, or leaves that thread (mp NULL). The threading module finds threads
- * by their identifier: current_thread() and main_thread().ident shall still be right in the main goroutine. No Python
- * code runs: these are ints in dicts. From 3.13 on a Thread has a handle besides, which a fork compares with the thread
- * that it finds itself on: main gets one for the time that it is away. That allocates, so not on the way into a park. */
-static PyObject *threading_active, *threading_main, *home_handle, *make_handle;
-m *main_away;
-
-static void
-threading_move(m *mp, m *from)
-{
-    PyObject *id = PyLong_FromUnsignedLong(mp->ident);
-    PyObject *old = from ? PyLong_FromUnsignedLong(from->ident) : NULL;
-    if (!id || (from && (!old || PyDict_DelItem(threading_active, old) < 0)))
-        PyErr_Clear();
-    if (!id || PyDict_SetItem(threading_active, id, threading_main) < 0 ||
-        PyObject_SetAttrString(threading_main, "_ident", id) < 0)
-        PyErr_Clear();
-    if (home_handle) {
-        PyObject *handle = from ? Py_NewRef(home_handle) : id ? PyObject_CallOneArg(make_handle, id) : NULL;
-        if (!handle || PyObject_SetAttrString(threading_main, "_handle", handle) < 0)
-            PyErr_Clear();
-        Py_XDECREF(handle);
-    }
-    Py_XDECREF(old);
-    Py_XDECREF(id);
-}
-
-static void
-main_moved(m *mp)
-{
-    if (!threading_active) {
-        PyObject *t = PyImport_ImportModule("threading");
-        if (t) {
-            threading_active = PyObject_GetAttrString(t, "_active");
-            threading_main = PyObject_GetAttrString(t, "_main_thread");
-            make_handle = PyObject_GetAttrString(t, "_make_thread_handle");
-            if (make_handle && threading_main)
-                home_handle = PyObject_GetAttrString(threading_main, "_handle");
-            PyErr_Clear();
-            Py_DECREF(t);
-        }
-        if (!threading_active || !threading_main) {
-            PyErr_Clear();
-            return;
-        }
-    }
-    if (mp)
-        sched.mainmoves++;
-    threading_move(mp ? mp : m0, mp ? NULL : main_away);
-    main_away = mp;
-    ts_set_thread(maing->ts, mp ? mp->ident : m0->ident);
-}
-
 /* The first thing a goroutine does when it runs again. */
 void
 resumed(g *gp)
