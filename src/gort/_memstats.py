@@ -74,9 +74,8 @@ def read_mem_stats() -> MemStats:
 
     Raises runtime.Error if gort's heap is not installed.
     """
+    require_heap("read_mem_stats")
     figures = _core.mem_stats()
-    if figures is None:
-        raise _core.Error("read_mem_stats: gort's heap is not installed; start Python with GORT_HEAP=1")
     classes = figures.pop("classes")
     systems = ("heap", "stack", "mspan", "mcache", "gc", "other")
     return MemStats(
@@ -103,12 +102,21 @@ def read_mem_stats() -> MemStats:
 
 
 def install() -> None:
-    """Installs the heap if GORT_HEAP is 1 in the environment; says on standard error if it could not."""
-    if os.environ.get("GORT_HEAP") != "1":
-        return
-    why = _core.install_heap()
-    if why is not None:
+    """Installs the heap, unless the environment says GORT_HEAP=0."""
+    global _why_not
+    given = os.environ.get("GORT_HEAP", "")
+    if given not in ("", "0", "1"):
         try:
-            os.write(2, f"gort: GORT_HEAP=1 has no effect: {why}\n".encode())
+            os.write(2, f"gort: GORT_HEAP={given!r} is not 0 or 1; using 1\n".encode())
         except OSError:
             pass  # No standard error, nobody to tell.
+    _why_not = "GORT_HEAP=0" if given == "0" else _core.install_heap()
+
+
+_why_not: str | None = "the runtime has not started"
+
+
+def require_heap(what: str) -> None:
+    """Raises runtime.Error, which says why, if gort's heap is not installed."""
+    if _why_not is not None:
+        raise _core.Error(f"{what}: gort's heap is not installed: {_why_not}")

@@ -39,7 +39,7 @@ def test_needs_the_heap() -> None:
             print(error)
         """,
         env={"GORT_HEAP": "0"},
-    ).check(stdout="read_mem_stats: gort's heap is not installed; start Python with GORT_HEAP=1", stderr="")
+    ).check(stdout="read_mem_stats: gort's heap is not installed: GORT_HEAP=0", stderr="")
 
 
 @isolated(env=ON)

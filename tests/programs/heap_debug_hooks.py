@@ -1,4 +1,4 @@
-#: env GORT_HEAP=1 PYTHONMALLOC=debug
+#: env PYTHONMALLOC=debug
 """The debug hooks stay, and there are no figures."""
 
 import gort

@@ -1,4 +1,3 @@
-#: env GORT_HEAP=1
 """What a program does to the figures of MemStats."""
 
 import gc
