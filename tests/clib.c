@@ -355,3 +355,29 @@ int shuffle(unsigned long seed, int slots, int steps, size_t largest) {
     free(block);
     return faults;
 }
+
+/* -- the collector -- */
+
+/* The tp_traverse of an object with two slots that tells of the first one's reference twice. */
+int liar_traverse(void **self, int (*visit)(void *, void *), void *arg) {
+    for (int i = 0; i < 3; i++) {
+        void *held = self[i < 2 ? 2 : 3];
+        int result = held ? visit(held, arg) : 0;
+        if (result)
+            return result;
+    }
+    return 0;
+}
+
+/* Computes for so long without the interpreter (called by ctypes.CDLL). */
+int compute(int milliseconds) {
+    struct timeval now, end;
+    gettimeofday(&end, NULL);
+    end.tv_usec += milliseconds * 1000L;
+    end.tv_sec += end.tv_usec / 1000000;
+    end.tv_usec %= 1000000;
+    do
+        gettimeofday(&now, NULL);
+    while (now.tv_sec < end.tv_sec || (now.tv_sec == end.tv_sec && now.tv_usec < end.tv_usec));
+    return milliseconds;
+}

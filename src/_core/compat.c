@@ -29,6 +29,7 @@
 #include <internal/pycore_code.h>
 #include <internal/pycore_dict.h>
 #include <internal/pycore_frame.h>
+#include <internal/pycore_gc.h>
 #include <internal/pycore_interp.h>
 #include <internal/pycore_pystate.h>
 #include <internal/pycore_runtime.h>
@@ -710,6 +711,195 @@ size_t
 code_size(PyCodeObject *code)
 {
     return (size_t)Py_SIZE(code) * sizeof(_Py_CODEUNIT);
+}
+
+/* -- the collector ------------------------------------------------------------------------------- */
+
+static struct _gc_runtime_state *
+collector(void)
+{
+    return &interp->gc;
+}
+
+bool
+collector_enabled(void)
+{
+    return collector()->enabled;
+}
+
+bool
+collector_busy(void)
+{
+    return collector()->collecting;
+}
+
+void
+collector_thresholds(int t[3])
+{
+    for (int i = 0; i < 3; i++)
+        t[i] = collector()->generations[i].threshold;
+}
+
+void
+collector_set_thresholds(const int t[3])
+{
+    for (int i = 0; i < 3; i++)
+        collector()->generations[i].threshold = t[i];
+}
+
+bool
+collector_young_is_due(void)
+{
+    const struct gc_generation *young = &collector()->generations[0];
+    return young->count > young->threshold;
+}
+
+void
+collector_allow_full(void)
+{
+    collector()->long_lived_total = 0;
+}
+
+/* The lists are circular, with a head that is no object; the low bits of _gc_prev are flags of the object. */
+
+static void
+gc_link(PyGC_Head *a, PyGC_Head *b)
+{
+    a->_gc_next = (uintptr_t)b;
+    b->_gc_prev = (b->_gc_prev & ~_PyGC_PREV_MASK) | (uintptr_t)a;
+}
+
+static PyGC_Head *
+gc_next(const PyGC_Head *a)
+{
+    return (PyGC_Head *)a->_gc_next;
+}
+
+static PyGC_Head *
+gc_prev(const PyGC_Head *a)
+{
+    return (PyGC_Head *)(a->_gc_prev & _PyGC_PREV_MASK);
+}
+
+/* Moves what lies between first and last, both included, to the end of another list. */
+static void
+gc_move(PyGC_Head *first, PyGC_Head *last, PyGC_Head *to)
+{
+    gc_link(gc_prev(first), gc_next(last));
+    gc_link(gc_prev(to), first);
+    gc_link(last, to);
+}
+
+size_t
+collector_slice(size_t n)
+{
+    PyGC_Head *young = &collector()->generations[0].head, *middle = &collector()->generations[1].head,
+              *old = &collector()->generations[2].head;
+    if (gc_next(middle) != middle)
+        gc_move(gc_next(middle), gc_prev(middle), old);
+    PyGC_Head *first = gc_next(old), *last = old;
+    size_t count = 0;
+    while (count < n && gc_next(last) != old) {
+        last = gc_next(last);
+        count++;
+    }
+    if (count)
+        gc_move(first, last, young);
+    return count;
+}
+
+void
+collector_sample(size_t n)
+{
+    PyGC_Head *young = &collector()->generations[0].head, *old = &collector()->generations[2].head;
+    PyGC_Head *last = young;
+    while (n-- > 0 && gc_next(last) != young)
+        last = gc_next(last);
+    if (gc_next(last) != young)
+        gc_move(gc_next(last), gc_prev(young), old);
+}
+
+#define SAVEALL (1 << 5) /* gc.DEBUG_SAVEALL */
+
+PyObject *
+collector_garbage(void)
+{
+    return collector()->garbage;
+}
+
+bool
+collector_save_all(bool on)
+{
+    if (on && collector()->debug & SAVEALL)
+        return false;
+    collector()->debug = on ? collector()->debug | SAVEALL : collector()->debug & ~SAVEALL;
+    return true;
+}
+
+/* Of a frame that runs the evaluation stack's height is not known: its variables are visited. */
+static void
+frame_roots(const _PyInterpreterFrame *f, visitproc visit, void *arg)
+{
+#if V313
+    PyObject *code = f->f_executable;
+#else
+    PyObject *code = (PyObject *)f->f_code;
+#endif
+    if (!code || !PyCode_Check(code))
+        return;
+    visit(code, arg);
+    visit(f->f_globals, arg);
+    visit(f->f_builtins, arg);
+    visit(f->f_locals, arg);
+#if V312
+    visit(f->f_funcobj, arg);
+#else
+    visit((PyObject *)f->f_func, arg);
+#endif
+    for (int i = 0; i < ((PyCodeObject *)code)->co_nlocalsplus; i++)
+        visit(f->localsplus[i], arg);
+}
+
+void
+interpreter_roots(visitproc visit, void *arg)
+{
+    visit(PyImport_GetModuleDict(), arg);
+    visit(interp->builtins, arg);
+    visit(PyInterpreterState_GetDict(interp), arg);
+    for (PyThreadState *ts = ts_head(false); ts; ts = ts_next(ts, false)) {
+        visit(ts->dict, arg);
+        visit(ts->context, arg);
+        for (_PyErr_StackItem *e = ts->exc_info; e; e = e->previous_item)
+            visit(e->exc_value, arg);
+        pyframe at;
+        for (bool more = frame_first(&at, ts, false); more; more = frame_next(&at, false))
+            frame_roots(at.f, visit, arg);
+    }
+}
+
+PyObject *
+collector_set_callbacks(PyObject *list)
+{
+    PyObject *old = collector()->callbacks;
+    collector()->callbacks = list;
+    return old;
+}
+
+size_t
+collector_young_count(void)
+{
+    return collector()->generations[0].count > 0 ? (size_t)collector()->generations[0].count : 0;
+}
+
+void
+collector_each(void (*f)(PyObject *op, void *arg), void *arg)
+{
+    PyGC_Head *heads[] = {&collector()->generations[0].head, &collector()->generations[1].head,
+                          &collector()->generations[2].head, &collector()->permanent_generation.head};
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        for (PyGC_Head *gc = gc_next(heads[i]); gc != heads[i]; gc = gc_next(gc))
+            f((PyObject *)(gc + 1), arg);
+    }
 }
 
 /* -- contexts ------------------------------------------------------------------------------------ */

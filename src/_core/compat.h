@@ -97,6 +97,31 @@ int code_extra_init(void (*freed)(void *)); /* -1: exception set */
 void *code_extra(PyCodeObject *code);
 int code_set_extra(PyCodeObject *code, void *extra);
 size_t code_size(PyCodeObject *code); /* of its instructions, in bytes */
+/* CPython's collector: its switches, and its lists of containers. GIL held. */
+bool collector_enabled(void); /* gc.enable */
+bool collector_busy(void);    /* it runs */
+void collector_thresholds(int t[3]);
+void collector_set_thresholds(const int t[3]);
+/* Has the youngest generation outgrown its threshold? (If so it is not the program that asked for a collection.) */
+bool collector_young_is_due(void);
+/* The thresholds alone shall decide whether the oldest generation is collected, not CPython's rule of the quarter. */
+void collector_allow_full(void);
+/* Puts what survived in the middle generation behind the old one, and up to n of the old one's first, those that were
+ * looked at the longest ago, into the young one. Returns how many. */
+size_t collector_slice(size_t n);
+/* Leaves the n oldest objects in the young generation, and puts the others behind the old one. */
+void collector_sample(size_t n);
+PyObject *collector_garbage(void); /* gc.garbage, borrowed; NULL: none any more */
+/* Switches gc.DEBUG_SAVEALL; false: the program has it on. */
+bool collector_save_all(bool on);
+/* Visits what the interpreter holds itself: modules, builtins, frames and what else a thread state has. */
+void interpreter_roots(visitproc visit, void *arg);
+/* The list of functions that the collector calls, in place of gc.callbacks, which is returned. Steals and gives references.
+ * NULL: it has none any more. */
+PyObject *collector_set_callbacks(PyObject *list);
+size_t collector_young_count(void); /* as CPython counts: allocations less deallocations */
+/* Calls f for all containers that the collector knows, frozen ones included. */
+void collector_each(void (*f)(PyObject *op, void *arg), void *arg);
 PyObject *ts_context(PyThreadState *ts);
 void ts_set_context(PyThreadState *ts, PyObject *context); /* steals */
 /* Is an exception of this type being handled (an except, finally or with block runs because of it)? */

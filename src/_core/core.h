@@ -113,6 +113,7 @@ struct g {
     PyObject *kwnames;
     PyObject *context; /* contextvars to start with: copied by the goroutine itself if copy_context */
     bool copy_context;
+    bool shrunk;     /* its stack was, and it has not run since */
     bool goexiting;  /* called goexit: met again if swallowed */
     bool traced;     /* call the start hook first: threading has trace or profile functions */
     uint64_t parent; /* goid of the creator */
@@ -342,6 +343,8 @@ extern PyObject *panic_hook, *fatal_hook, *start_hook;
 g *stackalloc(void); /* a g at the top of a fresh stack; NULL: MemoryError set */
 size_t set_max_stack(size_t n);
 void stack_stats(size_t *inuse, size_t *sys); /* bytes of addresses */
+int64_t stack_count(void);
+void shrink_stacks(void);
 bool stacks_ahead(void);
 /* What guard page addr lies in: the size of that stack, else 0. Async-signal-safe. */
 size_t stack_guard_hit(const void *addr);
@@ -451,6 +454,9 @@ waitq_peek(waitq *q)
 /* -- sysmon.c --------------------------------------------------------------------------------- */
 
 void sysmon_start(void);
+void sysmon_try_start(void); /* for what can do without it */
+extern _Atomic bool
+    scavenger_asleep; /* sysmon sleeps until somebody wakes it, and has nothing to give back */
 void sysmon_wake(void);
 void schedtrace(bool detailed);
 

@@ -314,6 +314,7 @@ gomain(void)
         if (unlikely(gp->flags & G_MAIN))
             child_exit(gp);
         gp->status = Gdead;
+        gp->shrunk = false;
         sched.ngoroutines--;
         gp->schedlink = sched.gfree;
         sched.gfree = gp;

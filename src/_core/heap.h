@@ -5,13 +5,13 @@
  *   class     a size of small blocks; 1 to 66. 0 stands for large blocks.
  *   cache     for each class the span that blocks are taken from.
  *   central   for each class its other spans that have free blocks.
- *   page heap the idle spans. Clean ones hold zeros and no memory of the kernel; the others hold what was freed.
+ *   page heap the idle spans. Clean ones hold no memory of the kernel; the others hold what was freed.
  *   arena     the tables for 64 MiB of addresses.
  *
  * An allocation: pymem.c (the hooks) -> cache (mcache.c) -> central (mcentral.c) -> page heap (mheap.c) -> kernel.
  *
  * Lock: the main interpreter's GIL, for all of it; under_our_gil() in pymem.c sees to that. No Python code runs and
- * nothing parks, so no one sees a state in between.
+ * nothing parks, so no one sees a state in between. The page heap has a lock of its own besides, for the scavenger.
  */
 #ifndef GORT_HEAP_H
 #define GORT_HEAP_H
@@ -19,6 +19,7 @@
 #include "core.h"
 
 #include "annotate.h"
+#include "mgc.h"
 
 #define HEAP_PAGE_SHIFT 13
 #define HEAP_PAGE ((size_t)1 << HEAP_PAGE_SHIFT)
@@ -30,7 +31,8 @@
 
 typedef struct mspan mspan;
 
-enum spanstate { SpanDead = 0, SpanIdle = 1, SpanInUse = 2 };
+/* Scavenged: idle, and in nobody's list while its memory is given back. */
+enum spanstate { SpanDead = 0, SpanIdle = 1, SpanInUse = 2, SpanScavenged = 3 };
 
 /* One cache line. Its place goes with the span's first page and is never unmapped: looking at any span is safe. */
 struct mspan {
@@ -41,7 +43,8 @@ struct mspan {
     uint32_t nslow;  /* number of blocks - 2: see span_free_is_slow */
     uint8_t class;
     uint8_t state; /* enum spanstate */
-    bool clean;    /* idle: as above. In use: what lies from fresh on is zeros */
+    bool clean;    /* idle: as above */
+    bool zeroed;   /* idle: its pages read as zeros. In use: what lies from fresh on does */
     uint32_t npages;
     char *base;
     mspan *next, *prev; /* in central or in the page heap */
@@ -83,11 +86,28 @@ span_free_is_slow(const mspan *s)
     return s->nalloc - 1 >= s->nslow;
 }
 
+/* So many bytes are handed out, or given to the cache to hand out: the pacer may want to know. */
+static inline void
+count_down(size_t bytes)
+{
+    if (unlikely((gc_countdown -= (int64_t)bytes) < 0))
+        gc_look();
+}
+
 static inline size_t
 span_block_size(const mspan *s)
 {
     return s->class ? class_size[s->class] : (size_t)s->npages << HEAP_PAGE_SHIFT;
 }
+
+/* The second word of a freed block of two words or more. No object has it there: a type, or a link of the collector. */
+static inline void
+mark_free(void *p)
+{
+    ((uintptr_t *)p)[1] = ~(uintptr_t)p;
+}
+
+bool block_is_free(const mspan *s, const void *p); /* s is in use; p lies anywhere in it */
 
 /* -- mheap.c ---------------------------------------------------------------------------------- */
 
@@ -106,28 +126,44 @@ spanof(const void *p)
     return likely(a != NULL) ? a->pages[((uintptr_t)p >> HEAP_PAGE_SHIFT) & (ARENA_PAGES - 1)] : NULL;
 }
 
-bool mheap_init(void);
-mspan *mheap_alloc(size_t npages, unsigned class); /* NULL: no memory */
-void mheap_free(mspan *s, bool clean);
-bool mheap_extend(mspan *s, size_t npages); /* to that many pages, if what follows is idle */
-void mheap_trim(mspan *s, size_t npages);   /* gives the pages beyond back */
-void mheap_release(void);                   /* gives the memory of all idle spans back to the kernel */
-
-/* Calls f for every span, in order of addresses within each mapping. */
-void mheap_walk(void (*f)(mspan *s, void *arg), void *arg);
-
 /* Bytes. */
 typedef struct {
     size_t sys, idle, released, inuse; /* sys = idle + inuse; released is a part of idle */
     size_t span_inuse, span_sys;       /* structs of spans */
     size_t other_sys;                  /* tables from address to span */
+    size_t peak;                       /* of inuse, since mheap_peak */
 } mheap_stats;
-extern mheap_stats mheap;
+void mheap_read(mheap_stats *to);
+
+bool mheap_init(void);
+mspan *mheap_alloc(size_t npages, unsigned class); /* NULL: no memory */
+void mheap_free(mspan *s, bool clean);             /* clean: its pages read as zeros and have no memory */
+bool mheap_extend(mspan *s, size_t npages);        /* to that many pages, if what follows is idle */
+void mheap_trim(mspan *s, size_t npages);          /* gives the pages beyond back */
+size_t
+mheap_release(void); /* gives the memory of all idle spans back to the kernel; returns how much it was */
+/* The heap gives memory of idle spans back before it takes more than this from the kernel. */
+void mheap_set_limit(size_t resident);
+
+/* Calls f for every span, in order of addresses within each mapping. Returns the figures of that moment. */
+mheap_stats mheap_walk(void (*f)(mspan *s, void *arg), void *arg);
+
+/* For the scavenger, which has no GIL: false or NULL if somebody is at work on the page heap, or nothing is there. */
+bool mheap_peak(mheap_stats *h, bool reset); /* the figures; peak begins anew */
+mspan *mheap_take_idle(size_t npages);       /* with memory, and at most so large */
+void mheap_put_idle(mspan *s, bool zeroed);  /* clean now */
+
+/* -- mgcscavenge.c ---------------------------------------------------------------------------- */
+
+/* sysmon: gives memory back if it is time for it. Returns when to be asked again, at the latest. */
+int64_t scavenge(int64_t now, bool idle);
+int gort_scavenge_init(PyObject *module);
 
 /* -- pymem.c, mstats.c ------------------------------------------------------------------------ */
 
 const char *heap_install(void); /* why not; NULL: done */
 extern bool heap_installed;
+uint64_t heap_alloc_now(void), total_alloc_now(void); /* bytes, as in MemStats */
 int gort_mstats_init(PyObject *module);
 
 #endif

@@ -63,5 +63,6 @@ mcache_refill(unsigned class)
         s->nslow = n - 2; /* of 1 block: huge, and every free of it leaves it empty */
     }
     cache.span[class] = s;
+    count_down((size_t)(s->limit - s->base) - (size_t)s->nalloc * class_size[class]);
     return true;
 }

@@ -57,6 +57,8 @@ mcentral_free(mspan *s, void *p)
     }
     bool was_full = !s->freelist && s->fresh == s->limit;
     *(void **)p = s->freelist;
+    if (s->class > 1)
+        mark_free(p);
     s->freelist = p;
     annotate_freed(p, class_size[s->class]);
     if (s == cache.span[s->class])
@@ -68,4 +70,15 @@ mcentral_free(mspan *s, void *p)
     }
     else if (was_full)
         push(s);
+}
+
+__attribute__((no_sanitize_address)) bool
+block_is_free(const mspan *s, const void *p)
+{
+    if (s->class == 0)
+        return false;
+    size_t size = class_size[s->class];
+    const char *block = s->base + (size_t)((const char *)p - s->base) / size * size;
+    return block >= s->fresh ||
+           (size > 8 && ((const uintptr_t *)(const void *)block)[1] == ~(uintptr_t)block);
 }

@@ -8,14 +8,18 @@
  *   1. The spans of a mapping follow each other without a gap, idle ones included.
  *   2. Every page of a span in use has its entry; of an idle one the first and the last page (neighbours look there).
  *   3. No two neighbouring idle spans are both clean, or both not.
- *   4. Clean idle spans have no memory and read as zeros. The others may hold anything.
+ *   4. Clean idle spans have no memory. They read as zeros, unless the memory went by MADV_FREE. The others may hold
+ *      anything.
  *   5. Only map_pages asks the kernel for anything, before it changes anything: the struct of a span lies in the tables of
  *      the arena, at its first page, so that cutting, joining and freeing spans cannot fail.
  *
  * Idle spans lie in bins by their number of pages: exact up to 64, then eight bins for each doubling. Any span of a
  * higher bin fits; in its own bin the first that does is taken. Those with memory are taken before clean ones.
  *
- * Lock: the GIL (heap.h).
+ * Locks: the GIL (heap.h), and a lock of the page heap's own for the scavenger, which has no GIL. A holder of the GIL
+ * may keep it long (mheap_walk): the scavenger only tries it. What the scavenger does under it is short. While
+ * a span's memory is given back, without the lock, it is in no list. A fork takes the lock, so that the child finds the
+ * lists whole.
  *
  * Why not one large reservation, with a single table over it: it counts against RLIMIT_AS as a whole, also if the limit
  * is set later, and says nothing of the heap's size.
@@ -34,10 +38,17 @@
 #define NUM_BINS (EXACT_BINS + 8 * 26)
 #define WORDS ((NUM_BINS + 63) / 64)
 #define MAX_MAPPINGS 4096
+#define WARM_PAGES 32
+#define LOOKS_MAX 64
+#define WORTH_SCAVENGING ((size_t)1 << 20)
 #define bytes(npages) ((size_t)(npages) << HEAP_PAGE_SHIFT)
 
 arena **arenas;
-mheap_stats mheap;
+
+static mheap_stats mheap;
+static size_t limit = SIZE_MAX; /* of memory from the kernel */
+static mspan *scavenged;        /* the span that the scavenger has taken */
+static _Atomic int32_t lockword;
 
 static mspan *bins[2][NUM_BINS]; /* [clean] */
 static uint64_t occupied[2][WORDS];
@@ -45,6 +56,28 @@ static struct {
     char *lo, *hi;
 } mappings[MAX_MAPPINGS]; /* by time, neighbours joined */
 static int nmappings;
+
+/* -- the lock ---------------------------------------------------------------------------------- */
+
+static bool
+trylock(void)
+{
+    return !atomic_exchange_explicit(&lockword, 1, memory_order_acquire);
+}
+
+static void
+mheap_lock(void)
+{
+    for (int spins = 0; !trylock(); spins++)
+        if (spins > 100)
+            thread_yield(); /* the scavenger has it, and lost its processor */
+}
+
+static void
+mheap_unlock(void)
+{
+    atomic_store_explicit(&lockword, 0, memory_order_release);
+}
 
 /* -- the tables ------------------------------------------------------------------------------- */
 
@@ -69,12 +102,13 @@ set_entries(mspan *s, size_t from)
 
 /* The struct of a span that begins at this address. */
 static mspan *
-span_new(char *base, size_t npages, bool clean)
+span_new(char *base, size_t npages, bool clean, bool zeroed)
 {
     mspan *s = &arenas[(uintptr_t)base >> ARENA_SHIFT]->spans[page_in_arena(base)];
     check(s->state == SpanDead);
     mheap.span_inuse += sizeof *s;
-    *s = (mspan){.base = base, .npages = (uint32_t)npages, .clean = clean, .state = SpanIdle};
+    *s = (mspan){
+        .base = base, .npages = (uint32_t)npages, .clean = clean, .zeroed = zeroed, .state = SpanIdle};
     return s;
 }
 
@@ -153,18 +187,21 @@ idle_at(const char *addr, bool clean)
 
 /* Puts s, which is in no list, among the idle ones, joined with its neighbours. */
 static void
-make_idle(mspan *s, bool clean)
+make_idle(mspan *s, bool clean, bool zeroed)
 {
     s->state = SpanIdle;
     s->clean = clean;
+    s->zeroed = zeroed;
     mspan *before = idle_at(s->base - 1, clean), *after = idle_at(s->base + bytes(s->npages), clean);
     if (after) {
         bin_drop(after);
+        s->zeroed &= after->zeroed;
         s->npages += after->npages;
         span_drop(after);
     }
     if (before) {
         bin_drop(before);
+        before->zeroed &= s->zeroed;
         before->npages += s->npages;
         span_drop(s);
         s = before;
@@ -223,22 +260,97 @@ map_pages(size_t npages)
     mheap.sys += size;
     mheap.idle += size;
     mheap.released += size;
-    make_idle(span_new(lo, npages, true), true);
+    make_idle(span_new(lo, npages, true, true), true, true);
     return true;
+}
+
+/* Gives the memory of a span that is in no list back, and puts it among the clean ones. */
+static void
+release_span(mspan *s)
+{
+    annotate_allocated(s->base, bytes(s->npages));
+    mheap.released += bytes(s->npages);
+    make_idle(s, true, mem_release(s->base, bytes(s->npages)));
+}
+
+/* An idle span with memory, one of the largest; NULL: there is none. In no list then. */
+static mspan *
+take_idle(size_t npages)
+{
+    for (size_t i = WORDS; i-- > 0;) {
+        if (!occupied[false][i])
+            continue;
+        mspan *s = bins[false][64 * i + 63 - (size_t)__builtin_clzl(occupied[false][i])];
+        bin_drop(s);
+        if (s->npages > npages) {
+            bin_put(span_new(s->base + bytes(npages), s->npages - npages, false, false));
+            s->npages = (uint32_t)npages;
+        }
+        return s;
+    }
+    return NULL;
+}
+
+static size_t
+release_all(void)
+{
+    size_t before = mheap.released;
+    mspan *s;
+    while ((s = take_idle(SIZE_MAX)) != NULL)
+        release_span(s);
+    return mheap.released - before;
+}
+
+/* There shall be no more memory than `limit`. All spans are where they belong. */
+static void
+obey_limit(void)
+{
+    mspan *s;
+    while (mheap.sys - mheap.released > limit &&
+           (s = take_idle(((mheap.sys - mheap.released - limit) >> HEAP_PAGE_SHIFT) + 1)) != NULL)
+        release_span(s);
+}
+
+/* A span with memory that is large enough together with a part of the clean one behind it: so a large block takes less
+ * memory from the kernel than it would elsewhere. */
+static mspan *
+find_and_join(size_t npages)
+{
+    int looks = 0;
+    for (size_t i = bin_of(npages) + 1; i-- > EXACT_BINS && looks < LOOKS_MAX;) {
+        for (mspan *s = bins[false][i]; s && looks < LOOKS_MAX; s = s->next, looks++) {
+            mspan *after = idle_at(s->base + bytes(s->npages), true);
+            if (!after || s->npages + after->npages < npages)
+                continue;
+            size_t more = npages - s->npages;
+            bin_drop(after);
+            if (after->npages > more)
+                bin_put(span_new(after->base + bytes(more), after->npages - more, true, after->zeroed));
+            span_drop(after);
+            mheap.released -= bytes(more);
+            bin_drop(s);
+            s->npages = (uint32_t)npages;
+            s->zeroed &= after->zeroed;
+            bin_put(s);
+            return s;
+        }
+    }
+    return NULL;
 }
 
 static mspan *
 find_or_map(size_t npages)
 {
     mspan *s;
-    if ((s = find(npages, false)) != NULL || (s = find(npages, true)) != NULL)
+    if ((s = find(npages, false)) != NULL || (npages > EXACT_BINS && (s = find_and_join(npages)) != NULL) ||
+        (s = find(npages, true)) != NULL)
         return s;
     /* a larger heap grows in larger steps: fewer mappings */
     size_t step = mheap.sys / 16 >> HEAP_PAGE_SHIFT;
     if (step < GROW_PAGES)
         step = GROW_PAGES;
     if (!(npages < step && map_pages(step)) && !map_pages(npages)) {
-        mheap_release(); /* idle spans of both kinds may be neighbours: now they are joined */
+        release_all(); /* idle spans of both kinds may be neighbours: now they are joined */
         return find(npages, true);
     }
     return find(npages, true);
@@ -253,81 +365,144 @@ cut_idle(mspan *s, size_t npages)
     bin_drop(s);
     mheap.idle -= bytes(npages);
     mheap.inuse += bytes(npages);
+    if (mheap.inuse > mheap.peak)
+        mheap.peak = mheap.inuse;
+    if (s->npages > npages)
+        bin_put(span_new(s->base + bytes(npages), s->npages - npages, s->clean, s->zeroed));
     if (s->clean)
         mheap.released -= bytes(npages);
-    if (s->npages > npages)
-        bin_put(span_new(s->base + bytes(npages), s->npages - npages, s->clean));
+}
+
+/* Has the kernel back the first pages of a clean idle span all at once, which costs it half of what it takes page by
+ * page. They are no longer clean then. */
+static void
+warm(mspan *s)
+{
+    size_t n = s->npages < WARM_PAGES ? s->npages : WARM_PAGES;
+    bin_drop(s);
+    if (s->npages > n)
+        bin_put(span_new(s->base + bytes(n), s->npages - n, true, s->zeroed));
+    s->npages = (uint32_t)n;
+    mheap.released -= bytes(n);
+    mem_populate(s->base, bytes(n));
+    make_idle(s, false, s->zeroed);
 }
 
 mspan *
 mheap_alloc(size_t npages, unsigned class)
 {
+    mheap_lock();
     mspan *s = find_or_map(npages);
-    if (!s)
-        return NULL;
-    cut_idle(s, npages);
-    s->npages = (uint32_t)npages;
-    s->state = SpanInUse;
-    s->class = (uint8_t)class;
-    set_entries(s, 0);
+    if (s && s->clean && npages < WARM_PAGES && s->npages >= WARM_PAGES &&
+        mheap.sys - mheap.released + bytes(WARM_PAGES) <= limit) {
+        warm(s);
+        s = find(npages, false);
+    }
+    if (s) {
+        cut_idle(s, npages);
+        s->npages = (uint32_t)npages;
+        s->state = SpanInUse;
+        s->class = (uint8_t)class;
+        set_entries(s, 0);
+        obey_limit();
+    }
+    mheap_unlock();
     return s;
 }
 
-/* `clean`: its pages hold zeros and no memory. */
-void
-mheap_free(mspan *s, bool clean)
+static noinline void
+wake_scavenger(void)
+{
+    if (!sched.sysmonstarted)
+        sysmon_try_start();
+    else if (atomic_exchange(&scavenger_asleep, false))
+        sysmon_wake();
+}
+
+static void
+free_span(mspan *s, bool clean)
 {
     check(s->state == SpanInUse);
     mheap.inuse -= bytes(s->npages);
     mheap.idle += bytes(s->npages);
     if (clean)
         mheap.released += bytes(s->npages);
-    make_idle(s, clean);
+    make_idle(s, clean, clean);
+}
+
+void
+mheap_free(mspan *s, bool clean)
+{
+    mheap_lock();
+    free_span(s, clean);
+    bool much = mheap.idle - mheap.released > WORTH_SCAVENGING;
+    mheap_unlock();
+    if (unlikely(much &&
+                 (!sched.sysmonstarted || atomic_load_explicit(&scavenger_asleep, memory_order_relaxed))))
+        wake_scavenger();
 }
 
 bool
 mheap_extend(mspan *s, size_t npages)
 {
+    mheap_lock();
     mspan *after = spanof(s->base + bytes(s->npages));
     size_t from = s->npages, more = npages - from;
-    if (!after || after->state != SpanIdle || after->npages < more)
-        return false;
-    cut_idle(after, more);
-    span_drop(after);
-    s->npages = (uint32_t)npages;
-    set_entries(s, from);
-    return true;
+    bool ok = after && after->state == SpanIdle && after->npages >= more;
+    if (ok) {
+        cut_idle(after, more);
+        span_drop(after);
+        s->npages = (uint32_t)npages;
+        set_entries(s, from);
+        obey_limit();
+    }
+    mheap_unlock();
+    return ok;
 }
 
 void
 mheap_trim(mspan *s, size_t npages)
 {
-    mspan *rest = span_new(s->base + bytes(npages), s->npages - npages, false);
+    mheap_lock();
+    mspan *rest = span_new(s->base + bytes(npages), s->npages - npages, false, false);
     s->npages = (uint32_t)npages;
     rest->state = SpanInUse;
-    mheap_free(rest, false);
+    free_span(rest, false);
+    mheap_unlock();
 }
 
 /* -- all of it -------------------------------------------------------------------------------- */
 
-void
+size_t
 mheap_release(void)
 {
-    for (size_t bin = 0; bin < NUM_BINS; bin++) {
-        mspan *s;
-        while ((s = bins[false][bin]) != NULL) {
-            bin_drop(s);
-            annotate_allocated(s->base, bytes(s->npages));
-            mem_release(s->base, bytes(s->npages));
-            mheap.released += bytes(s->npages);
-            make_idle(s, true);
-        }
-    }
+    mheap_lock();
+    size_t released = release_all();
+    mheap_unlock();
+    return released;
 }
 
 void
+mheap_set_limit(size_t resident)
+{
+    mheap_lock();
+    limit = resident;
+    obey_limit();
+    mheap_unlock();
+}
+
+void
+mheap_read(mheap_stats *to)
+{
+    mheap_lock();
+    *to = mheap;
+    mheap_unlock();
+}
+
+mheap_stats
 mheap_walk(void (*f)(mspan *s, void *arg), void *arg)
 {
+    mheap_lock();
     for (int i = 0; i < nmappings; i++) {
         for (char *at = mappings[i].lo; at < mappings[i].hi;) {
             mspan *s = spanof(at);
@@ -337,7 +512,58 @@ mheap_walk(void (*f)(mspan *s, void *arg), void *arg)
             f(s, arg);
         }
     }
+    const mheap_stats figures = mheap;
+    mheap_unlock();
+    return figures;
 }
+
+/* -- the scavenger's ---------------------------------------------------------------------------- */
+
+bool
+mheap_peak(mheap_stats *h, bool reset)
+{
+    if (!trylock())
+        return false;
+    *h = mheap;
+    if (reset)
+        mheap.peak = mheap.inuse;
+    mheap_unlock();
+    return true;
+}
+
+mspan *
+mheap_take_idle(size_t npages)
+{
+    if (!trylock())
+        return NULL;
+    mspan *s = scavenged = take_idle(npages);
+    if (s)
+        s->state = SpanScavenged;
+    mheap_unlock();
+    return s;
+}
+
+void
+mheap_put_idle(mspan *s, bool zeroed)
+{
+    mheap_lock();
+    scavenged = NULL;
+    mheap.released += bytes(s->npages);
+    make_idle(s, true, zeroed);
+    mheap_unlock();
+}
+
+/* The scavenger has not come along into the child. */
+static void
+unlock_in_child(void)
+{
+    if (scavenged)
+        make_idle(scavenged, false, false);
+    scavenged = NULL;
+    mheap_unlock();
+}
+
+/* -- initialisation -------------------------------------------------------------------------- */
 
 bool
 mheap_init(void)
@@ -347,5 +573,6 @@ mheap_init(void)
     if (!arenas)
         return false;
     mheap.other_sys += size;
+    around_forks(mheap_lock, mheap_unlock, unlock_in_child);
     return true;
 }

@@ -41,6 +41,32 @@ sum(const uint64_t *counts)
     return n;
 }
 
+uint64_t
+total_alloc_now(void)
+{
+    return heap_bytes(cache.mallocs, cache.large_alloc);
+}
+
+uint64_t
+heap_alloc_now(void)
+{
+    return total_alloc_now() - heap_bytes(cache.frees, cache.large_free);
+}
+
+static PyObject *
+ring(const uint64_t *values)
+{
+    PyObject *tuple = PyTuple_New(PAUSES);
+    for (int i = 0; tuple && i < PAUSES; i++) {
+        PyObject *value = PyLong_FromUnsignedLongLong(values[i]);
+        if (!value)
+            Py_CLEAR(tuple);
+        else
+            PyTuple_SET_ITEM(tuple, i, value);
+    }
+    return tuple;
+}
+
 static PyObject *
 mem_stats_(PyObject *mod, PyObject *unused)
 {
@@ -48,9 +74,12 @@ mem_stats_(PyObject *mod, PyObject *unused)
     if (!heap_installed)
         Py_RETURN_NONE;
     mcache now = cache;
-    mheap_stats h = mheap;
+    mheap_stats h;
+    mheap_read(&h);
     size_t stack_inuse, stack_sys;
     stack_stats(&stack_inuse, &stack_sys);
+    static gcstats gc; /* large; the GIL is held until the last use */
+    gc_stats(&gc);
 
     uint64_t total = heap_bytes(now.mallocs, now.large_alloc);
     const struct {
@@ -74,6 +103,11 @@ mem_stats_(PyObject *mod, PyObject *unused)
         {"mcache_sys", sizeof cache},
         {"gc_sys", 0},
         {"other_sys", h.other_sys},
+        {"next_gc", gc.next_gc},
+        {"last_gc", gc.last_gc},
+        {"pause_total_ns", gc.pause_total},
+        {"num_gc", gc.num_gc},
+        {"num_forced_gc", gc.num_forced},
     };
     PyObject *stats = PyDict_New(), *classes = PyTuple_New(NUM_CLASSES);
     bool ok = stats && classes && PyDict_SetItemString(stats, "classes", classes) == 0;
@@ -90,6 +124,16 @@ mem_stats_(PyObject *mod, PyObject *unused)
             PyTuple_SET_ITEM(classes, c, row);
     }
     Py_XDECREF(classes);
+    const struct {
+        const char *name;
+        PyObject *value;
+    } more[] = {{"pause_ns", ok ? ring(gc.pause_ns) : NULL},
+                {"pause_end", ok ? ring(gc.pause_end) : NULL},
+                {"gc_cpu_fraction", ok ? PyFloat_FromDouble(gc.cpu_fraction) : NULL}};
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
+        ok = ok && more[i].value && PyDict_SetItemString(stats, more[i].name, more[i].value) == 0;
+        Py_XDECREF(more[i].value);
+    }
     if (!ok)
         Py_CLEAR(stats);
     return stats;
@@ -110,7 +154,9 @@ check_span(mspan *s, void *arg)
     size_t size = (size_t)s->npages << HEAP_PAGE_SHIFT;
     t->h.sys += size;
     t->h.span_inuse += sizeof *s;
-    if (s->state == SpanIdle) {
+    if (s->state == SpanScavenged)
+        t->h.idle += size;
+    else if (s->state == SpanIdle) {
         t->h.idle += size;
         t->h.released += s->clean ? size : 0;
         const mspan *b = t->before;
@@ -159,7 +205,7 @@ check_heap_(PyObject *mod, PyObject *unused)
     if (!heap_installed)
         Py_RETURN_NONE;
     totals t = {0};
-    mheap_walk(check_span, &t);
+    const mheap_stats mheap = mheap_walk(check_span, &t);
     if (t.h.sys != mheap.sys || t.h.idle != mheap.idle || t.h.inuse != mheap.inuse ||
         t.h.released != mheap.released || t.h.span_inuse != mheap.span_inuse)
         throw("heap: the pages do not add up");

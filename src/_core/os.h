@@ -20,7 +20,10 @@ void *mem_reserve(size_t size); /* zeroed, backed only when touched, small pages
  * kernel has names. NULL: errno. */
 void *mem_map(void *hint, size_t size, size_t align, const char *name);
 void mem_unmap(void *addr, size_t size);
-void mem_release(void *addr, size_t size); /* gives the memory back; the pages read as zeros */
+void mem_populate(void *addr, size_t size); /* backs untouched pages at once; best effort */
+/* Gives the memory back. True: the pages read as zeros now. */
+bool mem_release(void *addr, size_t size);
+extern bool mem_lazily; /* with MADV_FREE: the kernel takes the pages when it needs them */
 /* Moves whole pages: `from` reads as zeros then and has no memory. False: the kernel does not do it, and all is as
  * before except that `to` may hold anything. */
 bool mem_move(void *to, void *from, size_t size);
@@ -35,11 +38,17 @@ bool mem_readable(const void *addr);
 #define PAGES_MAX 64
 void mem_guard_pages(char *const *pages, int n); /* at most PAGES_MAX; best effort */
 
+/* Calls these before a fork, in the parent after it, and in the child. */
+void around_forks(void (*before)(void), void (*parent)(void), void (*child)(void));
 int thread_start(void *(*fn)(void *), void *arg, size_t stack_size); /* detached; errno value */
 void thread_bounds(char **lo, char **hi);
 void thread_at_exit(void (*fn)(void *), void *arg); /* this thread, one call per thread */
 /* This thread's pthread_exit never completes: it sleeps on the stack that it was called on. */
 void thread_never_exits(void);
+void thread_yield(void);
+void sleep_ns(int64_t ns);
+bool thread_computes(int32_t tid); /* it has a processor, or waits for one */
+int64_t thread_cputime(void);      /* of this thread, in nanoseconds */
 void thread_kill(int32_t tid, int sig);
 /* What a signal handler's third argument says. context_reg: the ith register; false: there are no more. */
 uintptr_t context_pc(const void *uc);

@@ -10,8 +10,11 @@
 #include "os.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -23,6 +26,9 @@
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
+#endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
 #endif
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
@@ -41,6 +47,40 @@ nanotime(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+int64_t
+thread_cputime(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+void
+sleep_ns(int64_t ns)
+{
+    nanosleep(&(struct timespec){ns / 1000000000, ns % 1000000000}, NULL);
+}
+
+bool
+thread_computes(int32_t tid)
+{
+    char name[64], text[256];
+    snprintf(name, sizeof name, "/proc/self/task/%d/stat", tid);
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = 0;
+    const char *end = strrchr(text, ')'); /* after the name: a blank and the state */
+    return end && end[1] && end[2] == 'R';
+}
+
+void
+thread_yield(void)
+{
+    sched_yield();
 }
 
 double
@@ -119,10 +159,19 @@ mem_unmap(void *addr, size_t size)
 }
 
 void
+mem_populate(void *addr, size_t size)
+{
+    madvise(addr, size, MADV_POPULATE_WRITE); /* before Linux 5.14 they come one by one */
+}
+
+bool mem_lazily;
+
+bool
 mem_release(void *addr, size_t size)
 {
-    if (madvise(addr, size, MADV_DONTNEED) != 0)
-        memset(addr, 0, size); /* locked memory cannot be given back */
+    if (mem_lazily && madvise(addr, size, MADV_FREE) == 0)
+        return false;
+    return madvise(addr, size, MADV_DONTNEED) == 0; /* locked memory cannot be given back */
 }
 
 bool
@@ -202,6 +251,13 @@ bool
 mem_read(void *to, const void *from, size_t n)
 {
     return mem_copy(to, from, n) == n;
+}
+
+void
+around_forks(void (*before)(void), void (*parent)(void), void (*child)(void))
+{
+    if (pthread_atfork(before, parent, child) != 0)
+        throw("no memory for a fork handler");
 }
 
 int

@@ -51,7 +51,8 @@ large_malloc(size_t n)
     s->nslow = UINT32_MAX;
     cache.mallocs[0]++;
     cache.large_alloc += span_block_size(s);
-    zeros = s->clean;
+    count_down(span_block_size(s));
+    zeros = s->zeroed;
     annotate_allocated(s->base, span_block_size(s));
     return s->base;
 }
@@ -92,7 +93,7 @@ malloc_slow(size_t n)
     s->fresh += class_size[class];
     s->nalloc++;
     cache.mallocs[class]++;
-    zeros = s->clean;
+    zeros = s->zeroed;
     annotate_allocated(p, class_size[class]);
     return p;
 }
@@ -115,6 +116,8 @@ heap_free(mspan *s, void *p)
         return;
     }
     *(void **)p = s->freelist;
+    if (likely(s->class > 1))
+        mark_free(p);
     s->freelist = p;
     annotate_freed(p, class_size[s->class]);
 }
@@ -129,6 +132,8 @@ count_resize(const mspan *s, size_t before)
     cache.frees[0]++;
     cache.large_free += before;
     cache.large_alloc += span_block_size(s);
+    if (span_block_size(s) > before)
+        count_down(span_block_size(s) - before);
 }
 
 /* Moves a large block to a new span of n bytes. */

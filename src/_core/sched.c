@@ -855,6 +855,7 @@ gopark(g *gp, enum waitreason why)
     check(gp->status == Grunning);
     gp->status = Gwaiting;
     gp->waitreason = (uint8_t)why;
+    gp->shrunk = false;
     gp->waitsince = atomic_load_explicit(&sched.coarse, memory_order_relaxed);
     if (unlikely(gp->flags & (G_THREAD | G_MAIN))) {
         if (gp->flags & G_THREAD) {
@@ -891,6 +892,7 @@ goschedule(g *gp)
             main_moved(NULL);
     }
     gp->status = Grunnable;
+    gp->shrunk = false;
     queue_push(mp->p ? &mp->p->runq : &sched.runq, gp);
     leave(gp);
     resumed(gp);

@@ -246,6 +246,33 @@ stack_stats(size_t *inuse, size_t *sys)
     *sys = reserved + sysstacks + threads;
 }
 
+/* Gives back what goroutines that do not run have touched of their stacks below where they are now: a deep call
+ * is often the only one. Each is looked at once after it has run, and not too many at a time. The collector calls it.
+ * Differs from Go: Go halves a stack and moves it; here its addresses stay. */
+#define SHRINK_MAX 4096
+
+void
+shrink_stacks(void)
+{
+    int n = 0;
+    for (g *gp = sched.allgs; gp && n < SHRINK_MAX; gp = gp->alllink) {
+        bool away = gp->status == Gwaiting || gp->status == Grunnable || gp->status == Gdead;
+        if (gp->shrunk || !away || gp->flags & (G_MAIN | G_THREAD) || !gp->ts)
+            continue;
+        char *sp = (char *)((uintptr_t)gp->sp & ~(uintptr_t)(PAGE - 1)) - PAGE;
+        if (sp > gp->stack_lo && sp < gp->stack_hi)
+            (void)mem_release(gp->stack_lo, (size_t)(sp - gp->stack_lo));
+        gp->shrunk = true;
+        n++;
+    }
+}
+
+int64_t
+stack_count(void)
+{
+    return nstacks;
+}
+
 char *
 sysstack(size_t size)
 {

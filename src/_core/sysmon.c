@@ -2,7 +2,7 @@
  *
  * It finds Ps whose goroutine makes no progress while there is work (runnable goroutines, due timers, a signal for the
  * parked main goroutine) and wakes an M that takes such a P (retake in sched.c). It tells running Ms that timers
- * are due, keeps the coarse clock, prints schedtrace and prepares stacks (stack.c).
+ * are due, keeps the coarse clock, prints schedtrace, prepares stacks (stack.c) and scavenges (mgcscavenge.c).
  *
  * What counts as no progress: the P's schedtick stood still
  *   - since the last look (20 us or more) and the goroutine does not hold the GIL: it is in C;
@@ -18,7 +18,7 @@
  * Differs from Go: Go's sysmon takes the P itself, because Go code says when it enters a system call. There is no
  * netpoll here and no forced collection.
  */
-#include "core.h"
+#include "heap.h"
 
 #include "compat.h"
 #include "os.h"
@@ -28,6 +28,8 @@
 
 #define US 1000
 #define MS 1000000
+
+_Atomic bool scavenger_asleep;
 
 static uint32_t generation; /* a fork leaves the parent's sysmon behind; a new one is started on demand */
 
@@ -142,6 +144,7 @@ sysmon_main(void *arg)
             lasttrace = now;
             schedtrace(sched.scheddetail > 0);
         }
+        scavenge(now, sched.npidle == sched.nprocs);
         idle = retake_scan(now) || ahead || atomic_load(&sched.sysmonnote) != note ? 0 : idle + 1;
 
         if (sched.npidle == sched.nprocs && !busy_ms()) {
@@ -152,12 +155,24 @@ sysmon_main(void *arg)
                     wake_m0(); /* it came just before m0 fell asleep */
                 int64_t wake = sched.schedtrace > 0 ? lasttrace + (int64_t)sched.schedtrace * MS : INT64_MAX;
                 atomic_store(&sched.sysmonwait, true);
+                atomic_store(&scavenger_asleep, true);
                 note = atomic_load(&sched.sysmonnote);
+                int64_t scavenging = scavenge(nanotime(), true);
+                if (scavenging != INT64_MAX)
+                    atomic_store(&scavenger_asleep, false);
+                if (scavenging < wake)
+                    wake = scavenging;
                 if (sched.npidle == sched.nprocs)
                     futex_sleep(&sched.sysmonnote, note, wake);
                 atomic_store(&sched.sysmonwait, false);
-                idle = 0;
-                quiet_since = 0;
+                atomic_store(&scavenger_asleep, false);
+                now = nanotime();
+                if (now < wake) { /* woken */
+                    idle = 0;
+                    quiet_since = 0;
+                }
+                else
+                    scavenge(now, true);
             }
         }
         else
@@ -174,6 +189,17 @@ sysmon_start(void)
     int err = thread_start(sysmon_main, (void *)(uintptr_t)generation, 64 << 10);
     if (err)
         throw("cannot start the sysmon thread");
+}
+
+void
+sysmon_try_start(void)
+{
+    static bool failed;
+    if (sched.sysmonstarted || sched.stopping || failed)
+        return;
+    generation++;
+    failed = thread_start(sysmon_main, (void *)(uintptr_t)generation, 64 << 10) != 0;
+    sched.sysmonstarted = !failed;
 }
 
 /* It shall look at once. */

@@ -27,14 +27,14 @@ __all__ = ["Chan", "chan", "default", "go", "run", "select", "type_assert"]
 
 
 def _start() -> None:
-    _memstats.install()
-    _env.start()
+    _env.start(_memstats.install())
     _traceback.start()
     _core.configure(
         gomaxprocs=_env.integer("GOMAXPROCS"),
         schedtrace=_env.integer("schedtrace"),
         scheddetail=_env.integer("scheddetail"),
     )
+    _memstats.start_collector()
     _core.set_hooks(
         panic=_traceback.panic,
         fatal=_traceback.fatal,

@@ -106,13 +106,34 @@ def main_goexit() -> None:
 
 def _after_fork_child() -> None: ...
 
-# -- the heap (pymem.c, mcache.c, mcentral.c, mheap.c, mstats.c) ---------------------------------
+# -- the heap (pymem.c, mcache.c, mcentral.c, mheap.c, mgc.c, mgcscavenge.c, mstats.c) -----------
 
 def install_heap() -> str | None:
     """CPython's objects come from gort's heap from now on; the result is None, or why not."""
 
 def mem_stats() -> dict[str, Any] | None:
     """The heap's figures by their names in MemStats, and `classes`: (size, mallocs, frees) of each."""
+
+def start_gc(percent: int, memory_limit: int, debug: tuple[int, ...], /) -> None:
+    """The pacer rules CPython's collector from now on, if the heap is installed.
+
+    debug: (gctrace, gcpacertrace, gcstoptheworld, gccheckmark, invalidptr, gcshrinkstackoff).
+    """
+
+def set_gc_percent(percent: int, /) -> int:
+    """Returns the previous one; negative: off."""
+
+def set_memory_limit(limit: int, /) -> int:
+    """Returns the previous one; negative: changes nothing."""
+
+def _gc_callback(phase: str, info: dict[str, Any], /) -> None:
+    """The pacer's entry in gc.callbacks."""
+
+def scavenge_all() -> None:
+    """Gives the memory of all idle spans back to the system."""
+
+def set_scavenger(debug: bool, lazily: bool, /) -> None:
+    """debug: everything idle goes every 10 ms. lazily: by MADV_FREE."""
 
 def _check_heap() -> None:
     """Walks the whole heap; what does not fit is fatal."""

@@ -34,6 +34,25 @@ def _is_percentage(text: str) -> bool:
     return text == "off" or _is_integer(text)
 
 
+_UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+NO_LIMIT = (1 << 63) - 1
+
+
+def _bytes(text: str) -> int | None:
+    """A number of bytes with Go's units; None: it is none."""
+    if text == "off":
+        return NO_LIMIT
+    digits = text.rstrip("BKMGTi")
+    unit = _UNITS.get(text[len(digits) :])
+    if unit is None or not (digits.isascii() and digits.isdigit()) or len(digits) > 19:
+        return None
+    return int(digits) * unit if int(digits) * unit <= NO_LIMIT else None
+
+
+def _is_bytes(text: str) -> bool:
+    return _bytes(text) is not None
+
+
 TRACEBACK_WORDS = ("none", "single", "all", "system", "crash")
 
 
@@ -83,8 +102,16 @@ TABLE: tuple[Setting, ...] = (
         "100",
         "an integer or off",
         _is_percentage,
-        False,
+        True,
         "collect when the heap has grown by this percentage over what was live; off: never",
+    ),
+    Setting(
+        "GOMEMLIMIT",
+        "off",
+        "a number of bytes (B, KiB, MiB, GiB and TiB are units) or off",
+        _is_bytes,
+        True,
+        "collect and give memory back more eagerly as the program's memory comes near to this",
     ),
     Setting(
         "GOMAXPROCS",
@@ -139,15 +166,22 @@ TABLE: tuple[Setting, ...] = (
         built=True,
     ),
     _debug("efence", "1: every object on pages of its own, at addresses that are never used again"),
-    _debug("gccheckmark", "1: a second, independent mark after each collection"),
-    _debug("gcpacertrace", "1: the pacer's figures at each collection"),
-    _debug("gcshrinkstackoff", "1: goroutine stacks are not shrunk"),
+    _debug("gccheckmark", "1: a second, independent mark after each collection", built=True),
+    _debug("gcpacertrace", "1: the pacer's figures at each collection", built=True),
+    _debug("gcshrinkstackoff", "1: goroutine stacks are not shrunk", built=True),
     _debug(
-        "gcstoptheworld", "1: a collection stops every goroutine; 2: sweeping happens inside the pause too"
+        "gcstoptheworld",
+        "1: a collection also waits for goroutines that compute in C; 2: and gives memory back in the pause",
+        built=True,
     ),
-    _debug("gctrace", "1: a line for each collection"),
-    _debug("invalidptr", "1: a bad pointer that the collector meets is fatal", default="1"),
-    _debug("madvdontneed", "1: give memory back with MADV_DONTNEED in place of MADV_FREE"),
+    _debug("gctrace", "1: a line for each collection, and when memory is given back", built=True),
+    _debug("invalidptr", "1: a bad pointer that the collector meets is fatal", default="1", built=True),
+    _debug(
+        "madvdontneed",
+        "0: give memory back with MADV_FREE in place of MADV_DONTNEED",
+        default="1",
+        built=True,
+    ),
     _debug(
         "memprofilerate",
         "initial runtime.mem_profile_rate, in bytes between samples",
@@ -156,7 +190,7 @@ TABLE: tuple[Setting, ...] = (
         is_valid=_is_long,
     ),
     _debug("sbrk", "1: an allocator that never frees and never collects"),
-    _debug("scavenge", "1: the scavenger's debug mode"),
+    _debug("scavenge", "1: idle memory is given back every 10 ms", built=True),
     _debug("scheddetail", "1: schedtrace also describes each processor, thread and goroutine", built=True),
     _debug("schedtrace", "a line about the scheduler every so many milliseconds", built=True),
     _debug(
@@ -177,6 +211,17 @@ def text(name: str) -> str:
 def integer(name: str) -> int:
     """The value in force of a setting that holds an integer."""
     return int(_texts[name])
+
+
+def gc_percent() -> int:
+    """GOGC; negative: off."""
+    return -1 if _texts["GOGC"] == "off" else max(integer("GOGC"), -1)
+
+
+def memory_limit() -> int:
+    """GOMEMLIMIT in bytes; NO_LIMIT: off."""
+    limit = _bytes(_texts["GOMEMLIMIT"])
+    return NO_LIMIT if limit is None else limit
 
 
 def _given(environ: Mapping[str, str]) -> Iterator[tuple[Setting, str]]:
@@ -219,9 +264,27 @@ def _label(setting: Setting) -> str:
     return f"GODEBUG {setting.name}" if setting.godebug else setting.name
 
 
-def start() -> None:
-    """Reads the process's environment and reports on standard error."""
+_OF_THE_HEAP = (
+    "GOGC",
+    "GOMEMLIMIT",
+    "gccheckmark",
+    "gcpacertrace",
+    "gcstoptheworld",
+    "gctrace",
+    "madvdontneed",
+    "scavenge",
+)
+
+
+def start(no_heap: str | None) -> None:
+    """Reads the process's environment and reports on standard error. `no_heap`: why there is no heap."""
     reports = load(os.environ)
+    if no_heap is not None:
+        given = {setting.name: (setting, value) for setting, value in _given(os.environ)}
+        reports += [
+            f"gort: {_label(setting)}={value!r} has no effect without gort's heap ({no_heap})"
+            for setting, value in (given[name] for name in _OF_THE_HEAP if name in given)
+        ]
     if reports:
         try:
             os.write(2, "".join(f"{line}\n" for line in reports).encode())

@@ -2,9 +2,10 @@
 
 import os
 from dataclasses import dataclass
+from gc import collect as _collect
 from typing import NamedTuple
 
-from . import _core
+from . import _core, _env
 
 
 class BySize(NamedTuple):
@@ -22,8 +23,9 @@ class MemStats:
     They are of gort's heap: objects and memory that CPython has allocated from it since it was installed.
     What was allocated before, and what C libraries take from malloc, is outside.
 
-    The collections are those that gort starts. This version starts none and leaves CPython's collector as it
-    is (gc.get_stats() counts its work), so that their figures are 0.
+    A cycle is a collection that the heap's size brought about (GOGC, the memory limit) or that was asked for:
+    runtime.gc(), gc.collect(). Collections of the young generation alone, between them, count in
+    pause_total_ns and gc_cpu_fraction only.
     """
 
     alloc: int  # allocated heap objects; the same as heap_alloc
@@ -51,14 +53,14 @@ class MemStats:
     gc_sys: int  # metadata of the collector; CPython's lies within the objects
     other_sys: int  # the tables that lead from an address to its span
 
-    next_gc: int  # target heap size of the next collection; 0: there is none
-    last_gc: int  # when the last collection ended, since 1970; 0: there was none
-    pause_total_ns: int
-    pause_ns: tuple[int, ...]  # of the last 256 collections; the most recent is [(num_gc + 255) % 256]
+    next_gc: int  # target heap size of the next cycle; 2**64 - 1: GOGC is off
+    last_gc: int  # when the last cycle ended, since 1970; 0: there was none
+    pause_total_ns: int  # of all collections
+    pause_ns: tuple[int, ...]  # of the last 256 cycles; the most recent is [(num_gc + 255) % 256]
     pause_end: tuple[int, ...]  # when those pauses ended, since 1970
-    num_gc: int
-    num_forced_gc: int
-    gc_cpu_fraction: float
+    num_gc: int  # cycles
+    num_forced_gc: int  # those that were asked for
+    gc_cpu_fraction: float  # of the CPU time that GOMAXPROCS processors had since the start
     enable_gc: bool  # always True
     debug_gc: bool  # not used
 
@@ -66,7 +68,6 @@ class MemStats:
 
 
 _BY_SIZE = 61
-_PAUSES = (0,) * 256
 
 
 def read_mem_stats() -> MemStats:
@@ -76,6 +77,7 @@ def read_mem_stats() -> MemStats:
     """
     require_heap("read_mem_stats")
     figures = _core.mem_stats()
+    assert figures is not None
     classes = figures.pop("classes")
     systems = ("heap", "stack", "mspan", "mcache", "gc", "other")
     return MemStats(
@@ -84,14 +86,6 @@ def read_mem_stats() -> MemStats:
         sys=sum(figures[f"{name}_sys"] for name in systems),
         heap_objects=figures["mallocs"] - figures["frees"],
         buck_hash_sys=0,
-        next_gc=0,
-        last_gc=0,
-        pause_total_ns=0,
-        pause_ns=_PAUSES,
-        pause_end=_PAUSES,
-        num_gc=0,
-        num_forced_gc=0,
-        gc_cpu_fraction=0.0,
         enable_gc=True,
         debug_gc=False,
         by_size=tuple(
@@ -101,8 +95,20 @@ def read_mem_stats() -> MemStats:
     )
 
 
-def install() -> None:
-    """Installs the heap, unless the environment says GORT_HEAP=0."""
+def collect() -> None:
+    """A full collection: Go's runtime.GC.
+
+    It has ended when gc() returns: garbage is freed, and finalizers are queued. The same as gc.collect(),
+    which also returns how much it found; while a collection runs already, both do nothing.
+    """
+    _collect()
+
+
+_why_not: str | None = "the runtime has not started"
+
+
+def install() -> str | None:
+    """Installs the heap, unless the environment says GORT_HEAP=0; returns why it is not there."""
     global _why_not
     given = os.environ.get("GORT_HEAP", "")
     if given not in ("", "0", "1"):
@@ -111,12 +117,17 @@ def install() -> None:
         except OSError:
             pass  # No standard error, nobody to tell.
     _why_not = "GORT_HEAP=0" if given == "0" else _core.install_heap()
-
-
-_why_not: str | None = "the runtime has not started"
+    return _why_not
 
 
 def require_heap(what: str) -> None:
     """Raises runtime.Error, which says why, if gort's heap is not installed."""
     if _why_not is not None:
         raise _core.Error(f"{what}: gort's heap is not installed: {_why_not}")
+
+
+def start_collector() -> None:
+    """Has the pacer rule CPython's collector, as the environment says."""
+    names = ("gctrace", "gcpacertrace", "gcstoptheworld", "gccheckmark", "invalidptr", "gcshrinkstackoff")
+    _core.start_gc(_env.gc_percent(), _env.memory_limit(), tuple(_env.integer(name) for name in names))
+    _core.set_scavenger(_env.integer("scavenge") > 0, _env.integer("madvdontneed") == 0)

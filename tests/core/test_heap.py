@@ -35,7 +35,7 @@ def differences(call: Callable[[], Any]) -> tuple[dict[str, int], dict[int, tupl
     assert before and after
     old, new = before.pop("classes"), after.pop("classes")
     rows = {n[0]: (n[1] - o[1], n[2] - o[2]) for o, n in zip(old, new, strict=True)}
-    return {name: after[name] - before[name] for name in after}, rows
+    return {name: after[name] - before[name] for name in after if type(after[name]) is int}, rows
 
 
 # -- counting ---------------------------------------------------------------------------------

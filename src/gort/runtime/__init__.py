@@ -23,6 +23,7 @@ from .._core import (
     unlock_os_thread,
 )
 from .._memstats import BySize, MemStats, read_mem_stats
+from .._memstats import collect as gc
 from .._spelling import GoModule
 from .._symtab import Caller, Frame, Frames, Func, callers_frames, func_for_pc
 from . import debug
@@ -45,6 +46,7 @@ __all__ = [
     "compiler",
     "debug",
     "func_for_pc",
+    "gc",
     "goexit",
     "gomaxprocs",
     "goroot",

@@ -4,13 +4,26 @@ Every name also answers to Go's spelling: `debug.SetMaxThreads is debug.set_max_
 """
 
 import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from .. import _core, _traceback
+from .. import _core, _memstats, _traceback
 from .._core import set_max_stack, set_max_threads
 from .._spelling import GoModule
 
-__all__ = ["print_stack", "set_max_stack", "set_max_threads", "set_traceback", "stack"]
+__all__ = [
+    "GCStats",
+    "free_os_memory",
+    "print_stack",
+    "read_gc_stats",
+    "set_gc_percent",
+    "set_max_stack",
+    "set_max_threads",
+    "set_memory_limit",
+    "set_traceback",
+    "stack",
+]
 
 # The package's functions, in Go's spelling.
 _INDEX = (
@@ -44,6 +57,88 @@ def set_traceback(level: str) -> None:
     that is not one of none, single, all, system, crash or a number.
     """
     _traceback.set_level(level)
+
+
+# -- the collector ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class GCStats:
+    """What the collector did lately: Go's debug.GCStats. Durations are in seconds."""
+
+    last_gc: datetime | None  # when the last cycle ended, aware; None: there was none
+    num_gc: int  # cycles
+    pause_total: float  # of all collections, those of the young generation alone included
+    pause: tuple[float, ...]  # of the last 256 cycles, the most recent first
+    pause_end: tuple[datetime, ...]  # when those ended, the most recent first
+    pause_quantiles: tuple[float, ...]  # minimum, quantiles and maximum of `pause`, in order
+
+
+def _moment(ns: int) -> datetime:
+    return datetime.fromtimestamp(ns / 1e9, UTC)
+
+
+def read_gc_stats(quantiles: int = 5) -> GCStats:
+    """The collector's recent pauses: Go's debug.ReadGCStats.
+
+    `pause_quantiles` has so many entries: for 5 the minimum, the 25%, 50% and 75% quantiles and the maximum;
+    0: none. A cycle is what MemStats says it is. Raises TypeError and ValueError for a number that is no int
+    of 0 or more; runtime.Error without gort's heap.
+    """
+    if not isinstance(quantiles, int):
+        raise TypeError(f"read_gc_stats() takes an int, not {quantiles!r}")
+    if quantiles < 0:
+        raise ValueError(f"read_gc_stats(): {quantiles!r} is less than 0")
+    _memstats.require_heap("read_gc_stats")
+    m = _memstats.read_mem_stats()
+    kept = len(m.pause_ns)
+    recent = [(m.num_gc - 1 - i) % kept for i in range(min(m.num_gc, kept))]
+    pauses = tuple(m.pause_ns[i] / 1e9 for i in recent)
+    ordered = sorted(pauses)
+    last = len(ordered) - 1
+    return GCStats(
+        last_gc=_moment(m.last_gc) if m.num_gc else None,
+        num_gc=m.num_gc,
+        pause_total=m.pause_total_ns / 1e9,
+        pause=pauses,
+        pause_end=tuple(_moment(m.pause_end[i]) for i in recent),
+        pause_quantiles=tuple(
+            ordered[last * i // max(quantiles - 1, 1)] if ordered else 0.0 for i in range(quantiles)
+        ),
+    )
+
+
+def set_gc_percent(percent: int) -> int:
+    """Sets GOGC and returns what it was; negative: no automatic collection. Go's debug.SetGCPercent.
+
+    A cycle begins when the heap has grown by so many per cent over what was live after the last one, but not
+    below 4 MiB * percent / 100. It takes effect at once. Raises TypeError for what is no int, ValueError for
+    more than 2**31 - 1, runtime.Error without gort's heap.
+    """
+    _memstats.require_heap("set_gc_percent")
+    return _core.set_gc_percent(percent)
+
+
+def set_memory_limit(limit: int) -> int:
+    """Sets the soft limit of memory, in bytes, and returns what it was: Go's debug.SetMemoryLimit.
+
+    As the memory that gort has from the system comes near to the limit, cycles begin earlier (taking at most
+    half of the time), and idle memory is given back before more is taken. Memory of C libraries does not
+    count. Negative: changes nothing. 2**63 - 1: no limit; so it is at the start, unless GOMEMLIMIT says
+    otherwise. Raises TypeError for what is no int, ValueError for more than that, runtime.Error without
+    gort's heap.
+    """
+    _memstats.require_heap("set_memory_limit")
+    return _core.set_memory_limit(limit)
+
+
+def free_os_memory() -> None:
+    """Collects, and gives as much memory as possible back to the system: Go's debug.FreeOSMemory.
+
+    Without it idle memory goes back in the background, some seconds after it was last needed.
+    """
+    _memstats.collect()
+    _core.scavenge_all()
 
 
 if TYPE_CHECKING:

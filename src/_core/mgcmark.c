@@ -1,0 +1,263 @@
+/* mgcmark.c: marks of gort's own beside the collector's: the check of pointers (invalidptr), the second mark
+ * (gccheckmark), and the stop of the world (gcstoptheworld).
+ *
+ * CPython's collector marks by counting: it takes from each object's references those that other containers hold, and
+ * what has none left, and cannot be reached from one that has, is garbage. It believes what tp_traverse tells it. A
+ * pointer to freed memory, or a tp_traverse that tells of a reference which is not its own, leads it astray without a
+ * word, and the program crashes later, somewhere else.
+ *
+ * invalidptr. Before a full collection each pointer that a container holds is looked at: one that leads into the heap
+ * has to lead to a block that is allocated. mcentral.c and pymem.c put a mark into blocks that they free.
+ *
+ * gccheckmark. The collector keeps what it takes for garbage (gc.DEBUG_SAVEALL). Then everything is marked that can be
+ * reached from the interpreter's roots: modules, the frames of all thread states, goroutines' functions and
+ * arguments. No piece of the garbage may be among it. Then the garbage is cleared as the collector would have. Not all
+ * roots are known, since C code has references of its own; so the second mark can miss something, but never blames
+ * what is right.
+ *
+ * Lock: the GIL.
+ *
+ * Differs from Go: its check of pointers costs nothing, because its collector has to find the span of each anyway.
+ */
+#include "mgc.h"
+
+#include "compat.h"
+#include "heap.h"
+#include "os.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* -- invalidptr ---------------------------------------------------------------------------------- */
+
+static noinline void
+bad_pointer(PyObject *holder, const void *p, const mspan *s, const char *what)
+{
+    char buf[400];
+    int n = snprintf(buf, sizeof buf, "runtime: pointer %p to %s", p, what);
+    if (s)
+        n += snprintf(buf + n, sizeof buf - (size_t)n, " span.base()=%p span.limit=%p span.state=%d",
+                      (void *)s->base, (void *)(s->base + ((size_t)s->npages << HEAP_PAGE_SHIFT)), s->state);
+    n += snprintf(buf + n, sizeof buf - (size_t)n, "\nruntime: found in object at *(%p), a %.100s\n",
+                  (void *)holder, Py_TYPE(holder)->tp_name);
+    write_all(2, buf, (size_t)n);
+    fatal("found bad pointer in Go heap (incorrect use of unsafe or cgo?)");
+}
+
+static int
+check_pointer(PyObject *p, void *holder)
+{
+    uintptr_t a = (uintptr_t)p;
+    if (unlikely(a < 4096 || a & (sizeof(void *) - 1) || a >> ADDRESS_BITS))
+        bad_pointer(holder, p, NULL, "an impossible address");
+    mspan *s = spanof(p);
+    if (s && likely(s->state == SpanInUse)) {
+        uintptr_t type = (uintptr_t)Py_TYPE(p);
+        if (unlikely(type < 4096 || type & (sizeof(void *) - 1) || type >> ADDRESS_BITS ||
+                     Py_REFCNT(p) <= 0) &&
+            !block_is_free(s, p))
+            bad_pointer(holder, p, s, "what is no object");
+    }
+    if (s && unlikely(s->state != SpanInUse))
+        bad_pointer(holder, p, s, "unallocated span");
+    if (s && unlikely(block_is_free(s, p)))
+        bad_pointer(holder, p, s, "free block");
+    return 0;
+}
+
+static void
+check_container(PyObject *op, void *unused)
+{
+    (void)unused;
+    Py_TYPE(op)->tp_traverse(op, check_pointer, op);
+}
+
+void
+gc_check_pointers(void)
+{
+    collector_each(check_container, NULL);
+}
+
+/* -- gccheckmark --------------------------------------------------------------------------------- */
+
+/* Reached objects with the one that led there, by open addressing, and those among them that are still to be traversed.
+ * In malloc's memory: the heap shall not change meanwhile. */
+static struct {
+    struct {
+        PyObject *op, *from;
+    } *slots;
+    size_t size, used; /* size: a power of 2 */
+    PyObject **todo;
+    size_t ntodo, todosize;
+    bool nomemory;
+} marks;
+
+static size_t
+slot_of(const PyObject *op)
+{
+    size_t i = ((uintptr_t)op >> 4) * 0x9e3779b97f4a7c15u & (marks.size - 1);
+    while (marks.slots[i].op && marks.slots[i].op != op)
+        i = (i + 1) & (marks.size - 1);
+    return i;
+}
+
+static bool
+grow(void)
+{
+    size_t oldsize = marks.size;
+    __typeof__(marks.slots) old = marks.slots;
+    marks.size = oldsize ? 2 * oldsize : 1 << 16;
+    marks.slots = calloc(marks.size, sizeof *marks.slots);
+    if (!marks.slots) {
+        marks.slots = old;
+        marks.size = oldsize;
+        return false;
+    }
+    for (size_t i = 0; i < oldsize; i++)
+        if (old[i].op)
+            marks.slots[slot_of(old[i].op)] = old[i];
+    free(old);
+    return true;
+}
+
+static int
+mark(PyObject *op, void *from)
+{
+    if (!op || marks.nomemory)
+        return 0;
+    if (2 * marks.used >= marks.size && !grow())
+        marks.nomemory = true;
+    if (marks.ntodo == marks.todosize) {
+        size_t size = marks.todosize ? 2 * marks.todosize : 1 << 12;
+        PyObject **more = realloc(marks.todo, size * sizeof *more);
+        if (!more)
+            marks.nomemory = true;
+        else {
+            marks.todo = more;
+            marks.todosize = size;
+        }
+    }
+    if (marks.nomemory)
+        return 0;
+    size_t i = slot_of(op);
+    if (marks.slots[i].op)
+        return 0;
+    marks.slots[i].op = op;
+    marks.slots[i].from = from;
+    marks.used++;
+    marks.todo[marks.ntodo++] = op;
+    return 0;
+}
+
+static void
+mark_all(void)
+{
+    interpreter_roots(mark, NULL);
+    for (g *gp = sched.allgs; gp; gp = gp->alllink) {
+        if (gp->status == Gdead || gp->status == Glost || gp->flags & G_THREAD)
+            continue;
+        mark(gp->fn, NULL);
+        mark(gp->context, NULL);
+        Py_ssize_t n = gp->fn ? gp->nargs + (gp->kwnames ? PyTuple_GET_SIZE(gp->kwnames) : 0) : 0;
+        for (Py_ssize_t i = 1; i <= n; i++)
+            mark(gp->args[i], NULL);
+    }
+    while (marks.ntodo > 0 && !marks.nomemory) {
+        PyObject *op = marks.todo[--marks.ntodo];
+        /* types that are not on the heap cannot be traversed */
+        if (PyObject_IS_GC(op) &&
+            !(PyType_Check(op) && !PyType_HasFeature((PyTypeObject *)op, Py_TPFLAGS_HEAPTYPE)))
+            Py_TYPE(op)->tp_traverse(op, mark, op);
+    }
+}
+
+/* What the collector would have done. */
+static void
+clear_garbage(PyObject *garbage)
+{
+    Py_ssize_t n = PyList_GET_SIZE(garbage);
+    for (Py_ssize_t i = 0; i < n; i++) {
+        PyObject *op = PyList_GET_ITEM(garbage, i);
+        if (Py_TYPE(op)->tp_clear)
+            (void)Py_TYPE(op)->tp_clear(op);
+        if (PyErr_Occurred())
+            PyErr_WriteUnraisable(Py_TYPE(op)->tp_name ? (PyObject *)Py_TYPE(op) : NULL);
+    }
+}
+
+static Py_ssize_t kept = -1; /* how much was in gc.garbage before; -1: no check is under way */
+
+void
+gc_checkmark_start(void)
+{
+    PyObject *garbage = collector_garbage();
+    kept = garbage && collector_save_all(true) ? PyList_GET_SIZE(garbage) : -1;
+}
+
+void
+gc_checkmark_end(void)
+{
+    if (kept < 0)
+        return;
+    collector_save_all(false);
+    PyObject *list = collector_garbage(), *garbage = PyList_GetSlice(list, kept, PyList_GET_SIZE(list));
+    bool legacy = false;
+    for (Py_ssize_t i = 0; garbage && i < PyList_GET_SIZE(garbage); i++)
+        legacy |=
+            Py_TYPE(PyList_GET_ITEM(garbage, i))->tp_del != NULL; /* CPython keeps them, and all they hold */
+    if (!garbage || PyList_SetSlice(list, kept, PyList_GET_SIZE(list), legacy ? garbage : NULL) < 0) {
+        PyErr_Clear(); /* no memory: it stays in gc.garbage */
+        Py_XDECREF(garbage);
+        kept = -1;
+        return;
+    }
+    kept = -1;
+    PyObject *found = NULL, *from = NULL;
+    if (PyList_GET_SIZE(garbage) > 0) {
+        PyObject_GC_UnTrack(garbage);
+        mark_all();
+        for (Py_ssize_t i = 0; !found && !marks.nomemory && marks.size && i < PyList_GET_SIZE(garbage); i++) {
+            size_t slot = slot_of(PyList_GET_ITEM(garbage, i));
+            found = marks.slots[slot].op;
+            from = marks.slots[slot].from;
+        }
+        PyObject_GC_Track(garbage);
+    }
+    if (found) {
+        char buf[400];
+        int n = snprintf(buf, sizeof buf, "runtime: the collection takes %p, a %.100s, for garbage",
+                         (void *)found, Py_TYPE(found)->tp_name);
+        if (from)
+            n += snprintf(buf + n, sizeof buf - (size_t)n, "; it is held by %p, a %.100s", (void *)from,
+                          Py_TYPE(from)->tp_name);
+        else
+            n += snprintf(buf + n, sizeof buf - (size_t)n, "; a frame or the interpreter holds it");
+        buf[n++] = '\n';
+        write_all(2, buf, (size_t)n);
+        fatal("checkmark found unmarked object");
+    }
+    free(marks.slots);
+    free(marks.todo);
+    marks = (__typeof__(marks)){0};
+    if (!legacy)
+        clear_garbage(garbage);
+    Py_DECREF(garbage);
+}
+
+/* -- gcstoptheworld ------------------------------------------------------------------------------ */
+
+#define US 1000
+#define STOP_MAX ((int64_t)10 * 1000000000)
+
+/* Waits until no goroutine computes in C without the GIL: each is asleep in the kernel, or waits for the GIL. One that
+ * computes for more than 10 seconds is not waited for: it might itself wait for what only the interpreter does. */
+void
+gc_stop_the_world(void)
+{
+    m *self = getm();
+    int64_t end = nanotime() + STOP_MAX;
+    for (m *mp = sched.allm; mp; mp = mp->alllink) {
+        while (mp != self && mp->curg && thread_computes(mp->tid) && nanotime() < end)
+            sleep_ns(50 * US);
+    }
+}
