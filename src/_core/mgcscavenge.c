@@ -51,11 +51,11 @@ report(const mheap_stats *h, size_t released, const char *forced)
     write_all(2, buf, (size_t)n);
 }
 
-/* Up to n bytes of the largest idle span with memory. */
+/* Up to so many pages of the largest idle span with memory; returns how many bytes it was. */
 static size_t
-step(size_t n)
+step(size_t npages)
 {
-    mspan *s = mheap_take_idle((n + HEAP_PAGE - 1) >> HEAP_PAGE_SHIFT);
+    mspan *s = mheap_take_idle(npages);
     if (!s)
         return 0;
     size_t size = (size_t)s->npages << HEAP_PAGE_SHIFT;
@@ -104,7 +104,7 @@ scavenge(int64_t now, bool idle)
         excess = 0;
     }
     else if (excess >= HEAP_PAGE) {
-        size_t n = step(excess < STEP ? excess : STEP);
+        size_t n = step((excess < STEP ? excess : STEP) >> HEAP_PAGE_SHIFT);
         sc.unreported += n;
         int64_t took = nanotime() - now;
         sc.next = now + took * (idle ? RESTS_IDLE : RESTS);
