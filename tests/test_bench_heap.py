@@ -176,7 +176,7 @@ TARGETS = (
 
 
 def pair(program: str, cpu: float, rss: float, turn: int = 0, slow: float = 1.0) -> list[dict[str, Any]]:
-    """One round of a program: gort's figures are `cpu` and `rss` times CPython's, which took `slow` seconds."""
+    """One round of a program: gort has `cpu` and `rss` times CPython's figures; `slow` is its time."""
     return [
         figures("time", program, "cpython", turn, cpu_s=slow),
         figures("time", program, "gort", turn, cpu_s=cpu * slow, wall_s=2.0, peak_rss=100 * rss),
