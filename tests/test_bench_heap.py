@@ -229,6 +229,69 @@ def test_verdicts_of_scattered(tmp_path: Path) -> None:
     assert rows["scattered: idle and not released, of the peak heap"][:3] == ["0.150", "0.1", "FAIL"]
 
 
+FAKE = """\
+#!{python}
+# Stands for a Python: under gort graph computes something else, growth ends badly, strings has no heap,
+# and nbody says nothing of use.
+import json, sys
+part, program = sys.argv[-4:-2]
+gort = sys.argv[1:4] == ["-m", "gort", "run"]
+if gort and program == "growth":
+    sys.exit("no more memory")
+if gort and program == "nbody":
+    sys.exit(print("nothing"))
+line = {{"part": part, "program": program, "python": "3.11.7", "gort": gort}}
+line |= {{"heap": gort and program != "strings", "result": 2 if gort and program == "graph" else 1}}
+print(json.dumps({{**line, "cpu_s": 1, "wall_s": 1, "peak_rss": 1 << 20}}))
+"""
+
+
+def test_failures(tmp_path: Path) -> None:
+    """What failed is shown with its reason, is not run again, and makes the exit status 1."""
+    fake = tmp_path / "python"
+    fake.write_text(FAKE.format(python=sys.executable))
+    fake.chmod(0o755)
+    argv = ["--columns=cpython,gort", "--programs=graph,growth,strings,nbody,regex", "--rounds=2"]
+    outcome = bench(f"--python={fake}", *argv)
+    outcome.check(
+        status=1,
+        stdout="""\
+CPython 3.11.7, ...
+...
+time graph gort failed: computed 2, others 1
+
+time strings gort failed: gort imported: True, its heap in use: False
+
+time growth gort failed: exit status 1: no more memory
+
+time nbody gort failed: printed no JSON: nothing
+
+targets
+...
+time: slowest program ... failed ... FAIL
+...
+""",
+    )
+    assert outcome.stderr.count("time growth gort") == 1
+    assert outcome.stderr.count("time growth cpython") == 2
+    assert outcome.stderr.count("time regex gort") == 2
+
+
+def test_missing_columns(tmp_path: Path) -> None:
+    """A library that the loader does not find leaves its column out, with the reason."""
+    fake = tmp_path / "python"
+    fake.write_text("#!/bin/sh\necho no libraries at all\n")
+    fake.chmod(0o755)
+    outcome = bench(f"--python={fake}", "--columns=jemalloc,mimalloc", "--programs=nbody")
+    outcome.check(
+        stdout="""\
+CPython -, ...
+jemalloc is left out: libjemalloc.so.2 is not installed
+mimalloc is left out: libmimalloc.so.2 is not installed
+"""
+    )
+
+
 @pytest.mark.parametrize(
     "argument, complaint",
     [

@@ -92,8 +92,12 @@ class Runner(NamedTuple):
     def measure(self, part: str, program: str, column: Column, scale: float, seconds: float) -> Line:
         words = [str(HERE / "measure.py"), part, program, str(scale), str(seconds)]
         start = time.perf_counter()
-        line: Line = json.loads(self.run(column, words))
-        line["process_s"] = time.perf_counter() - start
+        output = self.run(column, words)
+        seconds_in_all = time.perf_counter() - start
+        try:
+            line: Line = {**json.loads(output), "process_s": seconds_in_all}
+        except ValueError:
+            raise Unavailable(f"printed no JSON: {last_line(output)}") from None
         heap = column.gort and column.env.get("GORT_HEAP") != "0"
         if (line["gort"], line["heap"]) != (column.gort, heap):
             raise Unavailable(f"gort imported: {line['gort']}, its heap in use: {line['heap']}")
