@@ -15,10 +15,10 @@ LINT := .venv-lint/bin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test lint format bench stress asan ubsan debug clean
+.PHONY: help build demo test lint format bench bench-heap stress asan ubsan debug clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 	@echo 'Variables: PY=$(PY) VENV=$(VENV) SECONDS=$(SECONDS) SEED=$(SEED) ARGS=$(ARGS)'
 
 build: $(VENV)/.built ## build gort and install it into $(VENV), with the Python that PY names
@@ -43,6 +43,9 @@ format: .venv-lint/.ready ## let ruff and clang-format rewrite the source
 
 bench: ## run the benchmarks and print their table: about an hour (they make their own environments in build/)
 	$(PY) bench/run.py $(ARGS)
+
+bench-heap: $(VENV)/.built ## gort's allocator and collector beside CPython's: under an hour (or what ARGS say)
+	$(VENV)/bin/python bench/heap/run.py $(or $(ARGS),--time --allocator --idle --pauses)
 
 stress: $(VENV)/.built ## seeded random operations for SECONDS, with SEED if given
 	$(VENV)/bin/python tests/stress/stress.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
