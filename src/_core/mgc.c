@@ -19,12 +19,13 @@
  *            what is a cycle within the slice, and above all it tells how much garbage there is among the old. A
  *            slice grows while it finds some.
  *   full     all of them: the price of the whole heap.
- * At the goal the cycle is a full one if that promises something or costs little:
+ * At the goal comes a young one. If it frees half of what was allocated since the last cycle, that was the cycle, and
+ * the goal stays. If not, a full one follows if that promises something or costs little:
  *   - the last full one or the slices found garbage among the old objects: GARBAGE of it, or more; or
  *   - many die young: MORTALITY of the young ones were garbage, and those that survived may be now; or
  *   - it will take less than AFFORDABLE of the time since the last one; or
  *   - the heap has passed four goals in a row without one.
- * Otherwise, in a program that builds up data as fast as it can, the cycle is a young one.
+ * Otherwise, in a program that builds up data as fast as it can, the goal moves on.
  *
  * Near the memory limit goals are lower, and cycles are full ones, but take no more than half of the time.
  *
@@ -217,7 +218,7 @@ gc_look(void)
     uint64_t heap = heap_now();
     if (heap >= gc.goal) {
         if (gc.wanted < Young)
-            want(worth(heap));
+            want(gc.near_limit ? worth(heap) : Young);
         return;
     }
     uint64_t left = gc.goal - heap;
@@ -360,10 +361,20 @@ collection_starts(int generation)
     gc.marking = nanotime();
 }
 
-static void
-cycle_ends(int64_t markend, int64_t markcpu)
+/* A young collection at the goal has left this heap. */
+static bool
+full_one_follows(uint64_t heap)
 {
-    uint64_t heap = heap_alloc_now(), allocated = total_alloc_now() - gc.starttotal;
+    if (2 * heap <= gc.least + gc.goal || worth(heap) != Full)
+        return false;
+    want(Full);
+    return gc.wanted == Full;
+}
+
+static void
+cycle_ends(uint64_t heap, int64_t markend, int64_t markcpu)
+{
+    uint64_t allocated = total_alloc_now() - gc.starttotal;
     uint64_t goal = gc.goal, before = gc.least;
     int64_t end = nanotime();
     if (gc.running == Full) {
@@ -374,8 +385,10 @@ cycle_ends(int64_t markend, int64_t markcpu)
             gc.byteprice = (double)gc.fulltime / (double)gc.startheap;
         gc.garbage = gc.startheap > heap ? (double)(gc.startheap - heap) / (double)gc.startheap : 0;
     }
-    gc.least = heap;
-    set_goal();
+    if (gc.running == Full || 2 * heap > gc.least + gc.goal || gc.near_limit) {
+        gc.least = heap;
+        set_goal();
+    }
 
     gcstats *s = &gc.s;
     double now = walltime() * 1e9;
@@ -407,8 +420,11 @@ collection_ends(size_t collected)
         if (gcdebugging.stoptheworld > 1)
             mheap_release();
     }
+    uint64_t heap = heap_alloc_now();
+    if (gc.cycle && gc.running == Young && full_one_follows(heap))
+        gc.cycle = false;
     if (gc.cycle)
-        cycle_ends(markend, cpu);
+        cycle_ends(heap, markend, cpu);
     if (gc.running == Slice && gc.sliced) {
         double found = (double)collected / (double)gc.sliced;
         gc.garbage += (found - gc.garbage) / 4;

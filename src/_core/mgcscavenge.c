@@ -5,7 +5,7 @@
  * spans first, in steps of STEP.
  *
  * Cost: after each step it rests for RESTS times as long as the step took, so that it uses 2% of a processor; 20% while
- * no goroutine runs, when nobody else wants it.
+ * no goroutine computes.
  *
  * It runs in sysmon, without the GIL, so that nobody waits for it, and with the lock of the page heap only to take a
  * span and to put it back.
@@ -51,16 +51,20 @@ report(const mheap_stats *h, size_t released, const char *forced)
     write_all(2, buf, (size_t)n);
 }
 
-/* Up to so many pages of the largest idle span with memory; returns how many bytes it was. */
+/* Gives n bytes back, span by span, the largest first; returns how many it was in the end. */
 static size_t
-step(size_t npages)
+step(size_t n)
 {
-    mspan *s = mheap_take_idle(npages);
-    if (!s)
-        return 0;
-    size_t size = (size_t)s->npages << HEAP_PAGE_SHIFT;
-    mheap_put_idle(s, mem_release(s->base, size));
-    return size;
+    size_t done = 0;
+    while (done < n) {
+        mspan *s = mheap_take_idle((n - done + HEAP_PAGE - 1) >> HEAP_PAGE_SHIFT);
+        if (!s)
+            break;
+        size_t size = (size_t)s->npages << HEAP_PAGE_SHIFT;
+        mheap_put_idle(s, mem_release(s->base, size));
+        done += size;
+    }
+    return done;
 }
 
 static size_t
@@ -98,17 +102,15 @@ scavenge(int64_t now, bool idle)
     if (excess > most)
         excess = most;
     if (sc.debug) {
-        size_t n;
-        while ((n = step(SIZE_MAX)) != 0)
-            sc.unreported += n;
+        sc.unreported += step(most);
         excess = 0;
     }
     else if (excess >= HEAP_PAGE) {
-        size_t n = step((excess < STEP ? excess : STEP) >> HEAP_PAGE_SHIFT);
+        size_t n = step(excess < STEP ? excess : STEP);
         sc.unreported += n;
-        int64_t took = nanotime() - now;
-        sc.next = now + took * (idle ? RESTS_IDLE : RESTS);
-        excess = n ? excess - n : excess;
+        int64_t end = nanotime();
+        sc.next = end + (end - now) * (idle ? RESTS_IDLE : RESTS);
+        excess = n < excess ? excess - n : 0;
     }
     bool done = excess < HEAP_PAGE;
     if (gcdebugging.trace > 0 && sc.unreported && (done || now - sc.lastreport > SECOND) &&

@@ -56,6 +56,19 @@ busy_ms(void)
     return false;
 }
 
+/* Does some goroutine compute in the interpreter? */
+static bool
+computing(void)
+{
+    for (m *mp = sched.allm; mp; mp = mp->alllink) {
+        g *gp = mp->curg;
+        PyThreadState *ts = gp ? gp->ts : NULL;
+        if (ts && ts_running(ts))
+            return true;
+    }
+    return false;
+}
+
 /* True if it woke somebody. */
 static bool
 retake_scan(int64_t now)
@@ -116,7 +129,7 @@ sysmon_main(void *arg)
     uint32_t mine = (uint32_t)(uintptr_t)arg;
     thread_name("gort sysmon");
     os_timerslack();
-    int64_t lasttrace = 0, quiet_since = 0;
+    int64_t lasttrace = 0, quiet_since = 0, scavenging = INT64_MAX;
     int64_t delay = 20 * US;
     int idle = 0;
     while (!sched.stopping && mine == generation) {
@@ -131,6 +144,8 @@ sysmon_main(void *arg)
         int64_t now = nanotime(), until = now + delay;
         if (timer0 > now && timer0 < until)
             until = timer0;
+        if (scavenging > now && scavenging < until)
+            until = scavenging;
         uint32_t note = atomic_load(&sched.sysmonnote);
         bool ahead = stacks_ahead();
         if (!ahead)
@@ -144,7 +159,7 @@ sysmon_main(void *arg)
             lasttrace = now;
             schedtrace(sched.scheddetail > 0);
         }
-        scavenge(now, sched.npidle == sched.nprocs);
+        scavenging = scavenge(now, !computing());
         idle = retake_scan(now) || ahead || atomic_load(&sched.sysmonnote) != note ? 0 : idle + 1;
 
         if (sched.npidle == sched.nprocs && !busy_ms()) {
@@ -157,7 +172,7 @@ sysmon_main(void *arg)
                 atomic_store(&sched.sysmonwait, true);
                 atomic_store(&scavenger_asleep, true);
                 note = atomic_load(&sched.sysmonnote);
-                int64_t scavenging = scavenge(nanotime(), true);
+                scavenging = scavenge(nanotime(), true);
                 if (scavenging != INT64_MAX)
                     atomic_store(&scavenger_asleep, false);
                 if (scavenging < wake)
@@ -172,7 +187,7 @@ sysmon_main(void *arg)
                     quiet_since = 0;
                 }
                 else
-                    scavenge(now, true);
+                    scavenging = scavenge(now, true);
             }
         }
         else

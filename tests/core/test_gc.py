@@ -350,7 +350,7 @@ def test_gcpacertrace() -> None:
     kinds = [line.split()[1] for line in lines]
     assert kinds == ["assist", *["H_m_prev", "sweep", "assist"] * 2, "sweep"] or kinds.count("assist") >= 2
     figures = re.search(r"H_m_prev=(\d+) .*H_T=(\d+) .*W_a=(\d+)", outcome.stderr)
-    assert figures and 4 << 20 <= int(figures[2]) < 5 << 20 and int(figures[3]) <= int(figures[2]) + 65536
+    assert figures and 4_000_000 <= int(figures[2]) < 5 << 20 and int(figures[3]) <= int(figures[2]) + 65536
 
 
 # -- the memory limit -----------------------------------------------------------------------------
