@@ -377,6 +377,8 @@ cycle_ends(int64_t markend, int64_t markcpu)
     gc.least = heap;
     set_goal();
 
+    trace_gc();
+
     gcstats *s = &gc.s;
     double now = walltime() * 1e9;
     s->pause_ns[s->num_gc % PAUSES] = (uint64_t)(end - gc.start);
