@@ -113,7 +113,7 @@ _MODES = ("allocfreetrace", "clobberfree", "efence", "sbrk")
 
 
 def install() -> str | None:
-    """Installs the heap in the debug modes of GODEBUG; returns why it is not there, GORT_HEAP=0 for example."""
+    """Installs the heap in the debug modes of GODEBUG; returns why it is not there, as with GORT_HEAP=0."""
     global _why_not
     given = os.environ.get("GORT_HEAP", "")
     if given not in ("", "0", "1"):

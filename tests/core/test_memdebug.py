@@ -600,6 +600,15 @@ def test_trace(modes: str, runner: str) -> None:
     assert len(found) < 4000
 
 
+def test_trace_of_a_collection() -> None:
+    run = run_source(
+        "import gc, gort\ndef main():\n    gc.collect()\nmain()\n", env={"GODEBUG": "allocfreetrace=1"}
+    )
+    place = r"\(\.\.\.\)\n\t.*prog\.py:\d+\n"
+    goroutine = rf"goroutine 1 \[running\]:\n__main__\.main{place}__main__\.<module>{place}"
+    assert re.search(rf"^tracegc\(\)\n\n{goroutine}end tracegc\n\n", run.stderr, re.MULTILINE)
+
+
 def test_trace_in_a_thread() -> None:
     run = run_source(
         """
