@@ -381,3 +381,99 @@ int compute(int milliseconds) {
     while (now.tv_sec < end.tv_sec || (now.tv_sec == end.tv_sec && now.tv_usec < end.tv_usec));
     return milliseconds;
 }
+
+/* -- faults with memory, for the debug modes --------------------------------------------------- */
+
+static noinline void fill(volatile unsigned char *p, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        p[i] = 0x55;
+}
+
+/* How many 32-bit words of a freed block are not 0xdeadbeef. `again`: after as many blocks more were freed. */
+int unclobbered(size_t n, int again) {
+    volatile uint32_t *p = PyMem_Malloc(n);
+    int faults = 0;
+    fill((volatile unsigned char *)p, n);
+    PyMem_Free((void *)p);
+    for (int i = 0; i < again; i++) {
+        void *q = PyMem_Malloc(n);
+        fill(q, n);
+        PyMem_Free(q);
+    }
+    for (size_t i = 0; i < n / sizeof *p; i++)
+        faults += p[i] != 0xdeadbeef;
+    return faults;
+}
+
+/* The old place after a resize from n to m bytes: 0 it is the new one, 1 it is 0xdeadbeef, 2 something else. */
+int stale_after_resize(size_t n, size_t m) {
+    volatile uint32_t *p = PyMem_Malloc(n);
+    fill((volatile unsigned char *)p, n);
+    void *q = PyMem_Realloc((void *)p, m);
+    int result = q == p ? 0 : p[0] == 0xdeadbeef ? 1 : 2;
+    PyMem_Free(q);
+    return result;
+}
+
+/* Reads byte `at` of a block of n bytes that was freed. */
+noinline int read_after_free(size_t n, size_t at) {
+    volatile unsigned char *p = PyMem_Malloc(n);
+    fill(p, n);
+    PyMem_Free((void *)p);
+    return p[at];
+}
+
+/* Writes the byte `beyond` bytes behind a block of n. */
+noinline int write_beyond(size_t n, size_t beyond) {
+    volatile unsigned char *p = PyMem_Malloc(n);
+    fill(p, n);
+    p[n + beyond] = 1;
+    PyMem_Free((void *)p);
+    return 0;
+}
+
+int free_twice(size_t n) {
+    void *volatile p = PyMem_Malloc(n);
+    PyMem_Free(p);
+    PyMem_Free(p);
+    return 0;
+}
+
+/* Frees a block, `count` more, and the first one again. */
+int free_again_later(size_t n, int count) {
+    for (int i = 0; i < count; i++)
+        PyMem_Free(PyMem_Malloc(n));
+    void *volatile first = PyMem_Malloc(n);
+    PyMem_Free(first);
+    for (int i = 0; i < count; i++)
+        PyMem_Free(PyMem_Malloc(n));
+    PyMem_Free(first);
+    return 0;
+}
+
+int free_inside(size_t n) {
+    char *p = PyMem_Malloc(n);
+    PyMem_Free(p + 16);
+    return 0;
+}
+
+static int by_address(const void *a, const void *b) {
+    uintptr_t x = *(const uintptr_t *)a, y = *(const uintptr_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Whether `count` blocks of n bytes, each freed before the next one, have different addresses. */
+int addresses_differ(size_t n, int count) {
+    uintptr_t *seen = malloc((size_t)count * sizeof *seen);
+    int differ = 1;
+    for (int i = 0; i < count; i++) {
+        void *p = PyMem_Malloc(n);
+        seen[i] = (uintptr_t)p;
+        PyMem_Free(p);
+    }
+    qsort(seen, (size_t)count, sizeof *seen, by_address);
+    for (int i = 1; i < count; i++)
+        differ &= seen[i] != seen[i - 1];
+    free(seen);
+    return differ;
+}

@@ -639,30 +639,37 @@ static PyObject *str_name;
 PyObject *
 globals_name(PyObject *globals, bool careful)
 {
-    if (!careful) {
-        PyObject *name = globals ? PyDict_GetItemWithError(globals, str_name) : NULL;
-        if (!name)
-            PyErr_Clear();
-        return name && PyUnicode_Check(name) ? name : NULL;
-    }
-    /* a module's first key is its name */
-    PyDictObject d;
-    PyDictKeysObject k;
-    if (!look(globals, &d, sizeof d, true) || !PyDict_CheckExact((PyObject *)&d) ||
-        !look(d.ma_keys, &k, sizeof k, true))
+    /* A module's first key is its name. Looked for in the entries, since this may be the dict that is just being resized:
+     * then its index is empty and no entry counts yet, but those that it will have are there, with zeros behind. */
+    PyDictObject dict;
+    PyDictKeysObject keys;
+    const PyDictObject *d = look(globals, &dict, sizeof dict, careful);
+    if (!d || !PyDict_CheckExact((PyObject *)(uintptr_t)d))
         return NULL;
-    char *entries = (char *)d.ma_keys->dk_indices + ((size_t)1 << (k.dk_log2_index_bytes & 63));
-    bool general = k.dk_kind == DICT_KEYS_GENERAL;
-    for (Py_ssize_t i = 0; i < k.dk_nentries && i < 64; i++) {
-        PyDictKeyEntry e;
-        PyDictUnicodeEntry u;
-        if (general ? !look(entries + i * (Py_ssize_t)sizeof e, &e, sizeof e, true)
-                    : !look(entries + i * (Py_ssize_t)sizeof u, &u, sizeof u, true))
+    char *at = (char *)d->ma_keys;
+    const PyDictKeysObject *k = look(at, &keys, sizeof keys, careful);
+    if (!k)
+        return NULL;
+    bool general = k->dk_kind == DICT_KEYS_GENERAL;
+    at += offsetof(PyDictKeysObject, dk_indices) + ((size_t)1 << (k->dk_log2_index_bytes & 63));
+    const Py_ssize_t n = k->dk_nentries + (k->dk_usable > 0 ? k->dk_usable : 0);
+    for (Py_ssize_t i = 0; i < n && i < 64; i++) {
+        PyDictKeyEntry entry;
+        PyDictUnicodeEntry unicode;
+        const PyDictKeyEntry *e = NULL;
+        const PyDictUnicodeEntry *u = NULL;
+        if (general ? !(e = look(at + i * (Py_ssize_t)sizeof entry, &entry, sizeof entry, careful))
+                    : !(u = look(at + i * (Py_ssize_t)sizeof unicode, &unicode, sizeof unicode, careful)))
             return NULL;
-        if ((general ? e.me_key : u.me_key) == str_name)
-            return general ? e.me_value : u.me_value;
+        if ((general ? e->me_key : u->me_key) == str_name) {
+            PyObject *name = general ? e->me_value : u->me_value;
+            return careful || (name && PyUnicode_Check(name)) ? name : NULL;
+        }
     }
-    return NULL;
+    if (careful || general) /* whose keys' methods would be called */
+        return NULL;
+    PyObject *name = PyDict_GetItemWithError(globals, str_name); /* of keys that are all str: no error */
+    return name && PyUnicode_Check(name) ? name : NULL;
 }
 
 int
@@ -670,7 +677,9 @@ str_data(PyObject *s, const char **data, Py_ssize_t *length, bool careful)
 {
     PyASCIIObject copy;
     const PyASCIIObject *v = look(s, &copy, sizeof copy, careful);
-    if (!v || !PyUnicode_Check((PyObject *)(uintptr_t)v) || !v->state.compact)
+    /* of a str that died meanwhile, the type may be anything: it is not looked into */
+    if (!v || !(Py_IS_TYPE((PyObject *)(uintptr_t)v, &PyUnicode_Type) || (!careful && PyUnicode_Check(s))) ||
+        !v->state.compact)
         return 0;
     *data = (const char *)s + (v->state.ascii ? sizeof(PyASCIIObject) : sizeof(PyCompactUnicodeObject));
     *length = v->length;

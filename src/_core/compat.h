@@ -87,7 +87,8 @@ typedef struct {
  * that changes meanwhile may end early. */
 bool frame_first(pyframe *at, PyThreadState *ts, bool careful);
 bool frame_next(pyframe *at, bool careful);
-/* The module that globals are of (__name__); NULL: none. Borrowed. `careful` as above. */
+/* The module that globals are of (__name__); NULL: none. Borrowed. `careful` as above. Without it, too, no Python code
+ * runs and no exception is set or cleared. */
 PyObject *globals_name(PyObject *globals, bool careful);
 /* Where the text of a str lies, as the kind 1, 2 or 4 bytes per character; 0: *s is no str. `careful` as above. */
 int str_data(PyObject *s, const char **data, Py_ssize_t *length, bool careful);

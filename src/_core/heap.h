@@ -7,6 +7,7 @@
  *   central   for each class its other spans that have free blocks.
  *   page heap the idle spans. Clean ones hold no memory of the kernel; the others hold what was freed.
  *   arena     the tables for 64 MiB of addresses.
+ *   region    4 MiB of addresses. Debug mode efence: whole regions of retired spans leave the tables.
  *
  * An allocation: pymem.c (the hooks) -> cache (mcache.c) -> central (mcentral.c) -> page heap (mheap.c) -> kernel.
  *
@@ -25,14 +26,17 @@
 #define HEAP_PAGE ((size_t)1 << HEAP_PAGE_SHIFT)
 #define ARENA_SHIFT 26
 #define ARENA_PAGES ((size_t)1 << (ARENA_SHIFT - HEAP_PAGE_SHIFT))
+#define REGION_PAGES ((size_t)512)
 #define ADDRESS_BITS 48 /* of what mmap gives when not asked for more */
 #define NUM_CLASSES 67
 #define SMALL_MAX 32768 /* larger blocks have spans of their own */
+#define BLOCK_MAX ((size_t)1 << 44)
 
 typedef struct mspan mspan;
 
-/* Scavenged: idle, and in nobody's list while its memory is given back. */
-enum spanstate { SpanDead = 0, SpanIdle = 1, SpanInUse = 2, SpanScavenged = 3 };
+/* Scavenged: idle, and in nobody's list while its memory is given back. Retired: its addresses are never used again
+ * (efence). */
+enum spanstate { SpanDead = 0, SpanIdle = 1, SpanInUse = 2, SpanScavenged = 3, SpanRetired = 4 };
 
 /* One cache line. Its place goes with the span's first page and is never unmapped: looking at any span is safe. */
 struct mspan {
@@ -68,6 +72,13 @@ static inline unsigned
 class_of(size_t n) /* <= SMALL_MAX */
 {
     return likely(n <= 1024) ? size_to_class8[(n + 7) / 8] : size_to_class128[(n - 1024 + 127) / 128];
+}
+
+/* What a block of n bytes counts as. */
+static inline size_t
+counted_size(size_t n)
+{
+    return n <= SMALL_MAX ? class_size[class_of(n)] : (n + HEAP_PAGE - 1) & ~(HEAP_PAGE - 1);
 }
 
 /* -- mcache.c, mcentral.c --------------------------------------------------------------------- */
@@ -114,6 +125,7 @@ bool block_is_free(const mspan *s, const void *p); /* s is in use; p lies anywhe
 typedef struct {
     mspan *pages[ARENA_PAGES]; /* the span that each page belongs to; NULL: none of the heap's */
     mspan spans[ARENA_PAGES];  /* of the span that begins at that page, if one does */
+    uint16_t nretired[ARENA_PAGES / REGION_PAGES]; /* pages of each region that are retired */
 } arena;
 
 extern arena **arenas; /* [address >> ARENA_SHIFT]; NULL: none of its pages are the heap's */
@@ -132,6 +144,7 @@ typedef struct {
     size_t span_inuse, span_sys;       /* structs of spans */
     size_t other_sys;                  /* tables from address to span */
     size_t peak;                       /* of inuse, since mheap_peak */
+    size_t retired;                    /* the part of idle that has left the tables */
 } mheap_stats;
 void mheap_read(mheap_stats *to);
 
@@ -144,6 +157,10 @@ size_t
 mheap_release(void); /* gives the memory of all idle spans back to the kernel; returns how much it was */
 /* The heap gives memory of idle spans back before it takes more than this from the kernel. */
 void mheap_set_limit(size_t resident);
+/* The addresses of a span in use, which were made inaccessible, are never used again. */
+void mheap_retire(mspan *s);
+/* Is the address in a region that has left the tables? */
+bool mheap_retired(const void *p);
 
 /* Calls f for every span, in order of addresses within each mapping. Returns the figures of that moment. */
 mheap_stats mheap_walk(void (*f)(mspan *s, void *arg), void *arg);
@@ -161,9 +178,40 @@ int gort_scavenge_init(PyObject *module);
 
 /* -- pymem.c, mstats.c ------------------------------------------------------------------------ */
 
-const char *heap_install(void); /* why not; NULL: done */
+enum { ModeAllocFreeTrace = 1, ModeClobberFree = 2, ModeEfence = 4, ModeSbrk = 8 }; /* memdebug.c */
+
+const char *heap_install(unsigned modes); /* why not; NULL: done */
 extern bool heap_installed;
 uint64_t heap_alloc_now(void), total_alloc_now(void); /* bytes, as in MemStats */
+/* What the hooks do, for hooks that do more; the GIL is held, and s is the block's span. */
+void *heap_new_block(size_t n, bool zero); /* NULL: no memory */
+void heap_free_block(mspan *s, void *p);
+void *heap_resize_block(mspan *s, void *p, size_t n);
 int gort_mstats_init(PyObject *module);
+
+/* -- memdebug.c, efence.c, sbrk.c: the debug modes ---------------------------------------------- */
+
+/* What the hooks of the debug modes allocate with. */
+typedef struct {
+    void *(*alloc)(size_t n, bool zero); /* NULL: no memory */
+    void (*free)(mspan *s, void *p);
+    size_t (*size)(mspan *s, void *p); /* how many bytes of the block may be used */
+    /* NULL: a resize is an allocation and a free, so that pointers to the old place are stale. */
+    void *(*resize)(mspan *s, void *p, size_t n);
+    /* Adds the blocks of a span in use up: by class, and the bytes of large ones. NULL: as the span says. */
+    void (*tally)(mspan *s, uint64_t *live, uint64_t *large);
+} allocator;
+extern const allocator efence_allocator, sbrk_allocator;
+extern const allocator *debug_allocator; /* NULL: no debug mode */
+
+/* The hooks of these modes. */
+PyMemAllocatorEx debug_hooks(unsigned modes, const PyMemAllocatorEx *previous);
+/* Counts the freed blocks that clobberfree keeps back as freed. */
+void debug_count_waiting(mcache *counts);
+void count_malloc(size_t n);
+void count_free(size_t n);
+/* A collection has ended: allocfreetrace says so, with all goroutines. Writes, and allocates nothing. */
+void trace_gc(void);
+int gort_memdebug_init(PyObject *module);
 
 #endif

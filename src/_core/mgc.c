@@ -390,6 +390,8 @@ cycle_ends(uint64_t heap, int64_t markend, int64_t markcpu)
         set_goal();
     }
 
+    trace_gc();
+
     gcstats *s = &gc.s;
     double now = walltime() * 1e9;
     s->pause_ns[s->num_gc % PAUSES] = (uint64_t)(end - gc.start);

@@ -10,7 +10,9 @@
  *   3. No two neighbouring idle spans are both clean, or both not.
  *   4. Clean idle spans have no memory. They read as zeros, unless the memory went by MADV_FREE. The others may hold
  *      anything.
- *   5. Only map_pages asks the kernel for anything, before it changes anything: the struct of a span lies in the tables of
+ *   5. A retired span is in no list and lies within a region; when all of a region is retired, nothing of it is left
+ *      in the tables but the number of its retired pages.
+ *   6. Only map_pages asks the kernel for anything, before it changes anything: the struct of a span lies in the tables of
  *      the arena, at its first page, so that cutting, joining and freeing spans cannot fail.
  *
  * Idle spans lie in bins by their number of pages: exact up to 64, then eight bins for each doubling. Any span of a
@@ -255,6 +257,8 @@ map_pages(size_t npages)
         mem_unmap(lo, size);
         return false;
     }
+    if (debug_allocator == &efence_allocator)
+        mem_small_pages(lo, size); /* one touched byte shall cost one small page */
     hint = lo + size;
     note_mapping(lo, lo + size);
     mheap.sys += size;
@@ -393,7 +397,8 @@ mheap_alloc(size_t npages, unsigned class)
 {
     mheap_lock();
     mspan *s = find_or_map(npages);
-    if (s && s->clean && npages < WARM_PAGES && s->npages >= WARM_PAGES &&
+    const bool sparing = debug_allocator == &efence_allocator; /* most of its pages are never touched */
+    if (s && s->clean && !sparing && npages < WARM_PAGES && s->npages >= WARM_PAGES &&
         mheap.sys - mheap.released + bytes(WARM_PAGES) <= limit) {
         warm(s);
         s = find(npages, false);
@@ -471,6 +476,60 @@ mheap_trim(mspan *s, size_t npages)
     mheap_unlock();
 }
 
+/* -- retired spans (efence) ------------------------------------------------------------------- */
+
+/* All pages of the region are retired: its tables and, where the kernel does it, its page tables are given back. */
+static void
+forget_region(arena *a, size_t region)
+{
+    const size_t first = region * REGION_PAGES;
+    char *base = a->spans[first].base;
+    for (size_t i = first; i < first + REGION_PAGES; i++) {
+        if (a->spans[i].state == SpanRetired)
+            span_drop(&a->spans[i]);
+    }
+    mem_discard(&a->pages[first], REGION_PAGES * sizeof *a->pages);
+    mem_discard(&a->spans[first], REGION_PAGES * sizeof *a->spans);
+    mem_fence_all(base, bytes(REGION_PAGES));
+    mheap.retired += bytes(REGION_PAGES);
+}
+
+/* Retired spans do not reach beyond a region. */
+void
+mheap_retire(mspan *s)
+{
+    check(s->state == SpanInUse);
+    mheap_lock();
+    size_t size = bytes(s->npages);
+    mheap.inuse -= size;
+    mheap.idle += size;
+    mheap.released += size;
+    while (s) {
+        arena *a = arenas[(uintptr_t)s->base >> ARENA_SHIFT];
+        size_t at = page_in_arena(s->base), left = REGION_PAGES - at % REGION_PAGES;
+        mspan *rest = NULL;
+        if (s->npages > left) {
+            rest = span_new(s->base + bytes(left), s->npages - left, true, false);
+            set_entries(rest, 0);
+            s->npages = (uint32_t)left;
+        }
+        s->state = SpanRetired;
+        uint16_t *n = &a->nretired[at / REGION_PAGES];
+        *n = (uint16_t)(*n + s->npages);
+        if (*n == REGION_PAGES)
+            forget_region(a, at / REGION_PAGES);
+        s = rest;
+    }
+    mheap_unlock();
+}
+
+bool
+mheap_retired(const void *p)
+{
+    const arena *a = arenas[(uintptr_t)p >> ARENA_SHIFT];
+    return a && a->nretired[page_in_arena(p) / REGION_PAGES] == REGION_PAGES;
+}
+
 /* -- all of it -------------------------------------------------------------------------------- */
 
 size_t
@@ -505,6 +564,10 @@ mheap_walk(void (*f)(mspan *s, void *arg), void *arg)
     mheap_lock();
     for (int i = 0; i < nmappings; i++) {
         for (char *at = mappings[i].lo; at < mappings[i].hi;) {
+            if (mheap_retired(at)) {
+                at += bytes(REGION_PAGES);
+                continue;
+            }
             mspan *s = spanof(at);
             if (!s || s->base != at)
                 throw("heap: a gap between spans");

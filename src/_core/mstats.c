@@ -6,6 +6,8 @@
  * Counting is exact: each block that the hooks hand out and each that they take back is counted under its class when it
  * happens, and bytes are counts times the class's size (large blocks: whole pages, counted by themselves).
  *
+ * The debug modes count in the same way (memdebug.c).
+ *
  * Lock: the GIL.
  *
  * Differs from Go: the tables from address to span are in other_sys; gc_sys is 0, because CPython's collector keeps its
@@ -14,10 +16,15 @@
 #include "heap.h"
 
 static PyObject *
-install_heap_(PyObject *mod, PyObject *unused)
+install_heap_(PyObject *mod, PyObject *args, PyObject *kw)
 {
-    (void)mod, (void)unused;
-    const char *why = heap_install();
+    (void)mod;
+    static char *names[] = {"allocfreetrace", "clobberfree", "efence", "sbrk", NULL};
+    int trace = 0, clobber = 0, fence = 0, sbrk = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "|$pppp:install_heap", names, &trace, &clobber, &fence, &sbrk))
+        return NULL;
+    const char *why = heap_install((trace ? ModeAllocFreeTrace : 0) | (clobber ? ModeClobberFree : 0) |
+                                   (fence ? ModeEfence : 0) | (sbrk ? ModeSbrk : 0));
     if (why)
         return PyUnicode_FromString(why);
     Py_RETURN_NONE;
@@ -74,6 +81,7 @@ mem_stats_(PyObject *mod, PyObject *unused)
     if (!heap_installed)
         Py_RETURN_NONE;
     mcache now = cache;
+    debug_count_waiting(&now);
     mheap_stats h;
     mheap_read(&h);
     size_t stack_inuse, stack_sys;
@@ -166,18 +174,25 @@ check_span(mspan *s, void *arg)
         if (spanof(s->base + size - 1) != s)
             throw("heap: an idle span's last page leads elsewhere");
     }
+    else if (s->state == SpanRetired) {
+        t->h.idle += size;
+        t->h.released += size;
+    }
     else if (s->state == SpanInUse) {
         t->h.inuse += size;
         for (size_t i = 0; i < s->npages; i++)
             if (spanof(s->base + (i << HEAP_PAGE_SHIFT)) != s)
                 throw("heap: a page leads to another span");
-        t->live[s->class] += s->nalloc;
-        if (s->class == 0) {
+        if (debug_allocator && debug_allocator->tally)
+            debug_allocator->tally(s, t->live, &t->large);
+        else if (s->class == 0) {
+            t->live[0] += s->nalloc;
             t->large += size;
             if (s->nalloc != 1)
                 throw("heap: a large span without a block");
         }
         else {
+            t->live[s->class] += s->nalloc;
             size_t each = class_size[s->class], free = (size_t)(s->limit - s->fresh) / each;
             for (char *p = s->freelist; p; p = *(char **)p, free++) {
                 annotate_allocated(p, sizeof p);
@@ -206,6 +221,9 @@ check_heap_(PyObject *mod, PyObject *unused)
         Py_RETURN_NONE;
     totals t = {0};
     const mheap_stats mheap = mheap_walk(check_span, &t);
+    t.h.sys += mheap.retired;
+    t.h.idle += mheap.retired;
+    t.h.released += mheap.retired;
     if (t.h.sys != mheap.sys || t.h.idle != mheap.idle || t.h.inuse != mheap.inuse ||
         t.h.released != mheap.released || t.h.span_inuse != mheap.span_inuse)
         throw("heap: the pages do not add up");
@@ -218,8 +236,9 @@ check_heap_(PyObject *mod, PyObject *unused)
 }
 
 static PyMethodDef functions[] = {
-    {"install_heap", install_heap_, METH_NOARGS,
-     "install_heap()\n--\n\nCPython's objects come from gort's heap from now on; returns None, or why not."},
+    {"install_heap", (PyCFunction)(void (*)(void))install_heap_, METH_VARARGS | METH_KEYWORDS,
+     "install_heap(*, allocfreetrace=False, clobberfree=False, efence=False, sbrk=False)\n--\n\n"
+     "CPython's objects come from gort's heap from now on, in these debug modes; returns None, or why not."},
     {"mem_stats", mem_stats_, METH_NOARGS,
      "mem_stats()\n--\n\nThe heap's figures; None: it is not installed."},
     {"_check_heap", check_heap_, METH_NOARGS, NULL},

@@ -23,13 +23,23 @@ void mem_unmap(void *addr, size_t size);
 void mem_populate(void *addr, size_t size); /* backs untouched pages at once; best effort */
 /* Gives the memory back. True: the pages read as zeros now. */
 bool mem_release(void *addr, size_t size);
-extern bool mem_lazily; /* with MADV_FREE: the kernel takes the pages when it needs them */
+void mem_discard(void *addr, size_t size); /* gives the memory back if it can; the pages read as zeros */
+extern bool mem_lazily;                    /* with MADV_FREE: the kernel takes the pages when it needs them */
 /* Moves whole pages: `from` reads as zeros then and has no memory. False: the kernel does not do it, and all is as
  * before except that `to` may hold anything. */
 bool mem_move(void *to, void *from, size_t size);
 /* Makes the page inaccessible. 0, or -1: neither kind of guard can be had. */
 int mem_guard(void *addr, size_t size);
-bool mem_readable(const void *addr);
+/* Makes pages inaccessible for good, if that can be, and gives their memory back. */
+void mem_fence(void *addr, size_t size);
+/* The same of pages that are inaccessible already: gives back what the kernel needs for each of them, if it can. */
+void mem_fence_all(void *addr, size_t size);
+void mem_small_pages(void *addr, size_t size); /* one touched byte shall cost one small page */
+/* Does each guard take a mapping, of which there are only so many? */
+bool mem_guards_are_mappings(void);
+size_t mem_max_mappings(void);
+/* From now on as on a kernel that has no guard pages without mappings of their own; for tests. */
+void mem_without_guard_markers(void);
 /* Copies what can be read of n bytes, and says how many those were. Async-signal-safe. */
 size_t mem_copy(void *to, const void *from, size_t n);
 /* All n bytes or false. */

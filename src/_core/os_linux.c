@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -119,13 +120,19 @@ os_timerslack(void)
     prctl(PR_SET_TIMERSLACK, 1000UL, 0, 0, 0);
 }
 
+void
+mem_small_pages(void *addr, size_t size)
+{
+    madvise(addr, size, MADV_NOHUGEPAGE);
+}
+
 void *
 mem_reserve(size_t size)
 {
     void *addr = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (addr == MAP_FAILED)
         return NULL;
-    madvise(addr, size, MADV_NOHUGEPAGE); /* one touched byte shall cost one small page */
+    mem_small_pages(addr, size); /* one touched byte shall cost one small page */
     return addr;
 }
 
@@ -174,6 +181,13 @@ mem_release(void *addr, size_t size)
     return madvise(addr, size, MADV_DONTNEED) == 0; /* locked memory cannot be given back */
 }
 
+void
+mem_discard(void *addr, size_t size)
+{
+    if (madvise(addr, size, MADV_DONTNEED) != 0)
+        memset(addr, 0, size); /* locked memory cannot be given back */
+}
+
 bool
 mem_move(void *to, void *from, size_t size)
 {
@@ -191,16 +205,62 @@ mem_move(void *to, void *from, size_t size)
     return false;
 }
 
+static bool noguard; /* the kernel has no MADV_GUARD_INSTALL */
+
 int
 mem_guard(void *addr, size_t size)
 {
-    static bool noguard; /* the kernel has no MADV_GUARD_INSTALL */
     if (!noguard) {
         if (madvise(addr, size, MADV_GUARD_INSTALL) == 0)
             return 0;
         noguard = errno == EINVAL;
     }
     return mprotect(addr, size, PROT_NONE);
+}
+
+void
+mem_fence(void *addr, size_t size)
+{
+    if (mem_guard(addr, size) != 0 || noguard) /* else the guards have taken the place of the memory */
+        madvise(addr, size, MADV_DONTNEED);
+}
+
+bool
+mem_guards_are_mappings(void)
+{
+    return noguard;
+}
+
+size_t
+mem_max_mappings(void)
+{
+    static size_t max;
+    if (!max) {
+        char text[32] = "";
+        int fd = open("/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC);
+        if (fd >= 0) {
+            if (read(fd, text, sizeof text - 1) < 0)
+                *text = 0;
+            close(fd);
+        }
+        max = strtoul(text, NULL, 10);
+        if (!max)
+            max = 65530; /* the kernel's default */
+    }
+    return max;
+}
+
+void
+mem_fence_all(void *addr, size_t size)
+{
+    /* a mapping of its own, or a part of its neighbour's, without page tables; if it cannot be, all stays as it is */
+    mmap(addr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+}
+
+void
+mem_without_guard_markers(void)
+{
+    noguard = true;
 }
 
 /* One process_madvise for many pages costs a quarter less than a call each, where the kernel takes it for oneself (6.15).

@@ -15,8 +15,8 @@
  * tracemalloc): whoever puts the allocators back that it once found would take the heap away from under its blocks.
  *
  * What comes later has its place. Samplers and the collector's trigger are a countdown of bytes in heap_malloc; a span
- * that holds sampled blocks, or blocks with finalizers, has nslow = 0, and mcentral_free sees each of them freed; debug
- * modes that must see everything are hooks of their own in place of these.
+ * that holds sampled blocks, or blocks with finalizers, has nslow = 0, and mcentral_free sees each of them freed. The
+ * debug modes must see everything: they are hooks of their own in place of these (memdebug.c).
  *
  * Differs from Go: blocks of C code are freed and resized by hand. A resize that keeps the block where it is counts as
  * nothing; one that changes its class or its number of pages counts as an allocation and a free.
@@ -29,7 +29,6 @@
 #include <string.h>
 
 #define MOVE_MIN ((size_t)1 << 20) /* blocks from here on are moved by their pages */
-#define BLOCK_MAX ((size_t)1 << 44)
 
 static PyMemAllocatorEx previous;
 bool heap_installed;
@@ -104,6 +103,19 @@ heap_malloc(size_t n)
 {
     void *p = likely(n <= SMALL_MAX) ? freed_block(class_of(n)) : NULL;
     return likely(p != NULL) ? p : malloc_slow(n);
+}
+
+/* The same, of zeros. */
+static inline void *
+heap_calloc(size_t n)
+{
+    void *p = likely(n <= SMALL_MAX) ? freed_block(class_of(n)) : NULL;
+    if (!p) {
+        p = malloc_slow(n);
+        if (!p || zeros)
+            return p;
+    }
+    return memset(p, 0, n);
 }
 
 static inline void
@@ -214,13 +226,7 @@ hook_calloc(void *ctx, size_t count, size_t each)
     size_t n;
     if (__builtin_mul_overflow(count, each, &n))
         return NULL;
-    void *p = likely(n <= SMALL_MAX) ? freed_block(class_of(n)) : NULL;
-    if (!p) {
-        p = malloc_slow(n);
-        if (!p || zeros)
-            return p;
-    }
-    return memset(p, 0, n);
+    return heap_calloc(n);
 }
 
 static void
@@ -252,10 +258,32 @@ hook_realloc(void *ctx, void *p, size_t n)
     return previous.realloc(previous.ctx, p, n);
 }
 
+/* -- for the debug modes ---------------------------------------------------------------------- */
+
+void *
+heap_new_block(size_t n, bool zero)
+{
+    return zero ? heap_calloc(n) : heap_malloc(n);
+}
+
+void
+heap_free_block(mspan *s, void *p)
+{
+    heap_free(s, p);
+}
+
+void *
+heap_resize_block(mspan *s, void *p, size_t n)
+{
+    return heap_realloc(s, p, n);
+}
+
+/* -- installation ----------------------------------------------------------------------------- */
+
 /* The hooks read no ctx: a thread of another interpreter, which this thread's GIL does not keep away, may see the old
  * function with the new ctx or the reverse. */
 const char *
-heap_install(void)
+heap_install(unsigned modes)
 {
     if (heap_installed)
         return NULL;
@@ -269,6 +297,8 @@ heap_install(void)
     if (!mheap_init())
         return "there is no address space for it";
     PyMemAllocatorEx hooks = {NULL, hook_malloc, hook_calloc, hook_realloc, hook_free};
+    if (modes)
+        hooks = debug_hooks(modes, &previous);
     PyMem_SetAllocator(PYMEM_DOMAIN_OBJ, &hooks);
     PyMem_SetAllocator(PYMEM_DOMAIN_MEM, &hooks);
     heap_installed = true;

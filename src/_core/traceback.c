@@ -224,7 +224,7 @@ put_frame(out *o, const pyframe *at, int line, bool careful)
     put_str(o, "(...)\n");
     put_place(o, at->code, line, careful);
     if (tb.level >= 2) {
-        func *f = careful ? NULL : func_of(at->code, at->globals);
+        func *f = careful ? NULL : o->quiet ? code_extra(at->code) : func_of(at->code, at->globals);
         put_str(o, " +");
         put_hex(o, (uint64_t)at->lasti + 2);
         if (at->f) {
@@ -445,7 +445,7 @@ put_thread(out *o, PyThreadState *ts, const char *status, bool careful)
 {
     put_str(o, "thread ");
     put_uint(o, ts_native_id(ts, careful));
-    PyObject *name = careful ? NULL : thread_name_of(ts_ident(ts, false));
+    PyObject *name = careful || o->quiet ? NULL : thread_name_of(ts_ident(ts, false));
     if (name) {
         put_str(o, " \"");
         put_unicode(o, name, "?", false);
@@ -456,6 +456,25 @@ put_thread(out *o, PyThreadState *ts, const char *status, bool careful)
     put_str(o, status);
     put_str(o, "]:\n");
     put_frames(o, NULL, ts, careful);
+}
+
+g *
+put_running(out *o)
+{
+    m *mp = getm();
+    g *gp = mp ? mp->curg : NULL;
+    PyThreadState *ts = _PyThreadState_UncheckedGet();
+    if (gp && !(gp->flags & G_THREAD)) {
+        put_header(o, gp, "running");
+        put_frames(o, gp, ts, false);
+        put_tail(o, gp, false);
+        return gp;
+    }
+    if (ts && !(mp && !mp->curg))
+        put_thread(o, ts, "running", false);
+    else
+        put_str(o, "goroutine 0 [idle]:\n"); /* the scheduler */
+    return NULL;
 }
 
 /* threading.Threads, and threads that C code gave a thread state. */

@@ -11,6 +11,7 @@ typedef struct {
     size_t n, cap;
     int fd;
     bool failed; /* no memory: text is missing */
+    bool quiet;  /* with the GIL, but no Python object may be made: the caller is the allocator */
 } out;
 
 void put(out *o, const char *s, size_t n);
@@ -46,6 +47,8 @@ void put_tail(out *o, g *gp, bool careful);
 /* All others, each with an empty line in front. */
 void put_others(out *o, g *me, bool careful);
 void put_threads(out *o, PyThreadState *me, bool careful);
+/* The goroutine or thread that holds the GIL; NULL: it is no goroutine. */
+g *put_running(out *o);
 int gort_traceback_init(PyObject *module);
 int gort_walk_init(PyObject *module); /* walk.c */
 

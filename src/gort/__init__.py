@@ -27,6 +27,7 @@ __all__ = ["Chan", "chan", "default", "go", "run", "select", "type_assert"]
 
 
 def _start() -> None:
+    _env.read()
     _env.start(_memstats.install())
     _traceback.start()
     _core.configure(
@@ -44,6 +45,7 @@ def _start() -> None:
     _threads.watch_the_end()
     _threads.own_import_locks()
     atexit.register(_core.shutdown)
+    _memstats.imported()
 
 
 _start()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from types import CodeType, ModuleType
 from typing import Any
 
-from . import _core, _env, _traceback, runtime
+from . import _core, _env, _memstats, _traceback, runtime
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -144,6 +144,7 @@ def _execute(program: Callable[[], Any]) -> int:
     SystemExit has its status, as in python, and a KeyboardInterrupt ends the process by SIGINT.
     """
     try:
+        _memstats.begin()
         program()
     except (SystemExit, _core.Goexit):
         raise

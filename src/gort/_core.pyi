@@ -106,10 +106,19 @@ def main_goexit() -> None:
 
 def _after_fork_child() -> None: ...
 
-# -- the heap (pymem.c, mcache.c, mcentral.c, mheap.c, mgc.c, mgcscavenge.c, mstats.c) -----------
+# -- the heap (pymem.c, mcache.c, mcentral.c, mheap.c, mgc.c, mgcscavenge.c, mstats.c, and the debug modes:
+# memdebug.c, efence.c, sbrk.c) -------------------------------------------------------------------
 
-def install_heap() -> str | None:
-    """CPython's objects come from gort's heap from now on; the result is None, or why not."""
+def install_heap(
+    *, allocfreetrace: bool = False, clobberfree: bool = False, efence: bool = False, sbrk: bool = False
+) -> str | None:
+    """CPython's objects come from gort's heap from now on, in these debug modes.
+
+    The result is None, or why not. Later calls change nothing.
+    """
+
+def begin_tracing() -> None:
+    """The program begins: from now on allocfreetrace, if it is on, writes its records."""
 
 def mem_stats() -> dict[str, Any] | None:
     """The heap's figures by their names in MemStats, and `classes`: (size, mallocs, frees) of each."""
@@ -137,6 +146,12 @@ def set_scavenger(debug: bool, lazily: bool, /) -> None:
 
 def _check_heap() -> None:
     """Walks the whole heap; what does not fit is fatal."""
+
+def _trace_gc() -> None:
+    """What allocfreetrace writes after a collection."""
+
+def _without_guard_markers() -> None:
+    """From now on each guard page is a mapping of its own, as on kernels before 6.13."""
 
 # -- channels (chan.c, select.c) --------------------------------------------------------------
 

@@ -26,8 +26,8 @@ def _is_positive(text: str) -> bool:
     return _is_integer(text) and int(text) > 0
 
 
-def _is_long(text: str) -> bool:
-    return _is_integer(text, bits=64)
+def _is_rate(text: str) -> bool:
+    return _is_integer(text, bits=64) and int(text) >= 0
 
 
 def _is_percentage(text: str) -> bool:
@@ -157,15 +157,19 @@ TABLE: tuple[Setting, ...] = (
         True,
         "debugging settings: the names that follow",
     ),
-    _debug("allocfreetrace", "1: a line and a stack for each block allocated and freed"),
-    _debug("clobberfree", "1: freed blocks are filled with 0xdeadbeef"),
+    _debug("allocfreetrace", "1: a line and a stack for each block allocated and freed", built=True),
+    _debug("clobberfree", "1: freed blocks are filled with 0xdeadbeef", built=True),
     _debug(
         "cgocheck",
         "what is checked of the arguments of foreign calls: 0 nothing, 1 cheaply, 2 every word",
         default="1",
         built=True,
     ),
-    _debug("efence", "1: every object on pages of its own, at addresses that are never used again"),
+    _debug(
+        "efence",
+        "1: every object on pages of its own, at addresses that are never used again",
+        built=True,
+    ),
     _debug("gccheckmark", "1: a second, independent mark after each collection", built=True),
     _debug("gcpacertrace", "1: the pacer's figures at each collection", built=True),
     _debug("gcshrinkstackoff", "1: goroutine stacks are not shrunk", built=True),
@@ -186,10 +190,11 @@ TABLE: tuple[Setting, ...] = (
         "memprofilerate",
         "initial runtime.mem_profile_rate, in bytes between samples",
         default="524288",
-        accepts="an integer of 64 bits",
-        is_valid=_is_long,
+        accepts="an integer of 64 bits that is not negative",
+        is_valid=_is_rate,
+        built=True,
     ),
-    _debug("sbrk", "1: an allocator that never frees and never collects"),
+    _debug("sbrk", "1: an allocator that never frees and never collects", built=True),
     _debug("scavenge", "1: idle memory is given back every 10 ms", built=True),
     _debug("scheddetail", "1: schedtrace also describes each processor, thread and goroutine", built=True),
     _debug("schedtrace", "a line about the scheduler every so many milliseconds", built=True),
@@ -265,6 +270,10 @@ def _label(setting: Setting) -> str:
 
 
 _OF_THE_HEAP = (
+    "allocfreetrace",
+    "clobberfree",
+    "efence",
+    "sbrk",
     "GOGC",
     "GOMEMLIMIT",
     "gccheckmark",
@@ -276,9 +285,17 @@ _OF_THE_HEAP = (
 )
 
 
+_reports: list[str] = []
+
+
+def read() -> None:
+    """Reads the process's environment."""
+    _reports[:] = load(os.environ)
+
+
 def start(no_heap: str | None) -> None:
-    """Reads the process's environment and reports on standard error. `no_heap`: why there is no heap."""
-    reports = load(os.environ)
+    """Reports on standard error what was read. `no_heap`: why there is no heap."""
+    reports = _reports[:]
     if no_heap is not None:
         given = {setting.name: (setting, value) for setting, value in _given(os.environ)}
         reports += [
@@ -286,7 +303,12 @@ def start(no_heap: str | None) -> None:
             for setting, value in (given[name] for name in _OF_THE_HEAP if name in given)
         ]
     if reports:
-        try:
-            os.write(2, "".join(f"{line}\n" for line in reports).encode())
-        except OSError:
-            pass  # No standard error, nobody to tell.
+        report("\n".join(reports))
+
+
+def report(text: str) -> None:
+    """Writes lines to standard error, whatever state sys.stderr is in."""
+    try:
+        os.write(2, f"{text}\n".encode())
+    except OSError:
+        pass  # No standard error, nobody to tell.

@@ -32,8 +32,9 @@ GODEBUG_NAMES = {
 }  # fmt: skip
 BUILT = {
     "GOGC", "GOMEMLIMIT", "GOMAXPROCS", "GOTRACEBACK", "GOARCH", "GOOS", "GOPATH", "GOROOT", "GODEBUG",
-    "cgocheck", "gccheckmark", "gcpacertrace", "gcshrinkstackoff", "gcstoptheworld", "gctrace", "invalidptr",
-    "madvdontneed", "scavenge", "schedtrace", "scheddetail", "tracebackancestors",
+    "allocfreetrace", "clobberfree", "cgocheck", "efence", "gccheckmark", "gcpacertrace", "gcshrinkstackoff",
+    "gcstoptheworld", "gctrace", "invalidptr", "madvdontneed", "memprofilerate", "sbrk", "scavenge",
+    "schedtrace", "scheddetail", "tracebackancestors",
 }  # fmt: skip
 
 
@@ -170,9 +171,13 @@ def test_bad_godebug_value_leaves_an_earlier_good_one() -> None:
     assert reports == ["gort: GODEBUG schedtrace='many' is not an integer of 32 bits; using -5"]
 
 
-def test_memprofilerate_has_64_bits() -> None:
+def test_memprofilerate_has_64_bits_and_no_sign() -> None:
     rows, _ = env(GODEBUG=f"memprofilerate={2**40}")
     assert rows["memprofilerate"]["value"] == str(2**40)
+    rows, reports = env(GODEBUG="memprofilerate=-1")
+    assert rows["memprofilerate"]["value"] == "524288"
+    accepted = "an integer of 64 bits that is not negative"
+    assert reports == [f"gort: GODEBUG memprofilerate='-1' is not {accepted}; using 524288"]
 
 
 @pytest.mark.parametrize("name", sorted(GODEBUG_NAMES - BUILT))

@@ -27,8 +27,11 @@ def test_walker() -> None:
     outcome.check(stdout="seed 1: {{\\d+}} pairs learned\n{{\\d+}} samples, ...", stderr="")
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_heap(seed: int) -> None:
+@pytest.mark.parametrize(
+    "seed, modes", [(1, ""), (2, ""), (3, "clobberfree=1"), (4, "efence=1"), (5, "sbrk=1")]
+)
+def test_heap(seed: int, modes: str) -> None:
     argv = ["--seed", str(seed), "--seconds", "3"]
-    outcome = execute([sys.executable, str(Path(__file__).parent / "heap.py"), *argv], timeout=100)
+    program = [sys.executable, str(Path(__file__).parent / "heap.py"), *argv]
+    outcome = execute(program, env={"GODEBUG": modes}, timeout=100)
     outcome.check(stdout=f"seed {seed}, 3 s\n{{{{\\d+}}}} rounds", stderr="")

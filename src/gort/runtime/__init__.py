@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from .. import _cgo, _core, _env
+from .. import _cgo, _core, _env, _memstats
 from .._assert import TypeAssertionError
 from .._core import (
     GOARCH,
@@ -53,6 +53,7 @@ __all__ = [
     "gosched",
     "keep_alive",
     "lock_os_thread",
+    "mem_profile_rate",
     "num_cgo_call",
     "num_cpu",
     "num_goroutine",
@@ -193,10 +194,29 @@ def set_cgo_traceback(version: int, traceback: Any, context: Any, symbolizer: An
     _cgo.set_traceback(version, traceback, context, symbolizer)
 
 
+class _Runtime(GoModule):
+    """The module, with its variable."""
+
+    @property
+    def mem_profile_rate(self) -> int:
+        """One allocation in so many bytes is sampled for the memory profile, 0: none: Go's
+        runtime.MemProfileRate.
+
+        Set it once, as early as possible; GODEBUG=memprofilerate=N sets it at the start. TypeError,
+        ValueError: no int of 64 bits that is not negative. There is no memory profile yet.
+        """
+        return _memstats.profile_rate()
+
+    @mem_profile_rate.setter
+    def mem_profile_rate(self, rate: int) -> None:
+        _memstats.set_profile_rate(rate)
+
+
 if TYPE_CHECKING:
+    mem_profile_rate: int
 
     def __getattr__(name: str) -> Any:
         """What `name`, in Go's spelling, means."""
 
 else:
-    sys.modules[__name__].__class__ = GoModule
+    sys.modules[__name__].__class__ = _Runtime
