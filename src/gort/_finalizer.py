@@ -14,19 +14,22 @@ def set_finalizer(obj: _T, finalizer: Callable[[_T], Any] | None) -> None:
     """Has finalizer(obj) called once nobody refers to obj any more: Go's runtime.SetFinalizer.
 
     It runs in a goroutine of its own, the same for all finalizers, one after the other, with obj alive
-    again and without a finalizer. None clears. If obj refers to others that have finalizers, theirs wait until
-    obj is gone. Nothing runs at the program's end.
+    again and without a finalizer. None clears. If obj refers to others that have finalizers, theirs wait
+    until obj is gone. What is alive when the program ends is not finalized.
 
-    obj is an instance of a class that was written in Python, or of a C type that CPython asks before it
-    frees one: generators, coroutines, files, sockets. Raises runtime.Error for others (None, numbers,
-    strings, lists, dicts, functions, classes, modules), for a finalizer that does not take one argument, and if
-    obj has a finalizer already. docs/memory.md has more.
+    obj is an instance of a class that was written in Python, or of a C type whose objects CPython asks
+    before it frees them: generators, coroutines, files, sockets. Raises runtime.Error for others (None,
+    numbers, strings, lists, dicts, functions, classes, modules), for a finalizer that does not take one
+    argument, and if obj has a finalizer already. docs/memory.md has more.
     """
     if obj is None:
         raise Error("runtime.SetFinalizer: first argument is nil")
     if not _core.can_carry_finalizer(obj):
-        why = "a class goes unasked" if isinstance(obj, type) else f"CPython frees a {_name(type(obj))} unasked"
-        raise Error(f"runtime.SetFinalizer: first argument is {_name(type(obj))}, not pointer: {why}")
+        what = "classes" if isinstance(obj, type) else f"objects of type {_name(type(obj))}"
+        raise Error(
+            f"runtime.SetFinalizer: first argument is {_name(type(obj))}, not pointer: "
+            f"CPython frees {what} without asking"
+        )
     if finalizer is not None:
         if not callable(finalizer):
             raise Error(f"runtime.SetFinalizer: second argument is {_name(type(finalizer))}, not a function")
@@ -59,7 +62,7 @@ def _takes_one(function: Callable[..., Any]) -> bool:
     plain: Any = function
     if type(plain) is MethodType:
         plain, bound = plain.__func__, 1
-    if type(plain) is FunctionType and not plain.__dict__:  # Nothing of functools in it: the usual case is quick.
+    if type(plain) is FunctionType and not plain.__dict__:  # Nothing of functools: the usual case is quick.
         code = plain.__code__
         given = 1 + bound
         required = code.co_argcount - len(plain.__defaults__ or ())
