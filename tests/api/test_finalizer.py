@@ -1208,31 +1208,47 @@ gc.collect()
     assert text.count(b"closed") == 200 and text.count(b"del") == 2
 
 
+AT_THE_END = """
+import sys
+import gort
+from gort.runtime import set_finalizer
+
+class Thing:
+    def __init__(self, name):
+        self.name = name
+    def __del__(self, write=sys.stdout.write):
+        write(f"del {self.name}\\n")
+
+def finalizer(thing):
+    print("finalizer", thing.name)
+"""
+
+
 def test_nothing_runs_at_the_end() -> None:
     run_source(
-        """
-        import atexit, sys
-        import gort
-        from gort import runtime
-        from gort.runtime import set_finalizer
+        AT_THE_END
+        + """
+one, cycle = Thing("one"), Thing("cycle")
+cycle.me = cycle
+set_finalizer(one, finalizer)
+set_finalizer(cycle, finalizer)
+print("end")
+"""
+    ).check(stdout="end\n{{del (one|cycle)}}\n{{del (one|cycle)}}", stderr="")
 
-        class Thing:
-            def __init__(self, name):
-                self.name = name
-            def __del__(self, write=sys.stdout.write):
-                write(f"del {self.name}\\n")
 
-        def finalizer(thing):
-            print("finalizer", thing.name)
-
-        one, cycle = Thing("one"), Thing("cycle")
-        cycle.me = cycle
-        set_finalizer(one, finalizer)
-        set_finalizer(cycle, finalizer)
-        set_finalizer(Thing("queued"), finalizer)
-        print("end")
-        """
-    ).check(stdout="end\ndel queued\n{{del (one|cycle)}}\n{{del (one|cycle)}}", stderr="")
+def test_the_queue_is_let_go_of_at_the_end() -> None:
+    run_source(
+        AT_THE_END
+        + """
+gate = gort.chan()
+set_finalizer(Thing("blocks"), lambda thing: (gate.send(None), gate.recv()))
+gate.recv()
+set_finalizer(Thing("queued"), finalizer)
+set_finalizer(Thing("queued"), finalizer)
+print("end")
+"""
+    ).check(stdout="end\ndel queued\ndel queued", stderr="")
 
 
 def test_set_after_the_end() -> None:
