@@ -50,6 +50,7 @@ struct mspan {
     char *base;
     mspan *next, *prev; /* in central or in the page heap */
 };
+_Static_assert(sizeof(mspan) == 64, "a span's struct is one cache line");
 
 typedef struct {
     mspan *span[NUM_CLASSES];      /* never NULL */
