@@ -38,6 +38,7 @@ SHARED = {
     "_core",
     "_duration",
     "_env",
+    "_finalizer",
     "_lazy",
     "_memstats",
     "_run",

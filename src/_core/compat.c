@@ -935,3 +935,57 @@ ts_handling(PyThreadState *ts, PyObject *type)
     }
     return false;
 }
+
+/* -- finalizers ---------------------------------------------------------------------------------- */
+
+bool
+gc_is_finalized(PyObject *op)
+{
+    return (_Py_AS_GC(op)->_gc_prev & _PyGC_PREV_MASK_FINALIZED) != 0;
+}
+
+void
+gc_set_finalized(PyObject *op, bool finalized)
+{
+    uintptr_t *word = &_Py_AS_GC(op)->_gc_prev;
+    *word = finalized ? *word | _PyGC_PREV_MASK_FINALIZED : *word & ~(uintptr_t)_PyGC_PREV_MASK_FINALIZED;
+}
+
+bool
+gc_is_garbage(PyObject *op)
+{
+    return (_Py_AS_GC(op)->_gc_prev & _PyGC_PREV_MASK_COLLECTING) != 0;
+}
+
+bool
+gc_is_garbage_at(PyObject *op, PyTypeObject *type)
+{
+    struct {
+        PyGC_Head head;
+        PyObject object;
+    } copy;
+    return mem_read(&copy, _Py_AS_GC(op), sizeof copy) && copy.object.ob_type == type &&
+           Py_REFCNT(&copy.object) > 0 && (copy.head._gc_prev & _PyGC_PREV_MASK_COLLECTING) != 0;
+}
+
+uint64_t
+gc_collections(void)
+{
+    uint64_t n = 0;
+    for (int i = 0; i < NUM_GENERATIONS; i++)
+        n += (uint64_t)interp->gc.generation_stats[i].collections;
+    return n;
+}
+
+/* CPython uses tp_cache no more, but still traverses and releases it with the type. */
+PyObject *
+type_note(PyTypeObject *type)
+{
+    return type->tp_cache;
+}
+
+void
+type_set_note(PyTypeObject *type, PyObject *note)
+{
+    Py_XSETREF(type->tp_cache, note);
+}

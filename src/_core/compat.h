@@ -127,6 +127,19 @@ PyObject *ts_context(PyThreadState *ts);
 void ts_set_context(PyThreadState *ts, PyObject *context); /* steals */
 /* Is an exception of this type being handled (an except, finally or with block runs because of it)? */
 bool ts_handling(PyThreadState *ts, PyObject *type);
+
+/* Containers (PyObject_IS_GC): was tp_finalize called already? Nobody calls it then. */
+bool gc_is_finalized(PyObject *op);
+void gc_set_finalized(PyObject *op, bool finalized);
+/* Has the collection that runs now found op unreachable? Between collections, and once op is deallocated, false. */
+bool gc_is_garbage(PyObject *op);
+/* The same, of an address at which there may be a container of this type, or anything, or no memory. */
+bool gc_is_garbage_at(PyObject *op, PyTypeObject *type);
+uint64_t gc_collections(void); /* how many there were */
+/* An object of ours in each heap type; it goes with the type. NULL: none. */
+PyObject *type_note(PyTypeObject *type);                /* borrowed */
+void type_set_note(PyTypeObject *type, PyObject *note); /* steals */
+
 void compat_after_fork(void);
 
 #endif

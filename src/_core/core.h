@@ -72,7 +72,8 @@ enum pstatus { Pidle = 0, Prunning = 1, Psyscall = 2, Pgcstop = 3, Pdead = 4 };
     X(waitReasonRWMutexRLock, "sync.RWMutex.RLock")                                                          \
     X(waitReasonWaitGroupWait, "sync.WaitGroup.Wait")                                                        \
     X(waitReasonCondWait, "sync.Cond.Wait")                                                                  \
-    X(waitReasonGoexit, "goexit")
+    X(waitReasonGoexit, "goexit")                                                                            \
+    X(waitReasonFinalizerWait, "finalizer wait")
 enum waitreason {
 #define X(name, text) name,
     WAIT_REASONS(X)
@@ -90,6 +91,7 @@ enum {
     /* not tested by deny */
     G_BLOCKS = 16, /* has lost a P while blocked or busy; stays unproven for good */
     G_THREAD = 32, /* no goroutine but a plain thread that waits in gort */
+    G_SYSTEM = 64, /* the runtime's own: not counted, and not shown while it is idle */
 };
 
 /* A goroutine. The struct lies at the top of its own stack, so that a parked goroutine touches one page. */
@@ -324,6 +326,7 @@ idleunlock(void)
 /* Starts fn(*args, **kw): args and kwnames as in vectorcall, all borrowed. `context` only from timers: what they were
  * made in; no Python code runs then. -1: exception set. */
 int newproc(PyObject *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject *context);
+int newproc_system(PyObject *fn, PyObject *context); /* the same, for fn() of the runtime itself */
 int ginit(void);
 void gomain(void);
 void proven(g *gp, bool good);
@@ -450,6 +453,14 @@ waitq_peek(waitq *q)
         waitq_remove(q, s);
     return s;
 }
+
+/* -- mfinal.c --------------------------------------------------------------------------------- */
+
+int gort_mfinal_init(PyObject *module);
+/* Is it a goroutine of the runtime that runs no code of the program? Async-signal-safe. */
+bool is_idle_system(const g *gp);
+void finalizers_after_fork(void);
+void finalizers_stop(void); /* the program ends: lets go of everything; runs destructors */
 
 /* -- sysmon.c --------------------------------------------------------------------------------- */
 

@@ -62,7 +62,7 @@ sched_after_fork(void)
         return;
     }
     maing = gp;
-    gp->flags = (uint8_t)((gp->flags | G_MAIN) & ~(G_UNPROVEN | G_BLOCKS));
+    gp->flags = (uint8_t)((gp->flags | G_MAIN) & ~(G_UNPROVEN | G_BLOCKS | G_SYSTEM));
     m0 = mp;
     mp->ts = ts_new();
     if (!mp->ts)

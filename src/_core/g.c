@@ -109,8 +109,9 @@ threading_traces(void)
 
 /* -- birth ------------------------------------------------------------------------------------- */
 
-int
-newproc(PyObject *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject *context)
+static int
+newproc_as(uint8_t flags, PyObject *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+           PyObject *context)
 {
     PyThreadState *ts = PyThreadState_Get();
     Py_ssize_t total = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
@@ -178,7 +179,7 @@ newproc(PyObject *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames
     gp->lockcount = 0;
     gp->lockedm = NULL;
     gp->goexiting = false;
-    gp->flags = known_good(code_of(fn, args, nargs)) ? G_ANY : G_ANY | G_UNPROVEN;
+    gp->flags = flags | (known_good(code_of(fn, args, nargs)) ? G_ANY : G_ANY | G_UNPROVEN);
     gp->parent = 0;
     gp->created_code = NULL;
     if (!from_timer) {
@@ -198,9 +199,21 @@ newproc(PyObject *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames
         }
     }
     ts_set_thread(gp->ts, (unsigned long)gp->goid);
-    sched.ngoroutines++;
+    sched.ngoroutines += !(flags & G_SYSTEM);
     newproc1(gp);
     return 0;
+}
+
+int
+newproc(PyObject *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject *context)
+{
+    return newproc_as(0, fn, args, nargs, kwnames, context);
+}
+
+int
+newproc_system(PyObject *fn, PyObject *context)
+{
+    return newproc_as(G_SYSTEM, fn, NULL, 0, NULL, context);
 }
 
 /* -- life -------------------------------------------------------------------------------------- */
@@ -315,7 +328,7 @@ gomain(void)
             child_exit(gp);
         gp->status = Gdead;
         gp->shrunk = false;
-        sched.ngoroutines--;
+        sched.ngoroutines -= !(gp->flags & G_SYSTEM);
         gp->schedlink = sched.gfree;
         sched.gfree = gp;
         godead(gp);

@@ -46,13 +46,15 @@ struct mspan {
     uint32_t nalloc; /* blocks handed out and not freed */
     uint32_t nslow;  /* number of blocks - 2: see span_free_is_slow */
     uint8_t class;
-    uint8_t state; /* enum spanstate */
-    bool clean;    /* idle: as above */
-    bool zeroed;   /* idle: its pages read as zeros. In use: what lies from fresh on does */
+    uint8_t state;    /* enum spanstate */
+    bool clean : 1;   /* idle: as above */
+    bool zeroed : 1;  /* idle: its pages read as zeros. In use: what lies from fresh on does */
+    uint8_t nspecial; /* of its blocks somebody must see this many freed; 255: so many, or more */
     uint32_t npages;
     char *base;
     mspan *next, *prev; /* in central or in the page heap */
 };
+_Static_assert(sizeof(mspan) == 64, "a span's struct is one cache line");
 
 typedef struct {
     mspan *span[NUM_CLASSES];      /* never NULL */
@@ -88,6 +90,11 @@ void mcache_init(void);
 bool mcache_refill(unsigned class); /* its span is full: has it take another. False: no memory */
 mspan *mcentral_take(unsigned class);
 void mcentral_free(mspan *s, void *p); /* the slow path of a free: p is counted as freed already */
+/* One more block of s is special, or one less: while there is one, each free in s goes to mcentral_free, and that asks
+ * special_freed. */
+void span_add_special(mspan *s);
+void span_drop_special(mspan *s);
+void special_freed(void *p); /* mfinal.c */
 
 /* True once the span is empty, or was full, before the last block was counted as freed: both are looked at by
  * mcentral_free. With nslow = 0 every free goes there. */

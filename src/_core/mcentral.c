@@ -47,9 +47,34 @@ mcentral_take(unsigned class)
     return s;
 }
 
+static uint32_t
+usual_nslow(const mspan *s)
+{
+    return (uint32_t)((size_t)(s->limit - s->base) / class_size[s->class]) - 2;
+}
+
+void
+span_add_special(mspan *s)
+{
+    if (s->nspecial < UINT8_MAX)
+        s->nspecial++;
+    if (s->class) /* the free of a large block is always slow */
+        s->nslow = 0;
+}
+
+void
+span_drop_special(mspan *s)
+{
+    check(s->nspecial > 0);
+    if (s->nspecial < UINT8_MAX && --s->nspecial == 0 && s->class)
+        s->nslow = usual_nslow(s);
+}
+
 void
 mcentral_free(mspan *s, void *p)
 {
+    if (unlikely(s->nspecial > 0))
+        special_freed(p);
     if (s->class == 0) {
         cache.large_free += span_block_size(s);
         mheap_free(s, false);

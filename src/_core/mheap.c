@@ -408,6 +408,7 @@ mheap_alloc(size_t npages, unsigned class)
         s->npages = (uint32_t)npages;
         s->state = SpanInUse;
         s->class = (uint8_t)class;
+        s->nspecial = 0;
         set_entries(s, 0);
         obey_limit();
     }

@@ -203,7 +203,7 @@ goroutines_(PyObject *mod, PyObject *unused)
     PyObject *list = PyList_New(0);
     for (g *gp = sched.allgs; list && gp; gp = gp->alllink) {
         if (gp->status == Gdead || gp->status == Gidle || gp->status == Glost || gp->flags & G_THREAD ||
-            !gp->ts)
+            !gp->ts || is_idle_system(gp))
             continue;
         PyObject *t = info_of(gp);
         if (!t || PyList_Append(list, t) < 0)
@@ -342,6 +342,7 @@ shutdown_(PyObject *mod, PyObject *unused)
     (void)mod, (void)unused;
     gc_stop();
     sched_stop();
+    finalizers_stop();
     Py_RETURN_NONE;
 }
 
@@ -350,6 +351,7 @@ after_fork_child_(PyObject *mod, PyObject *unused)
 {
     (void)mod, (void)unused;
     sched_after_fork();
+    finalizers_after_fork();
     Py_RETURN_NONE;
 }
 
@@ -480,7 +482,7 @@ module_exec(PyObject *module)
         return -1;
     if (gort_pc_init(module) < 0 || gort_traceback_init(module) < 0 || gort_walk_init(module) < 0 ||
         gort_mstats_init(module) < 0 || gort_memdebug_init(module) < 0 || gort_gc_init(module) < 0 ||
-        gort_scavenge_init(module) < 0)
+        gort_scavenge_init(module) < 0 || gort_mfinal_init(module) < 0)
         return -1;
     if (ginit() < 0 || schedinit() < 0)
         return -1;

@@ -205,6 +205,8 @@ check_span(mspan *s, void *arg)
                 throw("heap: a span's blocks do not add up");
             if (s->nalloc == 0 && cache.span[s->class] != s)
                 throw("heap: an empty span was kept");
+            if (s->nslow != (s->nspecial ? 0 : (uint32_t)((size_t)(s->limit - s->base) / each) - 2))
+                throw("heap: a span's frees are seen, or not seen, without a reason");
         }
     }
     else

@@ -14,9 +14,9 @@
  * Not installed over debug hooks, which look for their own bytes around each block, nor over hooks of others (an early
  * tracemalloc): whoever puts the allocators back that it once found would take the heap away from under its blocks.
  *
- * What comes later has its place. Samplers and the collector's trigger are a countdown of bytes in heap_malloc; a span
- * that holds sampled blocks, or blocks with finalizers, has nslow = 0, and mcentral_free sees each of them freed. The
- * debug modes must see everything: they are hooks of their own in place of these (memdebug.c).
+ * The collector's pacer counts down bytes (count_down) where spans and large blocks are taken. A span that holds objects
+ * with finalizers has nslow = 0, so that mcentral_free sees each of them freed; so will sampled blocks. The debug modes
+ * must see everything: they are hooks of their own in place of these (memdebug.c).
  *
  * Differs from Go: blocks of C code are freed and resized by hand. A resize that keeps the block where it is counts as
  * nothing; one that changes its class or its number of pages counts as an allocation and a free.

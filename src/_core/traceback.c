@@ -372,7 +372,7 @@ static bool
 is_shown(g *gp)
 {
     return gp->status != Gdead && gp->status != Gidle && gp->status != Glost && !(gp->flags & G_THREAD) &&
-           gp->ts &&
+           gp->ts && !(tb.level < 2 && is_idle_system(gp)) &&
            !(gp->status == Gwaiting && gp->waitreason == waitReasonGoexit); /* main that has ended is none */
 }
 

@@ -152,6 +152,19 @@ def _trace_gc() -> None:
 
 def _without_guard_markers() -> None:
     """From now on each guard page is a mapping of its own, as on kernels before 6.13."""
+# -- finalizers (mfinal.c) ----------------------------------------------------------------------
+
+def set_finalizer(obj: object, fn: Callable[[Any], Any] | None, /) -> bool:
+    """Sets obj's finalizer; None clears it. False: it has one already, and nothing was done."""
+
+def can_carry_finalizer(obj: object, /) -> bool:
+    """Does CPython ask before it frees obj?"""
+
+def run_finalizers() -> None:
+    """What the finalizer goroutine does; returns only in the child of a finalizer that forked."""
+
+def set_finalizer_loop(fn: Callable[[], None], /) -> None:
+    """fn() calls run_finalizers(): the finalizer goroutine's function."""
 
 # -- channels (chan.c, select.c) --------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from .._core import (
     num_goroutine,
     unlock_os_thread,
 )
+from .._finalizer import set_finalizer
 from .._memstats import BySize, MemStats, read_mem_stats
 from .._memstats import collect as gc
 from .._spelling import GoModule
@@ -59,6 +60,7 @@ __all__ = [
     "num_goroutine",
     "read_mem_stats",
     "set_cgo_traceback",
+    "set_finalizer",
     "stack",
     "unlock_os_thread",
     "version",
