@@ -152,6 +152,7 @@ def _trace_gc() -> None:
 
 def _without_guard_markers() -> None:
     """From now on each guard page is a mapping of its own, as on kernels before 6.13."""
+
 # -- finalizers (mfinal.c) ----------------------------------------------------------------------
 
 def set_finalizer(obj: object, fn: Callable[[Any], Any] | None, /) -> bool:

@@ -174,7 +174,7 @@ def test_unknown_names(module: ModuleType, name: str) -> None:
     [
         (runtime, "BlockProfile"),
         (runtime, "read_trace"),
-        (runtime, "SetFinalizer"),
+        (runtime, "StartTrace"),
         (debug, "write_heap_dump"),
     ],
 )
