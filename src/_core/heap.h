@@ -159,11 +159,23 @@ void mheap_put_idle(mspan *s, bool zeroed);  /* clean now */
 int64_t scavenge(int64_t now, bool idle);
 int gort_scavenge_init(PyObject *module);
 
-/* -- pymem.c, mstats.c ------------------------------------------------------------------------ */
+/* -- pymem.c, mstats.c, heapdump.c ------------------------------------------------------------ */
 
 const char *heap_install(void); /* why not; NULL: done */
 extern bool heap_installed;
 uint64_t heap_alloc_now(void), total_alloc_now(void); /* bytes, as in MemStats */
 int gort_mstats_init(PyObject *module);
+
+/* The figures of MemStats, as of now, by their names there; how many. Those of classes are not in it, nor sums, nor the
+ * pauses, which are in *gc. */
+typedef struct {
+    const char *name;
+    uint64_t value;
+} figure;
+#define MSTATS_FIGURES 32
+struct gcstats;
+int mstats_figures(figure to[MSTATS_FIGURES], struct gcstats *gc);
+
+int gort_heapdump_init(PyObject *module); /* heapdump.c */
 
 #endif

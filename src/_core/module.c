@@ -479,7 +479,8 @@ module_exec(PyObject *module)
         gort_atomic_init(module) < 0 || gort_timer_init(module) < 0 || gort_cgo_init(module) < 0)
         return -1;
     if (gort_pc_init(module) < 0 || gort_traceback_init(module) < 0 || gort_walk_init(module) < 0 ||
-        gort_mstats_init(module) < 0 || gort_gc_init(module) < 0 || gort_scavenge_init(module) < 0)
+        gort_mstats_init(module) < 0 || gort_gc_init(module) < 0 || gort_scavenge_init(module) < 0 ||
+        gort_heapdump_init(module) < 0)
         return -1;
     if (ginit() < 0 || schedinit() < 0)
         return -1;
