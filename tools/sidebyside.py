@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,15 +21,18 @@ class Outcome:
     text: str = ""
 
 
-def run(module: Sequence[str], gort: bool, folder: str, timeout: float) -> Outcome:
+def run(
+    module: Sequence[str], gort: bool, folder: str, timeout: float, env: Mapping[str, str] | None = None
+) -> Outcome:
     """Runs `python -m MODULE ...` or `python -m gort run -m MODULE ...` in a folder and a process group.
 
-    Nothing of the environment that would change Python's or gort's behaviour is handed on.
+    Nothing of the environment that would change Python's or gort's behaviour is handed on; `env` is added.
     """
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("GO", "PYTHON", "PYTEST"))}
     process = subprocess.Popen(
         [sys.executable, "-m", *(["gort", "run", "-m"] if gort else []), *module],
         cwd=folder,
-        env={k: v for k, v in os.environ.items() if not k.startswith(("GO", "PYTHON", "PYTEST"))},
+        env={**kept, **(env or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
