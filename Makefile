@@ -15,7 +15,7 @@ LINT := .venv-lint/bin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test lint format bench bench-heap stress asan ubsan debug clean
+.PHONY: help build demo test lint format compat bench bench-heap stress asan ubsan debug clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -40,6 +40,9 @@ format: .venv-lint/.ready ## let ruff and clang-format rewrite the source
 	$(LINT)/ruff check --fix
 	$(LINT)/ruff format
 	$(LINT)/clang-format -i src/_core/*.[ch]
+
+compat: $(VENV)/.built ## run CPython's own regression tests with and without gort, and compare
+	$(VENV)/bin/python tools/cpython_tests.py $(ARGS)
 
 bench: ## run the benchmarks and print their table: about an hour (they make their own environments in build/)
 	$(PY) bench/run.py $(ARGS)

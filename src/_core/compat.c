@@ -31,6 +31,7 @@
 #include <internal/pycore_frame.h>
 #include <internal/pycore_gc.h>
 #include <internal/pycore_interp.h>
+#include <internal/pycore_object.h>
 #include <internal/pycore_pystate.h>
 #include <internal/pycore_runtime.h>
 
@@ -634,6 +635,15 @@ frame_next(pyframe *at, bool careful)
     return v && frame_load(at, v->previous, careful);
 }
 
+char *
+frame_end(const pyframe *at)
+{
+    const _PyInterpreterFrame *f = at->f;
+    int locals = at->code->co_nlocalsplus;
+    int used = f->stacktop >= locals ? f->stacktop : locals + at->code->co_stacksize;
+    return (char *)&f->localsplus[used];
+}
+
 static PyObject *str_name;
 
 PyObject *
@@ -988,4 +998,24 @@ void
 type_set_note(PyTypeObject *type, PyObject *note)
 {
     Py_XSETREF(type->tp_cache, note);
+}
+
+/* -- layout of objects -------------------------------------------------------------------------- */
+
+size_t
+object_prefix(PyTypeObject *t)
+{
+    return _PyType_PreHeaderSize(t);
+}
+
+bool
+type_has_tail(const PyTypeObject *t)
+{
+    if (PyType_HasFeature((PyTypeObject *)t, Py_TPFLAGS_UNICODE_SUBCLASS))
+        return true; /* the text */
+#if V313
+    return PyType_HasFeature((PyTypeObject *)t, Py_TPFLAGS_INLINE_VALUES);
+#else
+    return false;
+#endif
 }

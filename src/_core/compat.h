@@ -93,6 +93,16 @@ PyObject *globals_name(PyObject *globals, bool careful);
 /* Where the text of a str lies, as the kind 1, 2 or 4 bytes per character; 0: *s is no str. `careful` as above. */
 int str_data(PyObject *s, const char **data, Py_ssize_t *length, bool careful);
 
+/* Where the frame's memory ends: with its evaluation stack as far as that is used or, while the frame runs, with all of
+ * it; the words behind the top may be old ones then. */
+char *frame_end(const pyframe *at);
+
+/* How many bytes of its block lie before an object of this type; of those GC_HEAD right before it are the collector's. */
+size_t object_prefix(PyTypeObject *t);
+#define GC_HEAD (2 * sizeof(uintptr_t))
+/* Does an object without items take more than tp_basicsize says? */
+bool type_has_tail(const PyTypeObject *t);
+
 /* One pointer of ours in each code object. `freed` is called with it when the code object dies. */
 int code_extra_init(void (*freed)(void *)); /* -1: exception set */
 void *code_extra(PyCodeObject *code);

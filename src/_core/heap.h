@@ -183,7 +183,7 @@ void mheap_put_idle(mspan *s, bool zeroed);  /* clean now */
 int64_t scavenge(int64_t now, bool idle);
 int gort_scavenge_init(PyObject *module);
 
-/* -- pymem.c, mstats.c ------------------------------------------------------------------------ */
+/* -- pymem.c, mstats.c, heapdump.c ------------------------------------------------------------ */
 
 enum { ModeAllocFreeTrace = 1, ModeClobberFree = 2, ModeEfence = 4, ModeSbrk = 8 }; /* memdebug.c */
 
@@ -195,6 +195,18 @@ void *heap_new_block(size_t n, bool zero); /* NULL: no memory */
 void heap_free_block(mspan *s, void *p);
 void *heap_resize_block(mspan *s, void *p, size_t n);
 int gort_mstats_init(PyObject *module);
+
+/* The figures of MemStats, as of now, by their names there; how many. Those of classes are not in it, nor sums, nor the
+ * pauses, which are in *gc. */
+typedef struct {
+    const char *name;
+    uint64_t value;
+} figure;
+#define MSTATS_FIGURES 32
+struct gcstats;
+int mstats_figures(figure to[MSTATS_FIGURES], struct gcstats *gc);
+
+int gort_heapdump_init(PyObject *module); /* heapdump.c */
 
 /* -- memdebug.c, efence.c, sbrk.c: the debug modes ---------------------------------------------- */
 

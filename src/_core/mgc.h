@@ -12,7 +12,7 @@ extern gcdebug gcdebugging;
 
 /* Figures for MemStats. Bytes and nanoseconds; times of day since 1970. */
 #define PAUSES 256
-typedef struct {
+typedef struct gcstats {
     uint64_t next_gc, last_gc, pause_total, pause_ns[PAUSES], pause_end[PAUSES];
     uint32_t num_gc, num_forced;
     double cpu_fraction;

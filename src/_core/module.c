@@ -482,7 +482,7 @@ module_exec(PyObject *module)
         return -1;
     if (gort_pc_init(module) < 0 || gort_traceback_init(module) < 0 || gort_walk_init(module) < 0 ||
         gort_mstats_init(module) < 0 || gort_memdebug_init(module) < 0 || gort_gc_init(module) < 0 ||
-        gort_scavenge_init(module) < 0 || gort_mfinal_init(module) < 0)
+        gort_scavenge_init(module) < 0 || gort_mfinal_init(module) < 0 || gort_heapdump_init(module) < 0)
         return -1;
     if (ginit() < 0 || schedinit() < 0)
         return -1;

@@ -15,6 +15,10 @@
  */
 #include "heap.h"
 
+#include "mgc.h"
+
+#include <string.h>
+
 static PyObject *
 install_heap_(PyObject *mod, PyObject *args, PyObject *kw)
 {
@@ -74,26 +78,18 @@ ring(const uint64_t *values)
     return tuple;
 }
 
-static PyObject *
-mem_stats_(PyObject *mod, PyObject *unused)
+int
+mstats_figures(figure to[MSTATS_FIGURES], gcstats *gc)
 {
-    (void)mod, (void)unused;
-    if (!heap_installed)
-        Py_RETURN_NONE;
     mcache now = cache;
     debug_count_waiting(&now);
     mheap_stats h;
     mheap_read(&h);
     size_t stack_inuse, stack_sys;
     stack_stats(&stack_inuse, &stack_sys);
-    static gcstats gc; /* large; the GIL is held until the last use */
-    gc_stats(&gc);
-
+    gc_stats(gc);
     uint64_t total = heap_bytes(now.mallocs, now.large_alloc);
-    const struct {
-        const char *name;
-        uint64_t value;
-    } figures[] = {
+    const figure figures[] = {
         {"total_alloc", total},
         {"heap_alloc", total - heap_bytes(now.frees, now.large_free)},
         {"lookups", now.lookups + sum(now.frees)},
@@ -111,15 +107,31 @@ mem_stats_(PyObject *mod, PyObject *unused)
         {"mcache_sys", sizeof cache},
         {"gc_sys", 0},
         {"other_sys", h.other_sys},
-        {"next_gc", gc.next_gc},
-        {"last_gc", gc.last_gc},
-        {"pause_total_ns", gc.pause_total},
-        {"num_gc", gc.num_gc},
-        {"num_forced_gc", gc.num_forced},
+        {"next_gc", gc->next_gc},
+        {"last_gc", gc->last_gc},
+        {"pause_total_ns", gc->pause_total},
+        {"num_gc", gc->num_gc},
+        {"num_forced_gc", gc->num_forced},
     };
+    _Static_assert(sizeof figures / sizeof *figures <= MSTATS_FIGURES, "room for every figure");
+    memcpy(to, figures, sizeof figures);
+    return (int)(sizeof figures / sizeof *figures);
+}
+
+static PyObject *
+mem_stats_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    if (!heap_installed)
+        Py_RETURN_NONE;
+    mcache now = cache;
+    debug_count_waiting(&now);
+    static gcstats gc; /* large; the GIL is held until the last use */
+    figure figures[MSTATS_FIGURES];
+    int n = mstats_figures(figures, &gc);
     PyObject *stats = PyDict_New(), *classes = PyTuple_New(NUM_CLASSES);
     bool ok = stats && classes && PyDict_SetItemString(stats, "classes", classes) == 0;
-    for (size_t i = 0; ok && i < sizeof figures / sizeof *figures; i++) {
+    for (int i = 0; ok && i < n; i++) {
         PyObject *value = PyLong_FromUnsignedLongLong(figures[i].value);
         ok = value && PyDict_SetItemString(stats, figures[i].name, value) == 0;
         Py_XDECREF(value);

@@ -730,6 +730,7 @@ mstart(void *arg)
     PyThreadState *ts = ts_new();
     if (!ts)
         throw("no memory for a thread state");
+    ts_set_thread(ts, (unsigned long)mp); /* whoever looks for a thread finds what runs on it instead */
     PyEval_RestoreThread(ts);
     mp->ts = ts;
     ts_find_tss(mp);
@@ -1052,6 +1053,7 @@ bind_main(void)
     gp->alllink = sched.allgs;
     sched.allgs = gp;
     m0->ts = ts;
+    ts_set_thread(ts, (unsigned long)m0); /* as in mstart: main's own is the one to find */
     m0->ident = PyThread_get_thread_ident();
     m0->tid = (int32_t)PyThread_get_thread_native_id();
     m0->deny = G_UNPROVEN | G_LOCKED;

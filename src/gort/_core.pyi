@@ -144,6 +144,9 @@ def scavenge_all() -> None:
 def set_scavenger(debug: bool, lazily: bool, /) -> None:
     """debug: everything idle goes every 10 ms. lazily: by MADV_FREE."""
 
+def write_heap_dump(fd: int, arch: str, python: str, ncpu: int, /) -> None:
+    """Writes the heap to a file, with these parameters."""
+
 def _check_heap() -> None:
     """Walks the whole heap; what does not fit is fatal."""
 

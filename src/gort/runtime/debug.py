@@ -3,12 +3,13 @@
 Every name also answers to Go's spelling: `debug.SetMaxThreads is debug.set_max_threads`.
 """
 
+import io
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from .. import _core, _memstats, _traceback
+from .. import _core, _env, _memstats, _traceback
 from .._core import set_max_stack, set_max_threads
 from .._spelling import GoModule
 
@@ -23,6 +24,7 @@ __all__ = [
     "set_memory_limit",
     "set_traceback",
     "stack",
+    "write_heap_dump",
 ]
 
 # The package's functions, in Go's spelling.
@@ -139,6 +141,33 @@ def free_os_memory() -> None:
     """
     _memstats.collect()
     _core.scavenge_all()
+
+
+class _BinaryFile(Protocol):
+    def fileno(self) -> int: ...
+    def flush(self) -> None: ...
+
+
+def write_heap_dump(file: int | _BinaryFile) -> None:
+    """Writes the heap, the goroutines and what holds them to a file: Go's debug.WriteHeapDump.
+
+    The file is a descriptor or an open binary file; a file's own buffer is flushed first. Nothing else runs
+    until all is written, so it must be no pipe or socket whose other end this process reads. `python -m
+    gort.heapdump` shows what a dump holds. TypeError: neither of the two; ValueError: a negative descriptor;
+    OSError: a write failed; MemoryError; runtime.Error: gort's heap is not installed.
+    """
+    _memstats.require_heap("write_heap_dump")
+    if isinstance(file, int):
+        fd = file
+    elif hasattr(file, "fileno") and not isinstance(file, io.TextIOBase):
+        file.flush()
+        fd = file.fileno()
+    else:
+        raise TypeError(f"write_heap_dump() takes a file descriptor or a binary file, not {file!r}")
+    if not 0 <= fd < 1 << 31:
+        raise ValueError(f"write_heap_dump(): {fd} is no file descriptor")
+    python = f"cpython{sys.version_info[0]}.{sys.version_info[1]}.{sys.version_info[2]}"
+    _core.write_heap_dump(fd, _core.GOARCH, python, _env.NUM_CPU)
 
 
 if TYPE_CHECKING:
