@@ -29,7 +29,7 @@
  * lets nothing go. Threads of interpreters with a GIL of their own come to finalize() too, since they share static types:
  * they get no further than `statics`.
  *
- * Why not a wrapper around each object's weak reference: its callback comes when the object is gone, and many objects
+ * Why not a weak reference to each object: its callback comes when the object is gone, and many objects
  * cannot be referred to weakly. Why not __del__: it runs in whatever goroutine dropped the last reference, whatever locks
  * that holds.
  *
@@ -59,6 +59,7 @@ typedef struct entry {
     job *job;                  /* NULL: queued by decide(), and the collector's question is still to come */
     uint64_t decided;          /* the collection for which decide() has answered; 0: none */
     struct entry *link, *root; /* decide: the next of the garbage, of the roots */
+    bool finalized;            /* as in the job */
     bool seen;                 /* its block's end will be seen */
     bool chosen;               /* decide: to be queued */
 } entry;
@@ -507,8 +508,10 @@ keep(entry *e)
     e->decided = 0;
     if (e->job)
         gc_set_finalized(op, false); /* not now: ask again */
-    else
-        entry_drop(e); /* it is queued */
+    else { /* it is queued; the finalizer may have run by now, so that nobody else would put this right */
+        gc_set_finalized(op, e->finalized);
+        entry_drop(e);
+    }
     return true;
 }
 
@@ -573,6 +576,7 @@ add(PyObject *op, PyObject *fn, entry *e)
         table_add(e);
     }
     e->job = j;
+    e->finalized = j->finalized;
     return 0;
 }
 

@@ -471,6 +471,38 @@ def test_a_del_that_parks_in_the_middle_of_a_collection() -> None:
     assert sorted(map(str, Deleted.log)) == ["('del', 'first')", "('del', 'last')"]
 
 
+@isolated()
+def test_del_after_a_finalizer_in_the_middle_of_a_collection() -> None:
+    """The collector comes to an object whose finalizer has run meanwhile: its __del__ is still to come."""
+    kept: list[Thing] = []
+    ran, go_on = chan(), chan()
+
+    class Parks(Thing):
+        def __del__(self) -> None:
+            go_on.recv()
+
+    def finalizer(thing: Thing) -> None:
+        kept.append(thing)
+        ran.send(None)
+
+    first, parks, last = Thing("first"), Parks(), Deleted("last")
+    first.refs += [parks, last]
+    last.refs.append(first)
+    set_finalizer(last, finalizer)
+    set_finalizer(first, lambda _: None)
+    del first, parks, last
+    gort.go(gc.collect)
+    ran.recv()
+    go_on.send(None)
+    settle()
+    assert not Deleted.log and len(kept) == 1
+    kept.clear()
+    for _ in range(3):
+        gc.collect()
+        settle()
+    assert Deleted.log == [("del", "last")]
+
+
 # -- what can carry one -----------------------------------------------------------------------------
 
 
