@@ -137,6 +137,7 @@ def test_snake_case(go_name: str, python_name: str) -> None:
         ("LockOSThread", "lock_os_thread"),
         ("NumCPU", "num_cpu"),
         ("NumGoroutine", "num_goroutine"),
+        ("SetFinalizer", "set_finalizer"),
         ("UnlockOSThread", "unlock_os_thread"),
         ("Version", "version"),
     ],
