@@ -289,6 +289,8 @@ take_idle(size_t npages)
         if (s->npages > npages) {
             bin_put(span_new(s->base + bytes(npages), s->npages - npages, false, false));
             s->npages = (uint32_t)npages;
+            *entry(s->base + bytes(npages - 1)) =
+                s; /* its neighbour looks there: it may be in no list for long */
         }
         return s;
     }
@@ -601,8 +603,10 @@ mheap_take_idle(size_t npages)
     if (!trylock())
         return NULL;
     mspan *s = scavenged = take_idle(npages);
-    if (s)
+    if (s) {
+        check(spanof(s->base + bytes(s->npages - 1)) == s);
         s->state = SpanScavenged;
+    }
     mheap_unlock();
     return s;
 }

@@ -38,9 +38,11 @@ from gort.sync import WaitGroup  # noqa: E402
 from gort.time import sleep  # noqa: E402
 
 # The mode that decides what memory does.
-MODE = next((name for name in ("sbrk", "efence") if _env.integer(name)), "")
+MODE = next((name for name in ("sbrk", "efence", "clobberfree") if _env.integer(name)), "")
 # How far the heap may grow after the first rounds.
 MEMORY_BOUND = 96 << 20
+if MODE == "clobberfree":  # every resize takes a second place, and what was freed waits for its reuse
+    MEMORY_BOUND *= 3
 
 
 class Violation(Exception):
