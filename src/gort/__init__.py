@@ -3,17 +3,22 @@
 Importing gort starts the runtime: the environment is read, the program's main thread becomes the main
 goroutine, and the runtime is stopped again when the interpreter ends. The subpackages `gort.runtime`,
 `gort.sync`, `gort.time`, `gort.context` and `gort.cgo` are imported when they are first used.
+
+Every program pays for what is imported here and in `gort run`, in time and in memory. So the modules that
+take part import nothing large of the standard library, `typing` included, until they need it; what serves
+annotations alone is imported under TYPE_CHECKING, which type checkers take for true. tests/api/test_start.py
+has the list of what must not be loaded.
 """
 
 import atexit
 import sys
-from typing import TYPE_CHECKING
 
-from . import _core, _env, _lazy, _memstats, _threads, _traceback
+from . import _core, _env, _heap, _lazy, _threads, _traceback
 from ._assert import type_assert
 from ._core import Chan, chan, default, go, select
 from ._run import run
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from . import cgo as cgo
     from . import context as context
@@ -28,14 +33,14 @@ __all__ = ["Chan", "chan", "default", "go", "run", "select", "type_assert"]
 
 def _start() -> None:
     _env.read()
-    _env.start(_memstats.install())
+    _env.start(_heap.install())
     _traceback.start()
     _core.configure(
         gomaxprocs=_env.integer("GOMAXPROCS"),
         schedtrace=_env.integer("schedtrace"),
         scheddetail=_env.integer("scheddetail"),
     )
-    _memstats.start_collector()
+    _heap.start_collector()
     _core.set_hooks(
         panic=_traceback.panic,
         fatal=_traceback.fatal,
@@ -45,7 +50,7 @@ def _start() -> None:
     _threads.watch_the_end()
     _threads.own_import_locks()
     atexit.register(_core.shutdown)
-    _memstats.imported()
+    _heap.imported()
 
 
 _start()

@@ -1,14 +1,17 @@
 """Type assertions: Go's `value.(T)`."""
 
-import typing
-from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeVar, overload
+from __future__ import annotations
+
+import sys
 
 from ._core import Error
 
-_T = TypeVar("_T")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, Literal, TypeVar, overload
 
-_protocol_attributes: Callable[[type], Iterable[str]] = vars(typing)["_get_protocol_attrs"]
+    _T = TypeVar("_T")
 
 
 class TypeAssertionError(Error):
@@ -17,10 +20,14 @@ class TypeAssertionError(Error):
     __module__ = "gort.runtime"
 
 
-@overload
-def type_assert(value: object, type_: type[_T], /, *, ok: Literal[False] = False) -> _T: ...
-@overload
-def type_assert(value: object, type_: type[_T], /, *, ok: Literal[True]) -> tuple[_T | None, bool]: ...
+if TYPE_CHECKING:
+
+    @overload
+    def type_assert(value: object, type_: type[_T], /, *, ok: Literal[False] = False) -> _T: ...
+    @overload
+    def type_assert(value: object, type_: type[_T], /, *, ok: Literal[True]) -> tuple[_T | None, bool]: ...
+
+
 def type_assert(value: object, type_: Any, /, *, ok: bool = False) -> Any:
     """Asserts that value is an instance of type_ and returns it: Go's `value.(T)`.
 
@@ -73,8 +80,10 @@ def _name(type_: Any) -> str:
 def _missing_method(have: type, want: Any) -> str | None:
     """The first method, in alphabetical order, that the interface `want` asks for and `have` lacks."""
     if getattr(want, "_is_protocol", False):
-        # From 3.12 on the protocol keeps them itself.
-        names: Iterable[str] = getattr(want, "__protocol_attrs__", None) or _protocol_attributes(want)
+        # From 3.12 on the protocol keeps them itself. Who has a protocol has typing.
+        names: Iterable[str] | None = getattr(want, "__protocol_attrs__", None)
+        if names is None:
+            names = vars(sys.modules["typing"])["_get_protocol_attrs"](want)
     else:
         names = getattr(want, "__abstractmethods__", ())
     return min((name for name in names if not hasattr(have, name)), default=None)

@@ -4,11 +4,15 @@ Values are parsed by Go's rules. A malformed value is reported on standard error
 setting whose effect this release does not have says so. Unknown GODEBUG names are ignored, as in Go.
 """
 
+from __future__ import annotations
+
 import os
-from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
 
 from . import _core
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
 
 NUM_CPU = len(os.sched_getaffinity(0))
 """The CPUs that the process could use at start."""
@@ -69,17 +73,30 @@ def _is_any(text: str) -> bool:
     return True
 
 
-class Setting(NamedTuple):
+class Setting:
     """A row of the table: an environment variable, or a name inside GODEBUG."""
 
-    name: str
-    default: str
-    accepts: str  # what a good value is, for reports
-    is_valid: Callable[[str], bool] | None  # None: always the default, whatever the variable says
-    built: bool  # False: this release reads the setting and does nothing with it
-    meaning: str
-    godebug: bool = False
-    otherwise: str = ""  # what a malformed value stands for; empty: it changes nothing
+    __slots__ = ("accepts", "built", "default", "godebug", "is_valid", "meaning", "name", "otherwise")
+
+    def __init__(
+        self,
+        name: str,
+        default: str,
+        accepts: str,
+        is_valid: Callable[[str], bool] | None,
+        built: bool,
+        meaning: str,
+        godebug: bool = False,
+        otherwise: str = "",
+    ) -> None:
+        self.name = name
+        self.default = default
+        self.accepts = accepts  # what a good value is, for reports
+        self.is_valid = is_valid  # None: always the default, whatever the variable says
+        self.built = built  # False: this release reads the setting and does nothing with it
+        self.meaning = meaning
+        self.godebug = godebug
+        self.otherwise = otherwise  # what a malformed value stands for; empty: it changes nothing
 
 
 _INTEGER = "an integer of 32 bits"

@@ -1,8 +1,11 @@
 """Subpackages that are imported when they are first used."""
 
-import importlib
-from collections.abc import Callable
-from types import ModuleType
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
 
 
 def subpackages(package: str, *names: str) -> Callable[[str], ModuleType]:
@@ -10,7 +13,9 @@ def subpackages(package: str, *names: str) -> Callable[[str], ModuleType]:
 
     def get(name: str) -> ModuleType:
         if name in names:
-            return importlib.import_module(f"{package}.{name}")
+            from importlib import import_module
+
+            return import_module(f"{package}.{name}")
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     return get

@@ -1,13 +1,18 @@
 """`run`: one function in a goroutine, and its outcome."""
 
+from __future__ import annotations
+
 import os
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
 
 from ._core import Goexit, Sema, go
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, ParamSpec, TypeVar
+
+    _P = ParamSpec("_P")
+    _T = TypeVar("_T")
 
 
 def run(fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:

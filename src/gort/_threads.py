@@ -1,11 +1,15 @@
 """What a goroutine gets from the threading module."""
 
+from __future__ import annotations
+
 import sys
 import threading
-from collections.abc import Callable
-from types import ModuleType
 
 from . import _core
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def goroutine_started() -> None:
@@ -50,6 +54,6 @@ def own_import_locks() -> None:
     A module whose body parks would else be taken for finished by the other goroutines of its thread.
     """
     bootstrap = vars(sys.modules["_frozen_importlib"])
-    thread = ModuleType("_thread")
+    thread = type(sys)("_thread")
     vars(thread).update(vars(bootstrap["_thread"]), get_ident=_importer)
     bootstrap["_thread"] = thread

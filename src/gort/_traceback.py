@@ -3,32 +3,40 @@
 The hooks here are called by the core with a healthy interpreter, while every other goroutine is still
 there. The core writes what concerns goroutines (src/_core/traceback.c), and by itself what a signal is the
 cause of. All text goes to file descriptor 2 in one write, so that it is not mixed with the program's own.
+
+The module traceback is loaded by the panic: few programs have one. If that fails, because no file descriptor
+or no memory is left, the interpreter's own printer does the work; it needs no module.
 """
 
+from __future__ import annotations
+
 import atexit
-import contextlib
+import io
 import os
-import signal
 import sys
 import threading
-import tokenize  # noqa: F401  # linecache needs it, and a dying process may have no file descriptor left
-import traceback
-from types import TracebackType
-from typing import NamedTuple
 
 from . import _core, _env
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import traceback
+    from types import FrameType, ModuleType, TracebackType
 
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _LAUNCHER = _HERE + "_cli.py"
 _BOOTSTRAP = ("<frozen runpy>", "<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>")
 
 
-class Level(NamedTuple):
+class Level:
     """A value of GOTRACEBACK."""
 
-    frames: int  # 0: no goroutine is shown; 1: the program's frames; 2: those of the runtime too
-    all: bool  # show every goroutine, not only the one that failed
-    crash: bool  # abort, so that a core is dumped
+    __slots__ = ("all", "crash", "frames")
+
+    def __init__(self, frames: int, all: bool, crash: bool) -> None:
+        self.frames = frames  # 0: no goroutine is shown; 1: the program's frames; 2: those of the runtime too
+        self.all = all  # show every goroutine, not only the one that failed
+        self.crash = crash  # abort, so that a core is dumped
 
 
 _LEVELS = {
@@ -93,20 +101,36 @@ def panic(exc: BaseException, goid: int) -> int:
     if isinstance(exc, SystemExit):
         return _exit(exc)
     _dying.acquire()
+    _load_traceback()
     _core.start_panic()
     level = _level
     stacks = ""
     if level.frames > 0:
-        # The traceback, outermost call first, is the stack from where exc was caught to where it was raised.
-        calls = list(traceback.walk_tb(exc.__traceback__))[::-1]
-        if calls and calls[-1][0].f_back is not None:
-            calls += traceback.walk_stack(calls[-1][0].f_back)
-        stacks = "\n" + _core.traceback(level.all, calls=calls)
+        stacks = "\n" + _core.traceback(level.all, calls=_calls(exc.__traceback__))
     _flush()
     write(_exception(exc, level) + stacks)
     if level.crash:
         _core.crash()
     return 2
+
+
+def _calls(trace: TracebackType | None) -> list[tuple[FrameType, int]]:
+    """The frames and lines, innermost first, of the stack on which an exception was raised and caught.
+
+    The traceback, outermost call first, is the part from where it was caught to where it was raised.
+    """
+    calls = []
+    frame = None
+    while trace is not None:
+        calls.append((trace.tb_frame, trace.tb_lineno))
+        trace = trace.tb_next
+    calls.reverse()
+    if calls:
+        frame = calls[-1][0].f_back
+    while frame is not None:
+        calls.append((frame, frame.f_lineno))
+        frame = frame.f_back
+    return calls
 
 
 # Taken by the first goroutine that panics, never given back: a second one waits for the end.
@@ -157,6 +181,8 @@ def interrupted(exc: KeyboardInterrupt) -> None:
     else:
         sys.excepthook(type(exc), exc, exc.__traceback__)
     _finish()
+    import signal
+
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.raise_signal(signal.SIGINT)
 
@@ -196,9 +222,22 @@ def _finish() -> None:
 # -- text --------------------------------------------------------------------------------------
 
 
+def _load_traceback() -> ModuleType | None:
+    """The module traceback and what it needs to show lines of the source; None: it cannot be loaded."""
+    try:
+        import tokenize  # noqa: F401  # linecache imports it late
+        import traceback
+    except BaseException:
+        return None
+    return traceback
+
+
 def _exception(exc: BaseException, level: Level) -> str:
     """Python's own traceback; only its last line when no stack is wanted."""
     try:
+        traceback = _load_traceback()
+        if traceback is None:
+            return _display(exc, level)
         report = traceback.TracebackException(type(exc), exc, exc.__traceback__, compact=True)
         if level.frames == 0:
             return "".join(report.format_exception_only())
@@ -207,6 +246,21 @@ def _exception(exc: BaseException, level: Level) -> str:
         return "".join(report.format())
     except BaseException as trouble:  # An exception whose own methods fail must not hide that there was one.
         return f"{type(exc).__qualname__} [{type(trouble).__qualname__} while it was printed]\n"
+
+
+def _display(exc: BaseException, level: Level) -> str:
+    """The same by the interpreter's printer. Of the runtime's frames it shows those inside the program's."""
+    trace = exc.__traceback__
+    if level.frames == 0:
+        exc.__cause__ = trace = None
+    while level.frames == 1 and trace is not None and is_runtime_file(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    stderr, sys.stderr = sys.stderr, io.StringIO()
+    try:
+        sys.__excepthook__(type(exc), exc.with_traceback(trace), trace)
+        return sys.stderr.getvalue()
+    finally:
+        sys.stderr = stderr
 
 
 def _hide_runtime(report: traceback.TracebackException) -> None:
@@ -228,13 +282,17 @@ def _hide_runtime(report: traceback.TracebackException) -> None:
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         # None, closed, replaced by the program, or held by a goroutine that is inside it: all can be.
-        with contextlib.suppress(Exception):
+        try:
             stream.flush()
+        except Exception:
+            pass
 
 
 def write(text: str) -> None:
     """Writes text to file descriptor 2, whatever sys.stderr is."""
     data = text.encode("utf-8", "backslashreplace")
-    with contextlib.suppress(OSError):
+    try:
         while data:
             data = data[os.write(2, data) :]
+    except OSError:
+        pass

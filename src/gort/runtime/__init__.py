@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from .. import _cgo, _core, _env, _memstats
+from .. import _cgo, _core, _env, _heap
 from .._assert import TypeAssertionError
 from .._core import (
     GOARCH,
@@ -23,8 +23,8 @@ from .._core import (
     unlock_os_thread,
 )
 from .._finalizer import set_finalizer
+from .._heap import collect as gc
 from .._memstats import BySize, MemStats, read_mem_stats
-from .._memstats import collect as gc
 from .._spelling import GoModule
 from .._symtab import Caller, Frame, Frames, Func, callers_frames, func_for_pc
 from . import debug
@@ -207,11 +207,11 @@ class _Runtime(GoModule):
         Set it once, as early as possible; GODEBUG=memprofilerate=N sets it at the start. TypeError,
         ValueError: no int of 64 bits that is not negative. There is no memory profile yet.
         """
-        return _memstats.profile_rate()
+        return _heap.profile_rate()
 
     @mem_profile_rate.setter
     def mem_profile_rate(self, rate: int) -> None:
-        _memstats.set_profile_rate(rate)
+        _heap.set_profile_rate(rate)
 
 
 if TYPE_CHECKING:

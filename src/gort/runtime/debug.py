@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .. import _core, _env, _memstats, _traceback
+from .. import _core, _env, _heap, _memstats, _traceback
 from .._core import set_max_stack, set_max_threads
 from .._spelling import GoModule
 
@@ -91,7 +91,7 @@ def read_gc_stats(quantiles: int = 5) -> GCStats:
         raise TypeError(f"read_gc_stats() takes an int, not {quantiles!r}")
     if quantiles < 0:
         raise ValueError(f"read_gc_stats(): {quantiles!r} is less than 0")
-    _memstats.require_heap("read_gc_stats")
+    _heap.require_heap("read_gc_stats")
     m = _memstats.read_mem_stats()
     kept = len(m.pause_ns)
     recent = [(m.num_gc - 1 - i) % kept for i in range(min(m.num_gc, kept))]
@@ -117,7 +117,7 @@ def set_gc_percent(percent: int) -> int:
     below 4 MiB * percent / 100. It takes effect at once. Raises TypeError for what is no int, ValueError for
     more than 2**31 - 1, runtime.Error without gort's heap.
     """
-    _memstats.require_heap("set_gc_percent")
+    _heap.require_heap("set_gc_percent")
     return _core.set_gc_percent(percent)
 
 
@@ -130,7 +130,7 @@ def set_memory_limit(limit: int) -> int:
     otherwise. Raises TypeError for what is no int, ValueError for more than that, runtime.Error without
     gort's heap.
     """
-    _memstats.require_heap("set_memory_limit")
+    _heap.require_heap("set_memory_limit")
     return _core.set_memory_limit(limit)
 
 
@@ -139,7 +139,7 @@ def free_os_memory() -> None:
 
     Without it idle memory goes back in the background, some seconds after it was last needed.
     """
-    _memstats.collect()
+    _heap.collect()
     _core.scavenge_all()
 
 
@@ -156,7 +156,7 @@ def write_heap_dump(file: int | _BinaryFile) -> None:
     gort.heapdump` shows what a dump holds. TypeError: neither of the two; ValueError: a negative descriptor;
     OSError: a write failed; MemoryError; runtime.Error: gort's heap is not installed.
     """
-    _memstats.require_heap("write_heap_dump")
+    _heap.require_heap("write_heap_dump")
     if isinstance(file, int):
         fd = file
     elif hasattr(file, "fileno") and not isinstance(file, io.TextIOBase):

@@ -1,0 +1,95 @@
+"""The core's heap and its collector: installed and started as the environment says; debug modes."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+
+from . import _core, _env
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+def collect() -> None:
+    """A full collection: Go's runtime.GC.
+
+    It has ended when gc() returns: garbage is freed, and finalizers are queued. The same as gc.collect(),
+    which also returns how much it found; while a collection runs already, both do nothing.
+    """
+    gc.collect()
+
+
+_why_not: str | None = "the runtime has not started"
+
+
+_MODES = ("allocfreetrace", "clobberfree", "efence", "sbrk")
+
+
+def install() -> str | None:
+    """Installs the heap in the debug modes of GODEBUG; returns why it is not there, as with GORT_HEAP=0."""
+    global _why_not
+    given = os.environ.get("GORT_HEAP", "")
+    if given not in ("", "0", "1"):
+        _env.report(f"gort: GORT_HEAP={given!r} is not 0 or 1; using 1")
+    modes = {name: _env.integer(name) != 0 for name in _MODES}
+    if any(modes.values()):
+        gc.collect()  # which empties CPython's own lists of free objects, too
+    _why_not = "GORT_HEAP=0" if given == "0" else _core.install_heap(**modes)
+    return _why_not
+
+
+def imported() -> None:
+    """gort is imported. The program begins, unless the importer is `gort`, which will say when it does."""
+    if not _env.integer("allocfreetrace"):
+        return
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        # The frames of the import system and of runpy say what they were asked for.
+        names = frame.f_locals if frame.f_code.co_filename.startswith("<frozen ") else {}
+        if names.get("name") == "gort._cli" or names.get("mod_name") == "gort.__main__":
+            return
+        frame = frame.f_back
+    begin()
+
+
+def begin() -> None:
+    """The program begins: allocfreetrace traces it."""
+    if _why_not is None and _env.integer("allocfreetrace"):
+        gc.collect()
+        _core.begin_tracing()
+
+
+def require_heap(what: str) -> None:
+    """Raises runtime.Error, which says why, if gort's heap is not installed."""
+    if _why_not is not None:
+        raise _core.Error(f"{what}: gort's heap is not installed: {_why_not}")
+
+
+def start_collector() -> None:
+    """Has the pacer rule CPython's collector, as the environment says."""
+    names = ("gctrace", "gcpacertrace", "gcstoptheworld", "gccheckmark", "invalidptr", "gcshrinkstackoff")
+    never = _env.integer("sbrk") != 0
+    percent, limit = (-1, _env.NO_LIMIT) if never else (_env.gc_percent(), _env.memory_limit())
+    _core.start_gc(percent, limit, tuple(_env.integer(name) for name in names))
+    _core.set_scavenger(_env.integer("scavenge") > 0, _env.integer("madvdontneed") == 0)
+
+
+_profile_rate: int | None = None
+
+
+def profile_rate() -> int:
+    """runtime.mem_profile_rate."""
+    return _env.integer("memprofilerate") if _profile_rate is None else _profile_rate
+
+
+def set_profile_rate(rate: int) -> None:
+    """Sets runtime.mem_profile_rate."""
+    global _profile_rate
+    if not isinstance(rate, int) or isinstance(rate, bool):
+        raise TypeError(f"mem_profile_rate is an int, not {rate!r}")
+    if not 0 <= rate < 1 << 63:
+        raise ValueError(f"mem_profile_rate is between 0 and {(1 << 63) - 1}, not {rate}")
+    _profile_rate = rate
