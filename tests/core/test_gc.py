@@ -328,7 +328,7 @@ def test_gctrace() -> None:
     assert last["p"] == "3" and last["f"] != "0" and last["e"] == "0"
     assert int(last["live"]) <= 3  # the modules that the program imported
     first = cycles[0]
-    assert (first["start"], first["goal"], first["f"], first["g"]) == ("4", "4", "0", "0")
+    assert (first["goal"], first["f"], first["g"]) == ("4", "0", "0") and first["start"] in ("3", "4")
     assert [float(c["s"]) for c in cycles] == sorted(float(c["s"]) for c in cycles)
     for c in cycles:  # ten or more are whole, others have two digits that count
         for field in "abcdefgh":
