@@ -79,9 +79,8 @@ def found(code: str) -> str:
 
 @pytest.mark.parametrize("way", ["import", "run", "run -c", "run -m"])
 def test_little_is_loaded(way: str, script: str) -> None:
-    plain = loaded(SHOW)
-    assert not BANNED & plain
-    banned = BANNED
+    banned = BANNED - loaded(SHOW)  # python -c loads linecache itself from 3.13 on
+    assert BANNED - banned <= {"linecache"}
     match way:
         case "import":
             modules = loaded(found(f"import gort; {SHOW}"))
@@ -94,6 +93,5 @@ def test_little_is_loaded(way: str, script: str) -> None:
         case _:
             folder = str(Path(script).parent)
             modules = loaded(found(f"sys.path.append({folder!r}); {COMMAND}"), "run", "-m", "show")
-            python = loaded("import runpy; " + SHOW)
-            banned = BANNED - python
+            banned -= loaded(f"import runpy; {SHOW}")
     assert sorted(banned & modules) == []
