@@ -351,12 +351,18 @@ find_or_map(size_t npages)
     if ((s = find(npages, false)) != NULL || (npages > EXACT_BINS && (s = find_and_join(npages)) != NULL) ||
         (s = find(npages, true)) != NULL)
         return s;
+    /* Idle spans of both kinds may be neighbours. If half of the heap is idle it shall not grow because of that. */
+    if (mheap.idle > mheap.sys / 2 && mheap.idle > 2 * bytes(npages) && mheap.idle > mheap.released) {
+        release_all();
+        if ((s = find(npages, true)) != NULL)
+            return s;
+    }
     /* a larger heap grows in larger steps: fewer mappings */
     size_t step = mheap.sys / 16 >> HEAP_PAGE_SHIFT;
     if (step < GROW_PAGES)
         step = GROW_PAGES;
     if (!(npages < step && map_pages(step)) && !map_pages(npages)) {
-        release_all(); /* idle spans of both kinds may be neighbours: now they are joined */
+        release_all(); /* now they are joined */
         return find(npages, true);
     }
     return find(npages, true);
