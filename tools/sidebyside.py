@@ -26,13 +26,15 @@ def run(
 ) -> Outcome:
     """Runs `python -m MODULE ...` or `python -m gort run -m MODULE ...` in a folder and a process group.
 
-    Nothing of the environment that would change Python's or gort's behaviour is handed on; `env` is added.
+    Nothing of the environment that would change Python's or gort's behaviour is handed on; `env` is added,
+    and commands of the same installation are found first.
     """
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("GO", "PYTHON", "PYTEST"))}
+    path = os.pathsep.join((os.path.dirname(sys.executable), kept.get("PATH", os.defpath)))
     process = subprocess.Popen(
         [sys.executable, "-m", *(["gort", "run", "-m"] if gort else []), *module],
         cwd=folder,
-        env={**kept, **(env or {})},
+        env={**kept, "PATH": path, **(env or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
