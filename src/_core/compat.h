@@ -93,11 +93,12 @@ PyObject *globals_name(PyObject *globals, bool careful);
 /* Where the text of a str lies, as the kind 1, 2 or 4 bytes per character; 0: *s is no str. `careful` as above. */
 int str_data(PyObject *s, const char **data, Py_ssize_t *length, bool careful);
 
-/* Where the frame's memory ends: with its evaluation stack as far as that is used or, while the frame runs, with all of
- * it; the words behind the top may be old ones then. */
+/* Where the frame's memory ends: with its evaluation stack as far as that is used or, while the frame runs,
+ * with all of it; the words behind the top may be old ones then. */
 char *frame_end(const pyframe *at);
 
-/* How many bytes of its block lie before an object of this type; of those GC_HEAD right before it are the collector's. */
+/* How many bytes of its block lie before an object of this type; the GC_HEAD ones right before it are the
+ * collector's. */
 size_t object_prefix(PyTypeObject *t);
 #define GC_HEAD (2 * sizeof(uintptr_t))
 /* Does an object without items take more than tp_basicsize says? */

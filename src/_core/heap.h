@@ -196,8 +196,8 @@ void heap_free_block(mspan *s, void *p);
 void *heap_resize_block(mspan *s, void *p, size_t n);
 int gort_mstats_init(PyObject *module);
 
-/* The figures of MemStats, as of now, by their names there; how many. Those of classes are not in it, nor sums, nor the
- * pauses, which are in *gc. */
+/* The figures of MemStats, as of now, by their names there; how many. Those of classes are not in it, nor sums,
+ * nor the pauses, which are in *gc. */
 typedef struct {
     const char *name;
     uint64_t value;

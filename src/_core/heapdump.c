@@ -1,28 +1,30 @@
-/* heapdump.c: debug.write_heap_dump(): the heap as it is at one moment, in Go's format (docs/internals/heapdump.md).
+/* heapdump.c: debug.write_heap_dump(): the heap as it is at one moment, in Go's format
+ * (docs/internals/heapdump.md).
  *
- * In three steps. prepare(): all that may allocate from the heap: the types that exist, the funcs of running code. mark():
- * a bit for each allocated block and for each object of the collector, in memory of its own. Then the records are written.
+ * In three steps. prepare(): all that may allocate from the heap: the types that exist, the funcs of running
+ * code. mark(): a bit for each allocated block and for each object of the collector, in memory of its own.
+ * Then the records are written.
  *
  * Invariants
- *   1. After prepare() nothing allocates from the heap or frees to it, no Python code runs and the GIL is kept: the figures
- *      of MemStats in the file are those of the objects in it.
+ *   1. After prepare() nothing allocates from the heap or frees to it, no Python code runs and the GIL is
+ *      kept: the figures of MemStats in the file are those of the objects in it.
  *   2. What is freed is in no record: free lists and what was never handed out have no bit.
- *   3. A pointer field is a word that leads into an allocated block. The collector's links are none, or everything would be
- *      reachable from everything.
+ *   3. A pointer field is a word that leads into an allocated block. The collector's links are none, or
+ *      everything would be reachable from everything.
  *
- * Types. What the collector tracks is an object for certain, and its head says of which type. Other blocks are objects or
- * plain memory, and the allocator is not told. A block that begins like an object of a type that exists, and has the size
- * for it, is taken for one, and the record says that this is a guess.
+ * Types. What the collector tracks is an object for certain, and its head says of which type. Other blocks
+ * are objects or plain memory, and the allocator is not told. A block that begins like an object of a type
+ * that exists, and has the size for it, is taken for one, and the record says that this is a guess.
  *
- * Lock: the GIL, also while the file is written: nothing else would keep the heap as it is. A pipe that a goroutine of
- * this process reads therefore blocks for ever, as in Go.
+ * Lock: the GIL, also while the file is written: nothing else would keep the heap as it is. A pipe that a
+ * goroutine of this process reads therefore blocks for ever, as in Go.
  *
- * Why not fork and let the child write: the child's thread states and locks would be the parent's, its memory is counted
- * twice under a limit, and the moment would be no better.
+ * Why not fork and let the child write: the child's thread states and locks would be the parent's, its
+ * memory is counted twice under a limit, and the moment would be no better.
  *
- * Differs from Go: Python's frames are the stack frames; pointers are found by looking at all words; references from
- * objects outside the heap are `otherroot` records; one record kind more says the type of an object. No finalizer, itab,
- * data, bss, defer, panic and profile records are written: gort has none of these.
+ * Differs from Go: Python's frames are the stack frames; pointers are found by looking at all words;
+ * references from objects outside the heap are `otherroot` records; one record kind more says the type of an
+ * object. Records of finalizers, itabs, data, bss, defers, panics and profiles are not written.
  */
 #include "heap.h"
 
@@ -322,7 +324,8 @@ add_subclasses(PyTypeObject *t, PyObject *subclasses)
     return err;
 }
 
-/* A type of which an object is tracked is not always found from above: while it is being taken apart it is not. */
+/* A type of which an object is tracked is not always found from above: while it is being taken apart it is
+ * not. */
 static void
 add_type_of(PyObject *o, void *unused)
 {
@@ -359,7 +362,8 @@ guess(const char *block, size_t size, size_t *offset)
             needs = at + sizeof(PyObject);
         else if (t->tp_itemsize == 0 && needs <= SMALL_MAX && class_size[class_of(needs)] != size)
             continue;
-        /* without items an int needs less than its type says, and a heap type's slots are items of another size */
+        /* without items an int needs less than its type says, and a heap type's slots are items of another
+         * size */
         if (t->tp_itemsize != 0)
             needs = at + offsetof(PyVarObject, ob_size) + sizeof(Py_ssize_t);
         if (needs > size)
@@ -553,8 +557,8 @@ put_interpreter_root(PyObject *to, void *unused)
     return 0;
 }
 
-/* What the interpreter and its threads hold, what objects outside the heap refer to, and what goroutines were started
- * with. */
+/* What the interpreter and its threads hold, what objects outside the heap refer to, and what goroutines
+ * were started with. */
 static void
 put_roots(void)
 {
@@ -576,7 +580,8 @@ put_roots(void)
 static void
 put_mem_stats(void)
 {
-    /* the first 26 fields of MemStats in their order; what is not among `figures` and is no sum of some is 0 */
+    /* the first 26 fields of MemStats in their order; what is not among `figures` and is no sum of some is
+     * 0 */
     static const char *const fields[] = {
         "heap_alloc",    "total_alloc", "sys",         "lookups",    "mallocs",       "frees",
         "heap_alloc",    "heap_sys",    "heap_idle",   "heap_inuse", "heap_released", "heap_objects",
