@@ -24,7 +24,7 @@
  *   - the last full one or the slices found garbage among the old objects: GARBAGE of it, or more; or
  *   - many die young: MORTALITY of the young ones were garbage, and those that survived may be now; or
  *   - it will take less than AFFORDABLE of the time since the last one; or
- *   - the heap has passed four goals in a row without one.
+ *   - the heap has passed three goals in a row without one.
  * Otherwise, in a program that builds up data as fast as it can, the goal moves on.
  *
  * Near the memory limit goals are lower, and cycles are full ones, but take no more than half of the time.
@@ -58,8 +58,8 @@
 #define SLICE_MAX 32768
 #define GARBAGE (1 / 32.)
 #define MORTALITY (1 / 8.)
-#define AFFORDABLE (1 / 5.)
-#define GOALS_MAX 4
+#define AFFORDABLE (1 / 10.)
+#define GOALS_MAX 3
 #define LOOK_MIN ((uint64_t)64 << 10) /* bytes */
 #define LOOK_MAX ((uint64_t)1 << 20)
 #define HEADROOM(limit) ((limit) / 32) /* below the memory limit */

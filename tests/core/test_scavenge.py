@@ -190,6 +190,8 @@ print(all(block == bytes(5000) for block in zeros))
 def test_in_a_forked_child() -> None:
     program(
         """
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of a fork with threads: sysmon is one
 blocks = fill(100)
 del blocks
 time.sleep(0.01)

@@ -1,5 +1,5 @@
-"""A graph of objects with slots: a label, a neighbour and a list of what lies near. All are alive at once, then
-dropped."""
+"""A graph of objects with slots: a label, a neighbour and a list of what lies near. All are alive at once,
+then dropped."""
 
 from __future__ import annotations
 
