@@ -87,8 +87,8 @@ static struct {
         PyObject *op, *from;
     } *slots;
     size_t size, used; /* size: a power of 2 */
-    PyObject **todo;
-    size_t ntodo, todosize;
+    PyObject **pending;
+    size_t npending, pendingsize;
     bool nomemory;
 } marks;
 
@@ -127,14 +127,14 @@ mark(PyObject *op, void *from)
         return 0;
     if (2 * marks.used >= marks.size && !grow())
         marks.nomemory = true;
-    if (marks.ntodo == marks.todosize) {
-        size_t size = marks.todosize ? 2 * marks.todosize : 1 << 12;
-        PyObject **more = realloc(marks.todo, size * sizeof *more);
+    if (marks.npending == marks.pendingsize) {
+        size_t size = marks.pendingsize ? 2 * marks.pendingsize : 1 << 12;
+        PyObject **more = realloc(marks.pending, size * sizeof *more);
         if (!more)
             marks.nomemory = true;
         else {
-            marks.todo = more;
-            marks.todosize = size;
+            marks.pending = more;
+            marks.pendingsize = size;
         }
     }
     if (marks.nomemory)
@@ -145,7 +145,7 @@ mark(PyObject *op, void *from)
     marks.slots[i].op = op;
     marks.slots[i].from = from;
     marks.used++;
-    marks.todo[marks.ntodo++] = op;
+    marks.pending[marks.npending++] = op;
     return 0;
 }
 
@@ -162,8 +162,8 @@ mark_all(void)
         for (Py_ssize_t i = 1; i <= n; i++)
             mark(gp->args[i], NULL);
     }
-    while (marks.ntodo > 0 && !marks.nomemory) {
-        PyObject *op = marks.todo[--marks.ntodo];
+    while (marks.npending > 0 && !marks.nomemory) {
+        PyObject *op = marks.pending[--marks.npending];
         /* types that are not on the heap cannot be traversed */
         if (PyObject_IS_GC(op) &&
             !(PyType_Check(op) && !PyType_HasFeature((PyTypeObject *)op, Py_TPFLAGS_HEAPTYPE)))
@@ -237,7 +237,7 @@ gc_checkmark_end(void)
         fatal("checkmark found unmarked object");
     }
     free(marks.slots);
-    free(marks.todo);
+    free(marks.pending);
     marks = (__typeof__(marks)){0};
     if (!legacy)
         clear_garbage(garbage);

@@ -92,9 +92,9 @@ def _ctypes_leads(ctypes: Any, kind: Any, address: int, is_value: bool, regions:
     if not (is_value and issubclass(kind, (ctypes._SimpleCData, ctypes._Pointer, ctypes._CFuncPtr))):
         regions.append((address, ctypes.sizeof(kind)))
     seen: set[tuple[Any, int]] = set()
-    todo = [(kind, address)]
-    while todo:
-        kind, address = todo.pop()
+    pending = [(kind, address)]
+    while pending:
+        kind, address = pending.pop()
         if issubclass(kind, ctypes._SimpleCData):
             if kind._type_ == "O" and _core.cgo_word(address):
                 return True
@@ -103,11 +103,11 @@ def _ctypes_leads(ctypes: Any, kind: Any, address: int, is_value: bool, regions:
             if target[1] and target not in seen:
                 seen.add(target)
                 regions.append((target[1], ctypes.sizeof(target[0])))
-                todo.append(target)
+                pending.append(target)
         elif issubclass(kind, ctypes.Array) and not _holds_pointers(ctypes, kind._type_):
             continue
         else:
-            todo += ((inner, address + offset) for offset, inner in _parts(ctypes, kind))
+            pending += ((inner, address + offset) for offset, inner in _parts(ctypes, kind))
     return False
 
 
@@ -129,9 +129,9 @@ def _may_lead(ctypes: Any, kind: Any) -> tuple[bool, bool]:
     It is not while a structure that a pointer leads to has no fields yet.
     """
     seen: set[Any] = set()
-    todo, complete = [kind], True
-    while todo:
-        one = todo.pop()
+    pending, complete = [kind], True
+    while pending:
+        one = pending.pop()
         if one in seen:
             continue
         seen.add(one)
@@ -142,10 +142,10 @@ def _may_lead(ctypes: Any, kind: Any) -> tuple[bool, bool]:
             if getattr(one, "_type_", None) is None:
                 complete = False
             else:
-                todo.append(one._type_)
+                pending.append(one._type_)
         elif not issubclass(one, ctypes._CFuncPtr):
             complete = complete and hasattr(one, "_fields_")
-            todo += (inner for _, inner in _parts(ctypes, one))
+            pending += (inner for _, inner in _parts(ctypes, one))
     return False, complete
 
 
