@@ -41,6 +41,7 @@
 #define WORDS ((NUM_BINS + 63) / 64)
 #define MAX_MAPPINGS 4096
 #define WARM_PAGES 32
+#define WARM_FROM ((size_t)2 << 20) /* bytes in use: a small program shall take what it needs */
 #define LOOKS_MAX 64
 #define WORTH_SCAVENGING ((size_t)1 << 20)
 #define bytes(npages) ((size_t)(npages) << HEAP_PAGE_SHIFT)
@@ -406,8 +407,8 @@ mheap_alloc(size_t npages, unsigned class)
     mheap_lock();
     mspan *s = find_or_map(npages);
     const bool sparing = debug_allocator == &efence_allocator; /* most of its pages are never touched */
-    if (s && s->clean && !sparing && npages < WARM_PAGES && s->npages >= WARM_PAGES &&
-        mheap.sys - mheap.released + bytes(WARM_PAGES) <= limit) {
+    if (s && s->clean && !sparing && mheap.inuse >= WARM_FROM && npages < WARM_PAGES &&
+        s->npages >= WARM_PAGES && mheap.sys - mheap.released + bytes(WARM_PAGES) <= limit) {
         warm(s);
         s = find(npages, false);
     }
