@@ -90,6 +90,7 @@ $(VENV)/.built: $(SOURCES)
 
 $(VENV)/.test $(VENV)-asan/.test $(VENV)-ubsan/.test $(VENV)-debug/.test: $(SOURCES)
 	$(PY) -m venv $(@D)
+	$(if $(SETUP),$(@D)/bin/python $(PIP) install 'pip>=23.1') # earlier ones do not know -C
 	$(@D)/bin/python $(PIP) install $(SETUP) '.[test]'
 	@touch $(@D)/.built $@
 
