@@ -51,17 +51,15 @@ check_pointer(PyObject *p, void *holder)
     if (unlikely(a < 4096 || a & (sizeof(void *) - 1) || a >> ADDRESS_BITS))
         bad_pointer(holder, p, NULL, "an impossible address");
     mspan *s = spanof(p);
-    if (s && likely(s->state == SpanInUse)) {
-        uintptr_t type = (uintptr_t)Py_TYPE(p);
-        if (unlikely(type < 4096 || type & (sizeof(void *) - 1) || type >> ADDRESS_BITS ||
-                     Py_REFCNT(p) <= 0) &&
-            !block_is_free(s, p))
-            bad_pointer(holder, p, s, "what is no object");
-    }
-    if (s && unlikely(s->state != SpanInUse))
+    if (!s)
+        return 0;
+    if (unlikely(s->state != SpanInUse))
         bad_pointer(holder, p, s, "unallocated span");
-    if (s && unlikely(block_is_free(s, p)))
+    if (unlikely(block_is_free(s, p)))
         bad_pointer(holder, p, s, "free block");
+    uintptr_t type = (uintptr_t)Py_TYPE(p);
+    if (unlikely(type < 4096 || type & (sizeof(void *) - 1) || type >> ADDRESS_BITS || Py_REFCNT(p) <= 0))
+        bad_pointer(holder, p, s, "what is no object");
     return 0;
 }
 
