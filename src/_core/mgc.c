@@ -92,6 +92,7 @@ static struct {
     /* the collection that runs */
     enum kind running; /* None: the program's own, of a younger generation */
     bool cycle, forced;
+    bool open; /* a cycle has begun, and not ended: after its young collection a full one follows */
     size_t sliced;
     int64_t start, marking; /* nanotime: it began; CPython's part began */
     int64_t startcpu;
@@ -113,8 +114,6 @@ memory_in_use(void)
 {
     mheap_stats h;
     mheap_read(&h);
-    size_t inuse, sys;
-    stack_stats(&inuse, &sys);
     return (int64_t)(h.sys - h.released + h.span_inuse + sizeof cache) + stack_count() * 4096;
 }
 
@@ -356,8 +355,9 @@ collection_starts(int generation)
     }
     if (gc.running == Slice)
         gc.sliced = collector_slice(gc.slice);
-    if (gc.cycle && gcdebugging.pacertrace)
+    if (gc.cycle && !gc.open && gcdebugging.pacertrace)
         pacertrace_start();
+    gc.open |= gc.cycle;
     gc.marking = nanotime();
 }
 
@@ -376,6 +376,7 @@ cycle_ends(uint64_t heap, int64_t markend, int64_t markcpu)
 {
     uint64_t allocated = total_alloc_now() - gc.starttotal;
     uint64_t goal = gc.goal, before = gc.least;
+    gc.open = false;
     int64_t end = nanotime();
     if (gc.running == Full) {
         gc.full = heap;

@@ -237,7 +237,7 @@ def test_set_gc_percent() -> None:
     assert debug.set_gc_percent(50) == 100
     gc.collect()
     m = runtime.read_mem_stats()
-    assert m.next_gc == max(2 << 20, int(m.heap_alloc * 1.5)) or m.heap_alloc > 1 << 20
+    assert max(2 << 20, m.heap_alloc) <= m.next_gc <= max(2 << 20, m.heap_alloc * 1.5 + (1 << 20))
     assert debug.set_gc_percent(-7) == 50
     assert runtime.read_mem_stats().next_gc == 2**64 - 1
     assert debug.SetGCPercent(100) == -1
@@ -278,7 +278,6 @@ def test_the_ring_of_pauses() -> None:
     from gort import runtime
     from gort.runtime import debug
 
-    assert debug.read_gc_stats(3).pause_quantiles == (0.0, 0.0, 0.0) or debug.read_gc_stats().num_gc
     for _ in range(300):
         gc.collect()
     m, stats = runtime.read_mem_stats(), debug.read_gc_stats(3)
@@ -349,7 +348,8 @@ def test_gcpacertrace() -> None:
     )
     assert all(re.fullmatch(f"{begin}|{end}|{swept}", line) for line in lines), outcome.stderr
     kinds = [line.split()[1] for line in lines]
-    assert kinds == ["assist", *["H_m_prev", "sweep", "assist"] * 2, "sweep"] or kinds.count("assist") >= 2
+    assert kinds.count("assist") >= 2 and kinds[-2:] == ["assist", "sweep"]  # the last is forced
+    assert kinds.count("sweep") == kinds.count("assist") and kinds.count("H_m_prev") >= 1
     figures = re.search(r"H_m_prev=(\d+) .*H_T=(\d+) .*W_a=(\d+)", outcome.stderr)
     assert figures and 4_000_000 <= int(figures[2]) < 5 << 20 and int(figures[3]) <= int(figures[2]) + 65536
 
@@ -453,7 +453,6 @@ holder = plant()
 print("planted", flush=True)
 gc.collect()
 print("collected", flush=True)
-holder.clear if False else None
 import os
 os._exit(0)
 """

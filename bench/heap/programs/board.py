@@ -32,14 +32,14 @@ class Board:
     def group(self, at: int) -> tuple[set[int], set[int]]:
         """The stones that are connected with the one there, and their liberties."""
         colour = self.fields[at]
-        stones, liberties, todo = {at}, set(), [at]
-        while todo:
-            for near in NEIGHBOURS[todo.pop()]:
+        stones, liberties, pending = {at}, set(), [at]
+        while pending:
+            for near in NEIGHBOURS[pending.pop()]:
                 if self.fields[near] == EMPTY:
                     liberties.add(near)
                 elif self.fields[near] == colour and near not in stones:
                     stones.add(near)
-                    todo.append(near)
+                    pending.append(near)
         return stones, liberties
 
     def is_eye(self, at: int, colour: str) -> bool:

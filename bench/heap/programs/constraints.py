@@ -80,15 +80,15 @@ class Planner:
         self.mark += 1
         start.mark = self.mark
         steps: list[Constraint] = []
-        todo = [start]
-        while todo:
-            variable = todo.pop()
+        pending = [start]
+        while pending:
+            variable = pending.pop()
             for constraint in variable.uses:
                 output = constraint.output
                 if output.set_by is constraint and output is not variable and output.mark != self.mark:
                     output.mark = self.mark
                     steps.append(constraint)
-                    todo.append(output)
+                    pending.append(output)
         return steps
 
 
