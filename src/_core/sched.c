@@ -286,15 +286,23 @@ newm(m *mp)
     }
 }
 
-/* With or without the GIL. */
+/* With or without the GIL: sysmon comes here without it, and while it waits for the GIL the thread that holds it may
+   come here too. The limit is reported once, and whoever has the GIL first does the dying. */
 void
 thread_limit_exceeded(void)
 {
-    char buf[96];
-    int n = snprintf(buf, sizeof buf, "runtime: program exceeds %d-thread limit\n", sched.maxmcount);
-    write_all(2, buf, (size_t)n);
-    PyGILState_Ensure(); /* sysmon comes here without the GIL */
-    fatal("thread exhaustion");
+    static _Atomic bool reported;
+    if (!atomic_exchange(&reported, true)) {
+        char buf[96];
+        int n = snprintf(buf, sizeof buf, "runtime: program exceeds %d-thread limit\n", sched.maxmcount);
+        write_all(2, buf, (size_t)n);
+    }
+    PyGILState_Ensure();
+    if (!sched.throwing)
+        fatal("thread exhaustion");
+    PyEval_SaveThread(); /* another thread is dying for the same reason */
+    for (;;)
+        pause();
 }
 
 m *
@@ -304,7 +312,7 @@ allocm(void)
     if (!mp)
         throw("no memory for an OS thread's record");
     idlelock();
-    if (++sched.mcount > sched.maxmcount) {
+    if (++sched.mcount > sched.maxmcount && !sched.throwing) {
         idleunlock();
         thread_limit_exceeded();
     }

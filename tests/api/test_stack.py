@@ -17,6 +17,7 @@ from gort.runtime import debug
 from gort.sync import Mutex, WaitGroup
 from gort.time import sleep
 from harness import clib, compare, isolated, run_source
+from helpers import wait_until, wait_until_parked
 
 
 def here(all: bool = False) -> str:
@@ -98,11 +99,11 @@ def test_thousands() -> None:
     ch = chan()
     for _ in range(5000):
         go(ch.recv)
-    sleep(0.1)
+    wait_until_parked(5000, "chan receive")
     text = runtime.stack(True)
     print(len(re.findall(r"^goroutine \d+ \[chan receive\]:$", text, re.M)), end=" ")
     ch.close()
-    sleep(0.1)
+    wait_until(lambda: runtime.num_goroutine() == 1)
     assert runtime.stack(True).count("goroutine ") == 1
     print("ok")
 
