@@ -24,7 +24,8 @@
  *   - the last full one or the slices found garbage among the old objects: GARBAGE of it, or more; or
  *   - many die young: MORTALITY of the young ones were garbage, and those that survived may be now; or
  *   - it will take less than AFFORDABLE of the time since the last one; or
- *   - the heap has passed three goals in a row without one.
+ *   - the heap has passed three goals in a row without one; with a GOGC below 100, which asks for memory rather than
+ *     time, two.
  * Otherwise, in a program that builds up data as fast as it can, the goal moves on.
  *
  * Near the memory limit goals are lower, and cycles are full ones, but take no more than half of the time.
@@ -189,7 +190,8 @@ worth(uint64_t heap)
     int64_t since = nanotime() - gc.fullend;
     if (gc.near_limit)
         return since >= gc.fulltime ? Full : Young;
-    if (gc.garbage >= GARBAGE || gc.mortality >= MORTALITY || heap >= goal_over(gc.full, GOALS_MAX))
+    if (gc.garbage >= GARBAGE || gc.mortality >= MORTALITY ||
+        heap >= goal_over(gc.full, gc.percent < 100 ? GOALS_MAX - 1 : GOALS_MAX))
         return Full;
     return gc.byteprice * (double)heap <= AFFORDABLE * (double)since ? Full : Young;
 }

@@ -318,6 +318,22 @@ obey_limit(void)
         release_span(s);
 }
 
+/* A large block has taken memory from the kernel although there may be idle memory, in pieces that are too small for it.
+ * As much of that goes as was taken, as long as there is more than the scavenger would leave in the end. */
+static void
+shed(size_t taken)
+{
+    size_t resident = mheap.sys - mheap.released, keep = mheap.peak + mheap.peak / 10;
+    if (resident <= keep)
+        return;
+    size_t n = (taken < resident - keep ? taken : resident - keep) >> HEAP_PAGE_SHIFT;
+    mspan *s;
+    while (n && (s = take_idle(n)) != NULL) {
+        n -= s->npages;
+        release_span(s);
+    }
+}
+
 /* A span with memory that is large enough together with a part of the clean one behind it: so a large block takes less
  * memory from the kernel than it would elsewhere. */
 static mspan *
@@ -405,6 +421,7 @@ mspan *
 mheap_alloc(size_t npages, unsigned class)
 {
     mheap_lock();
+    const size_t resident = mheap.sys - mheap.released;
     mspan *s = find_or_map(npages);
     const bool sparing = debug_allocator == &efence_allocator; /* most of its pages are never touched */
     if (s && s->clean && !sparing && mheap.inuse >= WARM_FROM && npages < WARM_PAGES &&
@@ -419,6 +436,8 @@ mheap_alloc(size_t npages, unsigned class)
         s->class = (uint8_t)class;
         s->nspecial = 0;
         set_entries(s, 0);
+        if (npages > EXACT_BINS && mheap.sys - mheap.released > resident)
+            shed(mheap.sys - mheap.released - resident);
         obey_limit();
     }
     mheap_unlock();
@@ -465,10 +484,13 @@ mheap_extend(mspan *s, size_t npages)
     size_t from = s->npages, more = npages - from;
     bool ok = after && after->state == SpanIdle && after->npages >= more;
     if (ok) {
+        const bool takes = after->clean && npages > EXACT_BINS;
         cut_idle(after, more);
         span_drop(after);
         s->npages = (uint32_t)npages;
         set_entries(s, from);
+        if (takes)
+            shed(bytes(more));
         obey_limit();
     }
     mheap_unlock();
