@@ -809,6 +809,18 @@ gc_move(PyGC_Head *first, PyGC_Head *last, PyGC_Head *to)
     gc_link(last, to);
 }
 
+/* Does a container have so many items that to look at it takes as long as all the others of a slice? */
+static bool
+is_giant(PyObject *op)
+{
+    const Py_ssize_t many = 2048;
+    if (PyList_CheckExact(op) || PyTuple_CheckExact(op))
+        return Py_SIZE(op) > many;
+    if (PyDict_CheckExact(op))
+        return ((PyDictObject *)op)->ma_used > many;
+    return PyAnySet_CheckExact(op) && ((PySetObject *)op)->used > many;
+}
+
 size_t
 collector_slice(size_t n)
 {
@@ -816,14 +828,14 @@ collector_slice(size_t n)
               *old = &collector()->generations[2].head;
     if (gc_next(middle) != middle)
         gc_move(gc_next(middle), gc_prev(middle), old);
-    PyGC_Head *first = gc_next(old), *last = old;
     size_t count = 0;
-    while (count < n && gc_next(last) != old) {
-        last = gc_next(last);
-        count++;
+    PyGC_Head *last = gc_prev(old), *one = gc_next(old), *next;
+    for (size_t i = 0; i < n && one != old; i++, one = next) {
+        next = one == last ? old : gc_next(one);
+        bool giant = is_giant((PyObject *)(one + 1));
+        count += !giant;
+        gc_move(one, one, giant ? old : young);
     }
-    if (count)
-        gc_move(first, last, young);
     return count;
 }
 

@@ -119,7 +119,7 @@ bool collector_young_is_due(void);
 /* The thresholds alone shall decide whether the oldest generation is collected, not CPython's rule of the quarter. */
 void collector_allow_full(void);
 /* Puts what survived in the middle generation behind the old one, and up to n of the old one's first, those that were
- * looked at the longest ago, into the young one. Returns how many. */
+ * looked at the longest ago, into the young one; giant containers stay, at the end. Returns how many are in. */
 size_t collector_slice(size_t n);
 /* Leaves the n oldest objects in the young generation, and puts the others behind the old one. */
 void collector_sample(size_t n);

@@ -17,15 +17,15 @@
  *            that found nothing it is a sample, an eighth, until that finds something.
  *   slice    after each young one: the part of the old objects that was not looked at for the longest time. It frees
  *            what is a cycle within the slice, and above all it tells how much garbage there is among the old. A
- *            slice grows while it finds some.
+ *            slice grows while it finds some. Containers of thousands of items are left out: they take too long.
  *   full     all of them: the price of the whole heap.
  * At the goal comes a young one. If it frees half of what was allocated since the last cycle, that was the cycle, and
  * the goal stays. If not, a full one follows if that promises something or costs little:
  *   - the last full one or the slices found garbage among the old objects: GARBAGE of it, or more; or
  *   - many die young: MORTALITY of the young ones were garbage, and those that survived may be now; or
- *   - it will take less than AFFORDABLE of the time since the last one; or
- *   - the heap has passed three goals in a row without one; with a GOGC below 100, which asks for memory rather than
- *     time, two.
+ *   - it will take less than AFFORDABLE of the time since the last one; or less than OVERDUE, when the heap has
+ *     passed GOALS goals in a row without one; or
+ *   - it has passed GOALS_MAX of them; with a GOGC below 100, which asks for memory rather than time, GOALS_FRUGAL.
  * Otherwise, in a program that builds up data as fast as it can, the goal moves on.
  *
  * Near the memory limit goals are lower, and cycles are full ones, but take no more than half of the time.
@@ -60,7 +60,10 @@
 #define GARBAGE (1 / 32.)
 #define MORTALITY (1 / 8.)
 #define AFFORDABLE (1 / 10.)
-#define GOALS_MAX 3
+#define OVERDUE (1 / 3.)
+#define GOALS 3
+#define GOALS_MAX 6
+#define GOALS_FRUGAL 2
 #define LOOK_MIN ((uint64_t)64 << 10) /* bytes */
 #define LOOK_MAX ((uint64_t)1 << 20)
 #define HEADROOM(limit) ((limit) / 32) /* below the memory limit */
@@ -191,9 +194,10 @@ worth(uint64_t heap)
     if (gc.near_limit)
         return since >= gc.fulltime ? Full : Young;
     if (gc.garbage >= GARBAGE || gc.mortality >= MORTALITY ||
-        heap >= goal_over(gc.full, gc.percent < 100 ? GOALS_MAX - 1 : GOALS_MAX))
+        heap >= goal_over(gc.full, gc.percent < 100 ? GOALS_FRUGAL : GOALS_MAX))
         return Full;
-    return gc.byteprice * (double)heap <= AFFORDABLE * (double)since ? Full : Young;
+    double share = heap >= goal_over(gc.full, GOALS) ? OVERDUE : AFFORDABLE;
+    return gc.byteprice * (double)heap <= share * (double)since ? Full : Young;
 }
 
 /* Of the heap. Goals go down with it. */
