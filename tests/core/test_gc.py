@@ -6,6 +6,8 @@ import gc
 import os
 import re
 import sys
+import time
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -128,6 +130,63 @@ def test_garbage_is_found() -> None:
             assert m.heap_alloc < m.next_gc + (1 << 20)
     assert limit < 40 << 20, limit  # 6 MB are alive
     assert runtime.read_mem_stats().num_gc > 1
+
+
+@pytest.mark.parametrize(("percent", "bound"), [(100, 64), (50, 2.25)])
+def test_a_full_collection_comes_in_the_end(percent: int, bound: float) -> None:
+    """Also when young ones and slices see no garbage, and when it costs much: after that growth."""
+    source = """
+import gc, sys
+from gort import _core, runtime
+
+full = []
+def note(phase, info):
+    if info["generation"] == 2 and phase == "start":
+        full.append(runtime.read_mem_stats().heap_alloc)
+gc.callbacks.append(note)
+runtime.gc()
+full.clear()
+first = runtime.read_mem_stats().heap_alloc
+kept = []
+while len(full) < 1 and runtime.read_mem_stats().heap_alloc < 400 << 20:
+    kept.append([[[] for _ in range(50)] for _ in range(20)])
+print(len(full), full[0] <= %s * max(first, 4 << 20) + (4 << 20))
+"""
+    run_source(source % bound, env={"GOGC": str(percent)}).check(stdout="1 True", stderr="")
+
+
+@isolated(env={"GOGC": "10000"})
+def test_slices_leave_giant_containers_out() -> None:
+    """The old are put among the young in turn, and collected again; but not what has thousands of items."""
+    from gort import runtime
+
+    assert runtime.read_mem_stats().enable_gc
+    kinds: dict[str, Any] = {
+        "list": [[] for _ in range(3000)],
+        "tuple": tuple([[] for _ in range(3000)]),
+        "dict": {i: [] for i in range(3000)},
+        "set": {Key(i) for i in range(3000)},
+        "small": [[] for _ in range(10)],
+    }
+    gc.collect()
+    again: Counter[str] = Counter()
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if phase == "start" and info["generation"] == 0:
+            young = {id(each) for each in gc.get_objects(generation=0)}
+            again.update(name for name, each in kinds.items() if id(each) in young)
+
+    gc.callbacks.append(note)
+    deadline = time.monotonic() + 60
+    while again["small"] < 3 and time.monotonic() < deadline:  # three times round
+        _young = [[] for _ in range(10_000)]
+    gc.callbacks.remove(note)
+    assert again == {"small": 3}, again
+
+
+class Key:
+    def __init__(self, n: int) -> None:
+        self.n = n
 
 
 @isolated()
