@@ -235,7 +235,7 @@ FAKE = """\
 # and nbody says nothing of use.
 import json, sys
 part, program = sys.argv[-4:-2]
-gort = sys.argv[1:4] == ["-m", "gort", "run"]
+gort = sys.argv[0].endswith("/gort")
 if gort and program == "growth":
     sys.exit("no more memory")
 if gort and program == "nbody":
@@ -249,8 +249,9 @@ print(json.dumps({{**line, "cpu_s": 1, "wall_s": 1, "peak_rss": 1 << 20}}))
 def test_failures(tmp_path: Path) -> None:
     """What failed is shown with its reason, is not run again, and makes the exit status 1."""
     fake = tmp_path / "python"
-    fake.write_text(FAKE.format(python=sys.executable))
-    fake.chmod(0o755)
+    for file in (fake, tmp_path / "gort"):
+        file.write_text(FAKE.format(python=sys.executable))
+        file.chmod(0o755)
     argv = ["--columns=cpython,gort", "--programs=graph,growth,strings,nbody,regex", "--rounds=2"]
     outcome = bench(f"--python={fake}", *argv)
     outcome.check(

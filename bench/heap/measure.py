@@ -3,7 +3,7 @@
     python bench/heap/measure.py PART PROGRAM [SCALE [SECONDS]]
 
 PART is time, allocator, idle or pauses; SCALE the amount of work, 1 for a full run; SECONDS how long `idle`
-idles. Run by `python -m gort run` it measures gort. Process start and imports are outside of the times, and
+idles. Run by `gort run` it measures gort. Process start and imports are outside of the times, and
 inside of the memory: hence nothing is imported that is not needed.
 """
 

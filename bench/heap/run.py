@@ -35,7 +35,7 @@ class Column:
     """One way to run the programs."""
 
     name: str
-    gort: bool = False  # under `python -m gort run`
+    gort: bool = False  # under `gort run`
     env: dict[str, str] = field(default_factory=dict)
 
 
@@ -63,7 +63,8 @@ class Runner(NamedTuple):
 
     def run(self, column: Column, words: list[str]) -> str:
         """Runs a Python program in that column; returns what it printed."""
-        command = [self.python, *(["-m", "gort", "run"] if column.gort else []), *words]
+        gort = [str(Path(self.python).with_name("gort")), "run"]
+        command = [*(gort if column.gort else [self.python]), *words]
         if self.pin is not None:
             command = ["taskset", "--cpu-list", str(self.pin), *command]
         env = {name: value for name, value in os.environ.items() if not name.startswith(STRIPPED)}

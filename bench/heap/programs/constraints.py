@@ -3,6 +3,8 @@ has to be executed is put in order, and the plan is run for many inputs."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 N = 800  # variables of a chain; the work grows with its square
 
 REQUIRED, STRONG, NORMAL, WEAK = range(4)
@@ -18,7 +20,7 @@ class Variable:
         self.mark = 0
 
 
-class Constraint:
+class Constraint(ABC):
     """Has its output computed from its inputs; subclasses say how."""
 
     def __init__(self, strength: int, output: Variable, *inputs: Variable) -> None:
@@ -28,8 +30,9 @@ class Constraint:
         for variable in (output, *inputs):
             variable.uses.append(self)
 
+    @abstractmethod
     def execute(self) -> None:
-        raise NotImplementedError
+        """Sets the output."""
 
 
 class Same(Constraint):

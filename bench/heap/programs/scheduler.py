@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 N = 160_000  # packets that the idle task lets loose
 
 
@@ -13,7 +15,7 @@ class Packet:
         self.data = [0, 0, 0, 0]
 
 
-class Task:
+class Task(ABC):
     """Runs while it has packets and is not held."""
 
     def __init__(self, system: System, number: int, priority: int) -> None:
@@ -50,8 +52,9 @@ class Task:
         self.count += 1
         self.handle(packet)
 
+    @abstractmethod
     def handle(self, packet: Packet) -> None:
-        raise NotImplementedError
+        """Does with a packet what the task is for."""
 
 
 class Idle(Task):
@@ -75,6 +78,9 @@ class Idle(Task):
         if self.left <= 1:
             for task in self.system.tasks:
                 task.held = False
+
+    def handle(self, packet: Packet) -> None:
+        """Nobody sends it any."""
 
 
 class Device(Task):
