@@ -9,7 +9,9 @@
  *               touching the GIL; without it ts_switch falls back to PyThreadState_Swap.
  *   3.13        The version of the code's instrumentation is part of each thread state and refreshed on attaching. A
  *               request to drop the GIL, and pending signals, are bits of one thread state: the former is handed on
- *               by ts_switch, the latter go to main's thread state, which only the main goroutine runs with.
+ *               by ts_switch, the latter go to main's thread state, which only the main goroutine runs with. A thread
+ *               looks at those bits once more after it has dropped the GIL, when an interpreter that ends may have
+ *               freed its thread state: ts_outlive.
  *
  * Signals. CPython runs signal handlers in the OS thread whose identifier is _PyRuntime.main_thread. gort lets other
  * goroutines run on the process's main thread and, if that is occupied, the main goroutine on another one;
@@ -152,6 +154,28 @@ PyThreadState *
 ts_new(void)
 {
     return PyThreadState_New(interp);
+}
+
+void
+ts_outlive(PyThreadState *ts)
+{
+#if V313
+    PyMutex *mutex = &_PyRuntime.interpreters.mutex;
+    PyMutex_Lock(mutex);
+    if (ts->prev != ts) {
+        if (ts->prev)
+            ts->prev->next = ts->next;
+        else
+            interp->threads.head = ts->next;
+        if (ts->next)
+            ts->next->prev = ts->prev;
+        ts->prev = ts; /* so that whoever deletes it finds a list to take it out of */
+        ts->next = NULL;
+    }
+    PyMutex_Unlock(mutex);
+#else
+    (void)ts;
+#endif
 }
 
 void

@@ -9,6 +9,9 @@ int compat_init(void); /* -1: exception set */
 
 /* A new thread state of the main interpreter. Needs no GIL. NULL: no memory (no exception set). */
 PyThreadState *ts_new(void);
+/* The interpreter is about to end, which frees its thread states: this one may still be read by a thread that has just
+ * dropped the GIL, and has to stay where it is. */
+void ts_outlive(PyThreadState *ts);
 /* Gives a thread state that never ran the block `mem` as its first data-stack chunk. */
 void ts_set_chunk(PyThreadState *ts, void *mem, size_t size);
 #define CHUNK_SIZE 1280 /* no other chunk or arena has this size: the arena hook tells by it whose it is */

@@ -440,14 +440,25 @@ sched_abandon(g *gp)
     sleep_forever(gp->m);
 }
 
-/* Lets the Ms that are awake come to rest before the interpreter takes their thread states apart. Those whose goroutines are
- * in C or compute are left to CPython, which ends them like daemon threads when they want the GIL. */
-void
-sched_stop(void)
+/* Those Ms whose goroutines are in C or compute are left to CPython, which ends them like daemon threads when they want
+ * the GIL. It may free what they are about to read. */
+static void
+keep_thread_states(void)
 {
-    sched.stopping = true;
-    sysmon_wake();
-    m *mine = getm();
+    PyThreadState *mine = PyThreadState_Get();
+    for (m *mp = sched.allm; mp; mp = mp->alllink) {
+        PyThreadState *states[] = {mp->ts, mp->curg ? mp->curg->ts : NULL};
+        for (int i = 0; i < 2; i++) {
+            if (states[i] && states[i] != mine && !(maing && states[i] == maing->ts))
+                ts_outlive(states[i]);
+        }
+    }
+}
+
+/* Lets the Ms that are awake come to rest before the interpreter takes their thread states apart. */
+static void
+rest(const m *mine)
+{
     for (int i = 0; i < 50; i++) {
         bool awake = false;
         idlelock();
@@ -461,6 +472,15 @@ sched_stop(void)
         futex_sleep(&never, 0, nanotime() + 100000);
         PyEval_RestoreThread(ts);
     }
+}
+
+void
+sched_stop(void)
+{
+    sched.stopping = true;
+    sysmon_wake();
+    rest(getm());
+    keep_thread_states();
 }
 
 /* mp gives up its P, to another M if there is work for it. */
