@@ -335,7 +335,12 @@ def main() -> int:
 def report(run: Run, args: argparse.Namespace) -> None:
     results, markdown = run.results, args.markdown
     version = str(run.lines[0]["python"]) if run.lines else "-"
-    print(f"CPython {version}, {os.cpu_count()} CPUs; medians of {args.rounds} rounds, scale {args.scale:g}")
+    made = (
+        "medians of what was loaded"
+        if args.load
+        else f"medians of {args.rounds} rounds, scale {args.scale:g}"
+    )
+    print(f"CPython {version}, {os.cpu_count()} CPUs; {made}")
     for name, reason in run.missing.items():
         print(f"{name} is left out: {reason}")
     tables: dict[str, Callable[[], str]] = {
