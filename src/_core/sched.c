@@ -287,7 +287,7 @@ newm(m *mp)
 }
 
 /* With or without the GIL: sysmon comes here without it, and while it waits for the GIL the thread that holds it may
-   come here too. The limit is reported once, and whoever has the GIL first does the dying. */
+ * come here too. The limit is reported once, and whoever has the GIL first does the dying. */
 void
 thread_limit_exceeded(void)
 {
