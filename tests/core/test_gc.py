@@ -133,7 +133,7 @@ def test_garbage_is_found() -> None:
 
 
 def test_a_low_percent_has_full_collections() -> None:
-    """After two goals, a growth by 2.25: also when young ones and slices see no garbage, and it costs much."""
+    """After two goals, a growth by 2.25: even if young ones and slices see no garbage, and it costs much."""
     source = """
 import gc
 from gort import runtime
