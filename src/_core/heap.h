@@ -190,6 +190,7 @@ enum { ModeAllocFreeTrace = 1, ModeClobberFree = 2, ModeEfence = 4, ModeSbrk = 8
 const char *heap_install(unsigned modes); /* why not; NULL: done */
 extern bool heap_installed;
 uint64_t heap_alloc_now(void), total_alloc_now(void); /* bytes, as in MemStats */
+uint64_t heap_blocks_now(void);                       /* MemStats's heap_objects */
 /* What the hooks do, for hooks that do more; the GIL is held, and s is the block's span. */
 void *heap_new_block(size_t n, bool zero); /* NULL: no memory */
 void heap_free_block(mspan *s, void *p);

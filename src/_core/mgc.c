@@ -20,12 +20,14 @@
  *            slice grows while it finds some. Containers of thousands of items are left out: they take too long.
  *   full     all of them: the price of the whole heap.
  * At the goal comes a young one. If it frees half of what was allocated since the last cycle, that was the cycle, and
- * the goal stays. If not, a full one follows if that promises something or costs little:
- *   - the last full one or the slices found garbage among the old objects: GARBAGE of it, or more; or
- *   - many die young: MORTALITY of the young ones were garbage, and those that survived may be now; or
- *   - it will take less than AFFORDABLE of the time since the last one; or less than OVERDUE, when the heap has
- *     passed GOALS goals in a row without one; or
- *   - it has passed GOALS_MAX of them; with a GOGC below 100, which asks for memory rather than time, GOALS_FRUGAL.
+ * the goal stays. If not, a full one follows if
+ *   - it will take less than AFFORDABLE of the time since the last one; or
+ *   - less than OVERDUE, and either it promises something or the heap has passed GOALS goals in a row without one; or
+ *   - it promises something, and GOALS_PROMISED goals were moved on although it did; or
+ *   - the heap has passed GOALS_MAX goals.
+ * With a GOGC below 100, which asks for memory rather than time, a promise is enough, and the last is GOALS_FRUGAL.
+ * It promises something if the last full one or the slices found garbage among the old objects, GARBAGE of it or more;
+ * or if many die young: MORTALITY of the young ones were garbage, and those that survived may be now.
  * Otherwise, in a program that builds up data as fast as it can, the goal moves on.
  *
  * Near the memory limit goals are lower, and cycles are full ones, but take no more than half of the time.
@@ -60,10 +62,13 @@
 #define GARBAGE (1 / 32.)
 #define MORTALITY (1 / 8.)
 #define AFFORDABLE (1 / 10.)
-#define OVERDUE (1 / 3.)
+#define OVERDUE (1 / 5.)
+#define GOALS_PROMISED 2
 #define GOALS 3
 #define GOALS_MAX 6
 #define GOALS_FRUGAL 2
+#define PRICE_MIN                                                                                            \
+    300. /* nanoseconds for each block of a heap much larger than those seen: it is in no cache */
 #define LOOK_MIN ((uint64_t)64 << 10) /* bytes */
 #define LOOK_MAX ((uint64_t)1 << 20)
 #define HEADROOM(limit) ((limit) / 32) /* below the memory limit */
@@ -83,7 +88,10 @@ static struct {
     uint64_t full;    /* what the last full one left */
     int64_t fullend;  /* when it ended: nanotime */
     int64_t fulltime; /* how long it took */
-    double byteprice; /* of a full one: nanoseconds for each byte of the heap */
+    uint64_t older;   /* blocks of the earlier allocator */
+    double price;     /* of a full one: nanoseconds for each block */
+    uint64_t priced;  /* the number of blocks that this was seen with */
+    unsigned putoff;  /* goals that moved on since the last full one, though one promised something */
     double garbage;   /* expected among the old: the part of them */
     double mortality; /* the part of the young that was garbage, lately */
     size_t young;     /* how many the running collection looks at */
@@ -100,12 +108,12 @@ static struct {
     size_t sliced;
     int64_t start, marking; /* nanotime: it began; CPython's part began */
     int64_t startcpu;
-    uint64_t startheap, starttotal;
+    uint64_t startheap, startblocks, starttotal;
     size_t startinuse;
 
     gcstats s;
     int64_t cputime; /* of all collections */
-} gc = {.percent = 100, .limit = INT64_MAX, .slice = SLICE_MIN, .byteprice = 1};
+} gc = {.percent = 100, .limit = INT64_MAX, .slice = SLICE_MIN, .price = PRICE_MIN};
 
 int64_t gc_countdown = INT64_MAX;
 
@@ -187,17 +195,30 @@ unwant(void)
     gc.wanted = None;
 }
 
+static uint64_t
+blocks_now(void)
+{
+    return gc.older + heap_blocks_now();
+}
+
 static enum kind
 worth(uint64_t heap)
 {
     int64_t since = nanotime() - gc.fullend;
     if (gc.near_limit)
         return since >= gc.fulltime ? Full : Young;
-    if (gc.garbage >= GARBAGE || gc.mortality >= MORTALITY ||
-        heap >= goal_over(gc.full, gc.percent < 100 ? GOALS_FRUGAL : GOALS_MAX))
+    if (heap >= goal_over(gc.full, gc.percent < 100 ? GOALS_FRUGAL : GOALS_MAX))
         return Full;
-    double share = heap >= goal_over(gc.full, GOALS) ? OVERDUE : AFFORDABLE;
-    return gc.byteprice * (double)heap <= share * (double)since ? Full : Young;
+    bool promises = gc.garbage >= GARBAGE || gc.mortality >= MORTALITY;
+    if (promises && (gc.percent < 100 || gc.putoff >= GOALS_PROMISED))
+        return Full;
+    uint64_t blocks = blocks_now();
+    double price = blocks > 4 * gc.priced && gc.price < PRICE_MIN ? PRICE_MIN : gc.price;
+    double share = promises || heap >= goal_over(gc.full, GOALS) ? OVERDUE : AFFORDABLE;
+    if (price * (double)blocks <= share * (double)since)
+        return Full;
+    gc.putoff += promises;
+    return Young;
 }
 
 /* Of the heap. Goals go down with it. */
@@ -342,6 +363,7 @@ collection_starts(int generation)
     gc.start = gc.marking = nanotime();
     gc.startcpu = thread_cputime();
     gc.startheap = heap_now();
+    gc.startblocks = blocks_now();
     gc.starttotal = total_alloc_now();
     mheap_stats h;
     mheap_read(&h);
@@ -388,8 +410,11 @@ cycle_ends(uint64_t heap, int64_t markend, int64_t markcpu)
         gc.full = heap;
         gc.fullend = end;
         gc.fulltime = end - gc.start;
-        if (gc.startheap > HEAP_MIN / 4)
-            gc.byteprice = (double)gc.fulltime / (double)gc.startheap;
+        gc.putoff = 0;
+        if (gc.startheap > HEAP_MIN / 4) {
+            gc.price = (double)gc.fulltime / (double)gc.startblocks;
+            gc.priced = gc.startblocks;
+        }
         gc.garbage = gc.startheap > heap ? (double)(gc.startheap - heap) / (double)gc.startheap : 0;
     }
     if (gc.running == Full || 2 * heap > gc.least + gc.goal || gc.near_limit) {
@@ -564,6 +589,12 @@ start_gc_(PyObject *mod, PyObject *args)
         return NULL;
     if (!heap_installed || gc.on)
         Py_RETURN_NONE;
+    PyObject *count = PySys_GetObject("getallocatedblocks");
+    PyObject *older = count ? PyObject_CallNoArgs(count) : NULL;
+    if (!older)
+        return NULL;
+    gc.older = (uint64_t)PyLong_AsUnsignedLongLong(older);
+    Py_DECREF(older);
     PyObject *callback = PyObject_GetAttrString(mod, "_gc_callback");
     PyObject *callbacks = callback ? PyList_New(1) : NULL;
     if (!callbacks) {

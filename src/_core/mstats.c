@@ -64,6 +64,12 @@ heap_alloc_now(void)
     return total_alloc_now() - heap_bytes(cache.frees, cache.large_free);
 }
 
+uint64_t
+heap_blocks_now(void)
+{
+    return sum(cache.mallocs) - sum(cache.frees);
+}
+
 static PyObject *
 ring(const uint64_t *values)
 {
