@@ -156,8 +156,8 @@ print(len(full), full[0] <= 2.25 * max(first, 4 << 20) + (4 << 20))
     run_source(source, env={"GOGC": "50"}).check(stdout="1 True", stderr="")
 
 
-# After the full collection of expensive(), which takes a second, no other one is worth its price for a while. `full`
-# has the heap at those that come nevertheless.
+# After the full collection of expensive(), which takes a second, no other one is worth its price for a while.
+# `full` has the heap at those that come nevertheless.
 EXPENSIVE = """
 import gc, time
 from gort import runtime
@@ -186,7 +186,7 @@ class Node:
 
 
 def test_garbage_waits_for_two_goals_at_most() -> None:
-    """Much of the young is garbage, so some of the old must be: collected at the third goal, 8 times the heap."""
+    """Young objects are garbage, so old ones must be: collected at the third goal, 8 times the heap."""
     source = """
 window = [None] * 3000
 def turn():
