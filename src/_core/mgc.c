@@ -141,10 +141,20 @@ goal_over(uint64_t live, int steps)
     return goal < 9e18 ? (uint64_t)goal : (uint64_t)9e18;
 }
 
+/* The heap that gets a full collection whatever it costs; before the first one, the first goal. */
+static uint64_t
+goal_max(void)
+{
+    return goal_over(gc.full, gc.percent < 100 ? GOALS_FRUGAL : GOALS_MAX);
+}
+
 static void
 set_goal(void)
 {
     gc.goal = gc.percent < 0 ? UINT64_MAX : goal_over(gc.least, 1);
+    /* Each goal is reckoned from the heap that was left, so they may fall short of it by a little. */
+    if (gc.full && gc.percent >= 0 && gc.least < goal_max() && goal_max() < gc.goal)
+        gc.goal = goal_max();
     gc.near_limit = false;
     mheap_set_limit(gc.limit == INT64_MAX ? SIZE_MAX : (size_t)gc.limit);
     if (gc.limit == INT64_MAX)
@@ -207,7 +217,7 @@ worth(uint64_t heap)
     int64_t since = nanotime() - gc.fullend;
     if (gc.near_limit)
         return since >= gc.fulltime ? Full : Young;
-    if (heap >= goal_over(gc.full, gc.percent < 100 ? GOALS_FRUGAL : GOALS_MAX))
+    if (heap >= goal_max())
         return Full;
     bool promises = gc.garbage >= GARBAGE || gc.mortality >= MORTALITY;
     if (promises && (gc.percent < 100 || gc.putoff >= GOALS_PROMISED))

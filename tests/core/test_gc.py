@@ -157,7 +157,8 @@ print(len(full), full[0] <= 2.25 * max(first, 4 << 20) + (4 << 20))
 
 
 # After the full collection of expensive(), which takes a second, no other one is worth its price for a while.
-# `full` has the heap at those that come nevertheless.
+# `full` has the heap at those that come nevertheless. The objects of `many` keep the price of the next one, which
+# is reckoned by blocks, near a second.
 EXPENSIVE = """
 import gc, time
 from gort import runtime
@@ -182,7 +183,36 @@ class Node:
     def __init__(self):
         self.me, self.data = self, bytes(2000)
 
+many = [[] for i in range(100_000)]
 """
+
+
+def test_collected_at_the_goal_if_a_tenth_of_the_time_pays() -> None:
+    source = """
+live, kept = expensive(), []
+time.sleep(12)
+while not full and heap() < 20 * live:
+    kept.append(bytes(100_000))
+print(1.8 < full[0] / live <= 2.3 or full[0] / live)
+"""
+    run_source(EXPENSIVE + source).check(stdout="True", stderr="")
+
+
+def test_collected_at_the_goal_if_it_promises_and_a_fifth_of_the_time_pays() -> None:
+    source = """
+window = [None] * 3000
+def turn():
+    for i in range(3000):
+        window[i] = Node()
+for i in range(20):
+    turn()
+live = expensive()
+time.sleep(7)
+while not full and heap() < 20 * live:
+    turn()
+print(1.5 < full[0] / live <= 2.8 or full[0] / live)
+"""
+    run_source(EXPENSIVE + source).check(stdout="True", stderr="")
 
 
 def test_garbage_waits_for_two_goals_at_most() -> None:
