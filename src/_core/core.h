@@ -461,6 +461,9 @@ int gort_mfinal_init(PyObject *module);
 bool is_idle_system(const g *gp);
 void finalizers_after_fork(void);
 void finalizers_stop(void); /* the program ends: lets go of everything; runs destructors */
+/* Each finalizer that is set or waits to run. An object that is none of the heap's may be gone: its address tells which
+ * it was. Nothing may change meanwhile. */
+void finalizers_each(void (*visit)(PyObject *obj, PyTypeObject *type, PyObject *fn, bool waiting));
 
 /* -- sysmon.c --------------------------------------------------------------------------------- */
 

@@ -24,7 +24,7 @@
  *
  * Differs from Go: Python's frames are the stack frames; pointers are found by looking at all words;
  * references from objects outside the heap are `otherroot` records; one record kind more says the type of an
- * object. Records of finalizers, itabs, data, bss, defers, panics and profiles are not written.
+ * object. Records of itabs, data, bss, defers, panics and profiles are not written.
  */
 #include "heap.h"
 
@@ -45,8 +45,10 @@ enum kind {
     KindGoroutine = 4,
     KindStackFrame = 5,
     KindParams = 6,
+    KindFinalizer = 7,
     KindOSThread = 9,
     KindMemStats = 10,
+    KindQueuedFinalizer = 11,
     KindObjectType = 64, /* gort's own */
 };
 enum { FieldEol = 0, FieldPtr = 1 };
@@ -577,6 +579,50 @@ put_roots(void)
     }
 }
 
+static PyCodeObject *
+finalizer_code(PyObject *fn, PyObject **globals)
+{
+    if (PyMethod_Check(fn))
+        fn = PyMethod_GET_FUNCTION(fn);
+    if (!PyFunction_Check(fn))
+        return NULL;
+    *globals = PyFunction_GET_GLOBALS(fn);
+    return (PyCodeObject *)PyFunction_GET_CODE(fn);
+}
+
+static void
+prepare_finalizer(PyObject *obj, PyTypeObject *type, PyObject *fn, bool waiting)
+{
+    (void)obj, (void)type, (void)waiting;
+    PyObject *globals;
+    PyCodeObject *code = finalizer_code(fn, &globals);
+    if (code)
+        func_of(code, globals);
+}
+
+/* The block that it lies in, or where it is outside the heap. */
+static const void *
+place_of(PyObject *o)
+{
+    const char *block = block_at(o);
+    return block ? block : (const char *)o;
+}
+
+/* Any object will do for the finalizer's argument: its type is object. */
+static void
+put_finalizer(PyObject *obj, PyTypeObject *type, PyObject *fn, bool waiting)
+{
+    PyObject *globals;
+    PyCodeObject *code = finalizer_code(fn, &globals);
+    const func *f = code ? code_extra(code) : NULL;
+    put_uvarint(waiting ? KindQueuedFinalizer : KindFinalizer);
+    put_address(place_of(obj));
+    put_address(place_of(fn));
+    put_uvarint(f ? func_entry(f) : 0);
+    put_address(&PyBaseObject_Type);
+    put_address(type);
+}
+
 static void
 put_mem_stats(void)
 {
@@ -625,6 +671,7 @@ prepare(void)
         for (bool more = frame_first(&at, ts, false); more; more = frame_next(&at, false))
             func_of(at.code, at.globals);
     }
+    finalizers_each(prepare_finalizer);
     PyInterpreterState_GetDict(PyInterpreterState_Get()); /* made at the first call */
     PyObject *subclasses = PyObject_GetAttr((PyObject *)&PyType_Type, str_subclasses);
     int err = subclasses ? add_subclasses(&PyBaseObject_Type, subclasses) : -1;
@@ -681,6 +728,7 @@ write_heap_dump_(PyObject *mod, PyObject *args)
             put_uvarint((uint64_t)mp->tid);
         }
         put_roots();
+        finalizers_each(put_finalizer);
         put_mem_stats();
         put_uvarint(KindEOF);
         flush();

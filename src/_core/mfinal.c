@@ -695,6 +695,17 @@ finalizers_stop(void)
     }
 }
 
+void
+finalizers_each(void (*visit)(PyObject *obj, PyTypeObject *type, PyObject *fn, bool waiting))
+{
+    for (const entry *e = table.first; e; e = e->next) {
+        if (e->job)
+            visit(e->obj, e->seen ? Py_TYPE(e->obj) : e->type, e->job->fn, false);
+    }
+    for (const job *j = queue; j; j = j->next)
+        visit(j->obj, Py_TYPE(j->obj), j->fn, true);
+}
+
 static PyObject *
 set_finalizer_loop_(PyObject *mod, PyObject *fn)
 {

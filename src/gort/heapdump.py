@@ -98,6 +98,17 @@ class Params(NamedTuple):
     num_cpu: int
 
 
+class Finalizer(NamedTuple):
+    """A finalizer that is set; or whose object is no longer needed, and which waits to run."""
+
+    object: int  # the address of its block; of what is outside the heap its own
+    function: int  # likewise
+    entry: int  # the function's entry PC; 0: it is none of Python's
+    argument_type: int  # object's
+    type: int
+    waiting: bool
+
+
 class OSThread(NamedTuple):
     address: int
     id: int
@@ -135,7 +146,9 @@ class MemStats(NamedTuple):
     num_gc: int
 
 
-Record: TypeAlias = Object | ObjectType | Type | Root | Goroutine | Frame | Params | OSThread | MemStats
+Record: TypeAlias = (
+    Object | ObjectType | Type | Root | Goroutine | Frame | Params | Finalizer | OSThread | MemStats
+)
 
 
 class _Reader:
@@ -212,6 +225,10 @@ def _goroutine(r: _Reader) -> Goroutine:
     return Goroutine(address, frame, goid, created, status, system, background, since, reason, *last)
 
 
+def _finalizer(r: _Reader, waiting: bool) -> Finalizer:
+    return Finalizer(r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint(), waiting)
+
+
 def _mem_stats(r: _Reader) -> MemStats:
     figures: dict[str, Any] = {name: r.uvarint() for name in MemStats._fields[:24]}
     return MemStats(**figures, pause_ns=tuple(r.uvarint() for _ in range(256)), num_gc=r.uvarint())
@@ -224,8 +241,10 @@ _KINDS: dict[int, Callable[[_Reader], Record]] = {
     4: _goroutine,
     5: _frame,
     6: lambda r: Params(r.bool(), r.uvarint(), r.uvarint(), r.uvarint(), r.str(), r.str(), r.uvarint()),
+    7: lambda r: _finalizer(r, False),
     9: lambda r: OSThread(r.uvarint(), r.uvarint(), r.uvarint()),
     10: _mem_stats,
+    11: lambda r: _finalizer(r, True),
     64: lambda r: ObjectType(r.uvarint(), r.uvarint(), r.uvarint(), r.bool()),
 }
 
@@ -307,6 +326,8 @@ class Dump:
     goroutines: list[tuple[Goroutine, list[Frame]]]
     threads: list[OSThread]
     roots: Counter[str]
+    finalizers: Counter[str]  # by the type of the object; those that are set
+    waiting: Counter[str]  # those that wait to run
 
 
 def read(data: Buffer) -> Dump:
@@ -322,6 +343,8 @@ def read(data: Buffer) -> Dump:
     goroutines: list[tuple[Goroutine, list[Frame]]] = []
     threads: list[OSThread] = []
     roots: Counter[str] = Counter()
+    finalizers: Counter[str] = Counter()
+    waiting: Counter[str] = Counter()
     stats: MemStats | None = None
     by_type: defaultdict[str, Count] = defaultdict(Count)
     by_size: defaultdict[int, Count] = defaultdict(Count)
@@ -359,6 +382,11 @@ def read(data: Buffer) -> Dump:
             case Root():
                 roots[record.description] += 1
                 blocks.pointers.append(record.pointer)
+            case Finalizer():
+                if record.argument_type not in types:
+                    raise DumpError(f"the finalizer of {record.object:#x} takes an object of no known type")
+                name = types.get(record.type, "?")  # outside the heap the object and its class may be gone
+                (waiting if record.waiting else finalizers)[name] += 1
             case OSThread():
                 threads.append(record)
             case MemStats():
@@ -371,12 +399,18 @@ def read(data: Buffer) -> Dump:
     if stats is None:
         raise DumpError("the dump lacks the allocator's figures")
     blocks.check(stats)
-    return Dump(params, stats, by_type, by_size, typed[1], typed[0], goroutines, threads, roots)
+    counts = by_type, by_size, typed[1], typed[0]
+    return Dump(params, stats, *counts, goroutines, threads, roots, finalizers, waiting)
 
 
 # -- the command -------------------------------------------------------------------------------
 
 _STATUS = {0: "idle", 1: "runnable", 2: "running", 3: "syscall", 4: "waiting"}
+
+
+def _counts(counts: Counter[str], rows: int) -> list[str]:
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [f"{n:10}  {text}" for text, n in ordered[:rows]]
 
 
 def summary(dump: Dump, rows: int) -> str:
@@ -402,7 +436,10 @@ def summary(dump: Dump, rows: int) -> str:
         why = g.wait_reason if g.status == 4 else _STATUS.get(g.status, str(g.status))
         lines.append(f"{who} [{why}]: {frames[0].name if frames else 'no Python code'}, {len(frames)} frames")
     lines += [f"{len(dump.threads)} threads run goroutines", "", "references from outside the heap:"]
-    lines += [f"{n:10}  {text}" for text, n in sorted(dump.roots.items(), key=lambda r: (-r[1], r[0]))[:rows]]
+    lines += _counts(dump.roots, rows)
+    for title, counts in (("are set", dump.finalizers), ("wait to run", dump.waiting)):
+        lines += ["", f"finalizers that {title}: {counts.total()}"]
+        lines += _counts(counts, rows)
     lines.append("")
     lines += [f"{name:16} {value}" for name, value in m._asdict().items() if name != "pause_ns"]
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gort import heapdump, runtime
+from gort import chan, heapdump, runtime
 from gort.runtime import debug
 from harness import isolated, run_source
 
@@ -205,6 +205,42 @@ def test_references_from_outside() -> None:
     inside = any(id(new) in {word(b.contents, at) for at in b.pointers} for b, _ in held.values())
     assert inside or (id(new) in {r.pointer for r in roots})
     assert any(r.description == "dict outside the heap" for r in roots)
+
+
+@isolated(env=ON)
+def test_finalizers() -> None:
+    """Those that are set, and those that wait behind one that blocks."""
+
+    class Thing:
+        def close(self) -> None:
+            pass
+
+    block, released = chan(), chan()
+    first, kept, waits = Thing(), Thing(), Thing()
+    addresses = id(kept), id(waits)
+    runtime.set_finalizer(first, lambda _: (block.send(0), released.recv()))
+    runtime.set_finalizer(kept, Thing.close)
+    runtime.set_finalizer(waits, print)  # outside the heap
+    del first
+    block.recv()
+    del waits
+    data = dump_bytes()
+    found = [r for r in heapdump.records(data) if isinstance(r, heapdump.Finalizer)]
+    assert [r.waiting for r in found] == [False, True]
+    objects = blocks(data)
+    for record, address in zip(found, addresses, strict=True):
+        assert record.object == objects[address][0].address
+        assert types(data)[record.type].endswith("Thing")
+        assert types(data)[record.argument_type] == "object"
+    assert found[0].function == objects[id(Thing.close)][0].address
+    assert runtime.func_for_pc(found[0].entry).name().endswith("Thing.close")  # type: ignore[union-attr]
+    assert (found[1].function, found[1].entry) == (id(print), 0)
+    dump = heapdump.read(data)
+    assert (dump.finalizers.total(), dump.waiting.total()) == (1, 1)
+    text = heapdump.summary(dump, 5).splitlines()
+    assert "finalizers that are set: 1" in text and "finalizers that wait to run: 1" in text
+    runtime.set_finalizer(kept, None)
+    released.send(0)
 
 
 @isolated(env=ON)
@@ -466,6 +502,7 @@ CASES = {
     "a field 0 of kind 1": PARAMS + block(0x1000, bytes(16), 0, 0),
     "the pointer 0x2010 leads to no block": FINE.replace(b"\x08\x10" + bytes(6), b"\x10\x20" + bytes(6)),
     "of no known type": FINE.replace(TYPE, b""),
+    "takes an object of no known type": PARAMS + b"\x07" + b"\x00" * 5 + stats(0, 0) + END,
     "has no block before it": PARAMS + TYPE + b"\x40" + uvarint(0x1000) + b"\x00\x50\x01",
     "does not fit the block before it": FINE.replace(b"\x00\x50\x01", b"\x08\x50\x01"),
     "belongs to no goroutine": PARAMS + b"\x05\x10\x00\x00\x00\x00\x00\x00\x01f\x00",
