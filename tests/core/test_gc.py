@@ -157,8 +157,8 @@ print(len(full), full[0] <= 2.25 * max(first, 4 << 20) + (4 << 20))
 
 
 # After the full collection of expensive(), which takes a second, no other one is worth its price for a while.
-# `full` has the heap at those that come nevertheless. `many` keeps the price of the next one, which is reckoned
-# by blocks, near a second.
+# `full` has the heap at those that come nevertheless. `many` keeps the price of the next one, which is
+# reckoned by blocks, near a second.
 EXPENSIVE = """
 import gc, time
 from gort import runtime
