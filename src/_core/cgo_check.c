@@ -1,6 +1,6 @@
 /* cgo_check.c: does memory hold pointers to Python objects? GODEBUG=cgocheck.
  *
- * What is found. heap_contains(p) is exact about addresses: p must be where a live object begins, an address inside of an
+ * What is found. The test is exact about addresses: p must be where a live object begins, an address inside of an
  * object does not count. It knows the objects that the cycle collector tracks (containers, functions, instances of classes)
  * and everything that those refer to (the strings in a list, the numbers in a dict). It does not know an object
  * without references of its own that is held by nothing but a local variable of a function, or by C code. A number that
@@ -13,80 +13,19 @@
  */
 #include "cgo.h"
 
+#include "addrmap.h"
 #include "os.h"
 
-#include <stdlib.h>
-#include <string.h>
-
-static struct {
-    uintptr_t *slot; /* open addressing, 0 is free */
-    size_t mask, n;
-    bool failed; /* no memory */
-} objects;
-
-static inline size_t
-hash(uintptr_t a)
-{
-    return (size_t)((a >> 4) * 0x9e3779b97f4a7c15ULL >> 20);
-}
-
-static void
-insert(uintptr_t a)
-{
-    size_t i = hash(a) & objects.mask;
-    while (objects.slot[i] && objects.slot[i] != a)
-        i = (i + 1) & objects.mask;
-    objects.n += objects.slot[i] == 0;
-    objects.slot[i] = a;
-}
-
-static bool
-grow(void)
-{
-    uintptr_t *old = objects.slot;
-    size_t size = old ? objects.mask + 1 : 0;
-    objects.slot = calloc(size ? size * 2 : 1 << 16, sizeof *objects.slot);
-    if (!objects.slot) {
-        objects.slot = old;
-        return false;
-    }
-    objects.mask = (size ? size * 2 : 1 << 16) - 1;
-    objects.n = 0;
-    for (size_t i = 0; i < size; i++) {
-        if (old[i])
-            insert(old[i]);
-    }
-    free(old);
-    return true;
-}
+static addrmap objects; /* no values */
+static bool no_memory;
 
 static int
 collect(PyObject *o, void *unused)
 {
     (void)unused;
-    if (objects.n * 2 > objects.mask && !grow())
-        objects.failed = true;
-    else
-        insert((uintptr_t)o);
-    return objects.failed;
-}
-
-static bool
-heap_contains(const void *p)
-{
-    uintptr_t a = (uintptr_t)p;
-    for (size_t i = hash(a) & objects.mask; objects.slot[i]; i = (i + 1) & objects.mask) {
-        if (objects.slot[i] == a)
-            return true;
-    }
-    return false;
-}
-
-static void
-heap_forget(void)
-{
-    free(objects.slot);
-    memset(&objects, 0, sizeof objects);
+    if (!addrmap_put(&objects, o))
+        no_memory = true;
+    return no_memory;
 }
 
 /* -1: exception set */
@@ -98,19 +37,18 @@ heap_look(void)
     Py_XDECREF(gc);
     if (!list)
         return -1;
-    objects.failed = !grow();
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list) && !objects.failed; i++) {
+    no_memory = false;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list) && !no_memory; i++) {
         PyObject *o = PyList_GET_ITEM(list, i);
         if (collect(o, NULL) == 0 && Py_TYPE(o)->tp_traverse)
             Py_TYPE(o)->tp_traverse(o, collect, NULL);
     }
-    bool failed = objects.failed;
-    if (failed) {
-        heap_forget();
+    if (no_memory) {
+        addrmap_clear(&objects);
         PyErr_NoMemory();
     }
     Py_DECREF(list);
-    return failed ? -1 : 0;
+    return no_memory ? -1 : 0;
 }
 
 static bool
@@ -132,9 +70,9 @@ search(uintptr_t at, size_t size)
         for (size_t i = 0; i < n / sizeof *words; i++) {
             if (!plausible(words[i]))
                 continue;
-            if (!objects.slot && heap_look() < 0)
+            if (!objects.n && heap_look() < 0)
                 return -1;
-            if (heap_contains((const void *)words[i]))
+            if (addrmap_get(&objects, (const void *)words[i]))
                 return 1;
         }
         if (n < want)
@@ -170,7 +108,7 @@ cgo_holds_objects_(PyObject *mod, PyObject *regions)
             PyBuffer_Release(&view);
         }
     }
-    heap_forget();
+    addrmap_clear(&objects);
     return found < 0 ? NULL : PyBool_FromLong(found);
 }
 

@@ -28,13 +28,13 @@
  */
 #include "heap.h"
 
+#include "addrmap.h"
 #include "compat.h"
 #include "mgc.h"
 #include "os.h"
 #include "pc.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum kind {
@@ -68,10 +68,7 @@ static uint64_t *
 static bool no_memory;
 static char *heap_lo, *heap_hi;
 
-static struct {
-    PyTypeObject **slots; /* by address; open addressing */
-    size_t cap, n;
-} types;
+static addrmap types; /* those that exist; no values */
 
 static PyObject *str_module, *str_subclasses;
 
@@ -267,51 +264,13 @@ unmark(void)
 
 /* -- types ------------------------------------------------------------------------------------ */
 
-/* Where t is or would be. */
-static PyTypeObject **
-type_slot(const PyTypeObject *t)
-{
-    size_t i = ((uintptr_t)t >> 4) * 0x9E3779B97F4A7C15u >> 20;
-    while (types.slots[i & (types.cap - 1)] && types.slots[i & (types.cap - 1)] != t)
-        i++;
-    return &types.slots[i & (types.cap - 1)];
-}
-
-static bool
-type_known(const PyTypeObject *t)
-{
-    return *type_slot(t) != NULL;
-}
-
-/* False: no memory. */
-static bool
-type_add(PyTypeObject *t)
-{
-    if (types.n >= types.cap / 2) {
-        size_t cap = types.cap;
-        PyTypeObject **old = types.slots, **slots = calloc(cap ? 2 * cap : 4096, sizeof *slots);
-        if (!slots)
-            return false;
-        types.slots = slots;
-        types.cap = cap ? 2 * cap : 4096;
-        for (size_t i = 0; i < cap; i++)
-            if (old[i])
-                *type_slot(old[i]) = old[i];
-        free(old);
-    }
-    PyTypeObject **slot = type_slot(t);
-    types.n += !*slot;
-    *slot = t;
-    return true;
-}
-
 /* t and all below it. -1: exception set. */
 static int
 add_subclasses(PyTypeObject *t, PyObject *subclasses)
 {
-    if (types.cap && type_known(t))
+    if (addrmap_get(&types, t))
         return 0;
-    if (!type_add(t)) {
+    if (!addrmap_put(&types, t)) {
         PyErr_NoMemory();
         return -1;
     }
@@ -332,7 +291,7 @@ static void
 add_type_of(PyObject *o, void *unused)
 {
     (void)unused;
-    no_memory = no_memory || !type_add(Py_TYPE(o));
+    no_memory = no_memory || !addrmap_put(&types, Py_TYPE(o));
 }
 
 static void
@@ -357,7 +316,7 @@ guess(const char *block, size_t size, size_t *offset)
     for (size_t at = 0; at <= 2 * GC_HEAD && at + sizeof(PyObject) <= size; at += GC_HEAD) {
         PyTypeObject *t = *(PyTypeObject *const *)(block + at + offsetof(PyObject, ob_type));
         uintptr_t refs = *(const uintptr_t *)(block + at);
-        if (!t || refs == 0 || refs > UINT32_MAX || !type_known(t) || object_prefix(t) != at)
+        if (!t || refs == 0 || refs > UINT32_MAX || !addrmap_get(&types, t) || object_prefix(t) != at)
             continue;
         size_t needs = at + (size_t)t->tp_basicsize;
         if (type_has_tail(t))
@@ -716,9 +675,9 @@ write_heap_dump_(PyObject *mod, PyObject *args)
         put_string(arch);
         put_string(python);
         put_uvarint(ncpu);
-        for (size_t i = 0; i < types.cap; i++)
-            if (types.slots[i])
-                put_type(types.slots[i]);
+        for (size_t i = 0; i < types.size; i++)
+            if (types.slots[i].key)
+                put_type((PyTypeObject *)types.slots[i].key);
         mheap_walk(put_span, NULL);
         put_goroutines(PyThreadState_Get());
         for (const m *mp = sched.allm; mp; mp = mp->alllink) {
@@ -738,8 +697,7 @@ write_heap_dump_(PyObject *mod, PyObject *args)
         }
     }
     unmark();
-    free(types.slots);
-    memset(&types, 0, sizeof types);
+    addrmap_clear(&types);
     if (collecting)
         PyGC_Enable();
     if (PyErr_Occurred())

@@ -39,6 +39,7 @@
  */
 #include "core.h"
 
+#include "addrmap.h"
 #include "compat.h"
 #include "heap.h"
 
@@ -65,8 +66,7 @@ typedef struct entry {
 } entry;
 
 static struct {
-    entry **slots; /* open addressing; a power of 2, at most 2/3 full */
-    size_t size, n;
+    addrmap by_key;
     entry *first, *last;
 } table;
 
@@ -82,12 +82,6 @@ static PyObject *loop, *empty_context;
 
 /* -- the table ---------------------------------------------------------------------------------- */
 
-static inline size_t
-home_of(uintptr_t key)
-{
-    return (size_t)((key >> 4) * 0x9e3779b97f4a7c15u >> 20) & (table.size - 1);
-}
-
 /* The block that op lies in, behind the collector's head and other words; op itself if it is none of the heap's. */
 static uintptr_t
 key_of(PyObject *op, mspan **s)
@@ -99,40 +93,22 @@ key_of(PyObject *op, mspan **s)
     return (uintptr_t)(*s)->base + offset - offset % span_block_size(*s);
 }
 
-/* Where the entry of key is, or would be put. */
-static size_t
-place_of(uintptr_t key)
+static entry *
+table_get(uintptr_t key)
 {
-    size_t i = home_of(key);
-    while (table.slots[i] && table.slots[i]->key != key)
-        i = (i + 1) & (table.size - 1);
-    return i;
+    const uintptr_t *e = addrmap_get(&table.by_key, (void *)key);
+    return e ? (entry *)*e : NULL;
 }
 
+/* False: no memory. */
 static bool
-table_grow(void)
-{
-    size_t old = table.size;
-    entry **from = table.slots, **to = calloc(old ? 2 * old : 64, sizeof *to);
-    if (!to)
-        return false;
-    table.slots = to;
-    table.size = old ? 2 * old : 64;
-    for (size_t i = 0; i < old; i++) {
-        if (from[i])
-            to[place_of(from[i]->key)] = from[i];
-    }
-    free(from);
-    return true;
-}
-
-static void
 table_add(entry *e)
 {
-    size_t i = place_of(e->key);
-    check(!table.slots[i]);
-    table.slots[i] = e;
-    table.n++;
+    uintptr_t *value = addrmap_put(&table.by_key, (void *)e->key);
+    if (!value)
+        return false;
+    check(!*value);
+    *value = (uintptr_t)e;
     e->next = NULL;
     e->prev = table.last;
     if (table.last)
@@ -140,6 +116,7 @@ table_add(entry *e)
     else
         table.first = e;
     table.last = e;
+    return true;
 }
 
 /* Takes e out and frees it. Its finalizer, if it still has one, is let go of by the next drop_dead(). */
@@ -156,15 +133,7 @@ entry_drop(entry *e)
         e->next->prev = e->prev;
     else
         table.last = e->prev;
-    size_t mask = table.size - 1, hole = place_of(e->key);
-    for (size_t i = (hole + 1) & mask; table.slots[i]; i = (i + 1) & mask) {
-        if (((i - home_of(table.slots[i]->key)) & mask) >= ((i - hole) & mask)) {
-            table.slots[hole] = table.slots[i];
-            hole = i;
-        }
-    }
-    table.slots[hole] = NULL;
-    table.n--;
+    addrmap_remove(&table.by_key, (void *)e->key);
     if (e->job) {
         e->job->next = dead;
         dead = e->job;
@@ -176,9 +145,7 @@ entry_drop(entry *e)
 void
 special_freed(void *p)
 {
-    if (table.n == 0)
-        return;
-    entry *e = table.slots[place_of((uintptr_t)p)];
+    entry *e = table_get((uintptr_t)p);
     if (e)
         entry_drop(e);
 }
@@ -186,10 +153,10 @@ special_freed(void *p)
 static entry *
 find(PyObject *op)
 {
-    if (table.n == 0)
+    if (!table.first)
         return NULL;
     mspan *s;
-    entry *e = table.slots[place_of(key_of(op, &s))];
+    entry *e = table_get(key_of(op, &s));
     if (e && !e->seen && e->type != Py_TYPE(op)) {
         entry_drop(e); /* of another object, that was here before */
         return NULL;
@@ -357,40 +324,13 @@ set_mark(PyObject *op, bool finalized)
  * traversed twice, and each entry of the table is looked at once. */
 
 typedef struct {
-    uintptr_t *slots; /* objects that were reached, with BLOCKED in the lowest bit */
-    size_t size, n;
+    addrmap reached;  /* objects, and how far they got: REACHED or BLOCKED */
     PyObject **stack; /* reached and not traversed yet */
     size_t depth, room;
-    uintptr_t bit; /* what reaching means now: 0 or BLOCKED */
-    bool failed;   /* no memory */
+    uintptr_t goal; /* what reaching means now */
+    bool failed;    /* no memory */
 } walk;
-#define BLOCKED ((uintptr_t)1)
-
-static uintptr_t *
-reached(const walk *w, PyObject *op)
-{
-    size_t i = (size_t)(((uintptr_t)op >> 4) * 0x9e3779b97f4a7c15u >> 20) & (w->size - 1);
-    while (w->slots[i] && (w->slots[i] & ~BLOCKED) != (uintptr_t)op)
-        i = (i + 1) & (w->size - 1);
-    return &w->slots[i];
-}
-
-static bool
-walk_grow(walk *w)
-{
-    walk more = {.size = w->size ? 2 * w->size : 256};
-    more.slots = calloc(more.size, sizeof *more.slots);
-    if (!more.slots)
-        return false;
-    for (size_t i = 0; i < w->size; i++) {
-        if (w->slots[i])
-            *reached(&more, (PyObject *)(w->slots[i] & ~BLOCKED)) = w->slots[i];
-    }
-    free(w->slots);
-    w->slots = more.slots;
-    w->size = more.size;
-    return true;
-}
+enum { REACHED = 1, BLOCKED = 2 };
 
 static bool
 walk_push(walk *w, PyObject *op)
@@ -413,16 +353,12 @@ visit(PyObject *op, void *arg)
     walk *w = arg;
     if (!PyObject_IS_GC(op) || !gc_is_garbage(op))
         return 0;
-    if (3 * w->n >= 2 * w->size && !walk_grow(w)) {
-        w->failed = true;
-        return 1;
-    }
-    uintptr_t *slot = reached(w, op);
-    if (*slot && (*slot & BLOCKED) == w->bit)
+    uintptr_t *state = addrmap_put(&w->reached, op);
+    if (state && *state == w->goal)
         return 0;
-    w->n += !*slot;
-    *slot = (uintptr_t)op | w->bit;
-    w->failed = !walk_push(w, op);
+    w->failed = !state || !walk_push(w, op);
+    if (!w->failed)
+        *state = w->goal;
     return w->failed;
 }
 
@@ -442,8 +378,7 @@ walk_all(walk *w)
 static void
 decide(uint64_t collection)
 {
-    walk w = {0};
-    w.failed = !walk_grow(&w);
+    walk w = {.goal = REACHED};
     entry *garbage = NULL, **end = &garbage;
     for (entry *e = table.first; e && !w.failed; e = e->next) {
         if (!e->job ||
@@ -462,9 +397,9 @@ decide(uint64_t collection)
             roots = e;
         }
     }
-    w.bit = BLOCKED;
+    w.goal = BLOCKED;
     for (entry *e = roots; e && !w.failed; e = e->root) {
-        if (!(*reached(&w, e->obj) & BLOCKED)) {
+        if (*addrmap_get(&w.reached, e->obj) != BLOCKED) {
             e->chosen = true;
             visit(e->obj, &w);
             walk_all(&w);
@@ -475,7 +410,7 @@ decide(uint64_t collection)
         if (e->chosen)
             enqueue(e);
     }
-    free(w.slots);
+    addrmap_clear(&w.reached);
     free(w.stack);
 }
 
@@ -555,26 +490,23 @@ add(PyObject *op, PyObject *fn, entry *e)
     if (hook_type(Py_TYPE(op)) < 0)
         return -1;
     bool fresh = !e;
+    mspan *s;
     job *j = malloc(sizeof *j);
-    if (fresh)
-        e = malloc(sizeof *e);
-    if (!j || !e || (fresh && 3 * table.n >= 2 * table.size && !table_grow())) {
+    if (fresh && (e = malloc(sizeof *e)) != NULL) {
+        *e = (entry){.key = key_of(op, &s), .obj = op, .type = Py_TYPE(op)};
+        e->seen = s != NULL;
+    }
+    if (!j || !e || (fresh && !table_add(e))) {
         free(j);
         if (fresh)
             free(e);
         PyErr_NoMemory();
         return -1;
     }
+    if (fresh && s)
+        span_add_special(s);
     *j = (job){.fn = Py_NewRef(fn), .finalized = PyObject_IS_GC(op) && gc_is_finalized(op)};
     set_mark(op, false);
-    if (fresh) {
-        mspan *s;
-        *e = (entry){.key = key_of(op, &s), .obj = op, .type = Py_TYPE(op)};
-        e->seen = s != NULL;
-        if (s)
-            span_add_special(s);
-        table_add(e);
-    }
     e->job = j;
     e->finalized = j->finalized;
     return 0;

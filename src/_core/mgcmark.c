@@ -21,6 +21,7 @@
  */
 #include "mgc.h"
 
+#include "addrmap.h"
 #include "compat.h"
 #include "heap.h"
 #include "os.h"
@@ -78,71 +79,34 @@ gc_check_pointers(void)
 
 /* -- gccheckmark --------------------------------------------------------------------------------- */
 
-/* Reached objects with the one that led there, by open addressing, and those among them that are still to be traversed.
- * In malloc's memory: the heap shall not change meanwhile. */
 static struct {
-    struct {
-        PyObject *op, *from;
-    } *slots;
-    size_t size, used; /* size: a power of 2 */
-    PyObject **pending;
+    addrmap reached;    /* objects, and the one that led there */
+    PyObject **pending; /* those that are still to be traversed */
     size_t npending, pendingsize;
     bool nomemory;
 } marks;
 
-static size_t
-slot_of(const PyObject *op)
-{
-    size_t i = ((uintptr_t)op >> 4) * 0x9e3779b97f4a7c15u & (marks.size - 1);
-    while (marks.slots[i].op && marks.slots[i].op != op)
-        i = (i + 1) & (marks.size - 1);
-    return i;
-}
-
-static bool
-grow(void)
-{
-    size_t oldsize = marks.size;
-    __typeof__(marks.slots) old = marks.slots;
-    marks.size = oldsize ? 2 * oldsize : 1 << 16;
-    marks.slots = calloc(marks.size, sizeof *marks.slots);
-    if (!marks.slots) {
-        marks.slots = old;
-        marks.size = oldsize;
-        return false;
-    }
-    for (size_t i = 0; i < oldsize; i++)
-        if (old[i].op)
-            marks.slots[slot_of(old[i].op)] = old[i];
-    free(old);
-    return true;
-}
-
 static int
 mark(PyObject *op, void *from)
 {
-    if (!op || marks.nomemory)
+    if (!op || marks.nomemory || addrmap_get(&marks.reached, op))
         return 0;
-    if (2 * marks.used >= marks.size && !grow())
-        marks.nomemory = true;
     if (marks.npending == marks.pendingsize) {
         size_t size = marks.pendingsize ? 2 * marks.pendingsize : 1 << 12;
         PyObject **more = realloc(marks.pending, size * sizeof *more);
-        if (!more)
+        if (!more) {
             marks.nomemory = true;
-        else {
-            marks.pending = more;
-            marks.pendingsize = size;
+            return 0;
         }
+        marks.pending = more;
+        marks.pendingsize = size;
     }
-    if (marks.nomemory)
+    uintptr_t *value = addrmap_put(&marks.reached, op);
+    if (!value) {
+        marks.nomemory = true;
         return 0;
-    size_t i = slot_of(op);
-    if (marks.slots[i].op)
-        return 0;
-    marks.slots[i].op = op;
-    marks.slots[i].from = from;
-    marks.used++;
+    }
+    *value = (uintptr_t)from;
     marks.pending[marks.npending++] = op;
     return 0;
 }
@@ -214,10 +178,12 @@ gc_checkmark_end(void)
     if (PyList_GET_SIZE(garbage) > 0) {
         PyObject_GC_UnTrack(garbage);
         mark_all();
-        for (Py_ssize_t i = 0; !found && !marks.nomemory && marks.size && i < PyList_GET_SIZE(garbage); i++) {
-            size_t slot = slot_of(PyList_GET_ITEM(garbage, i));
-            found = marks.slots[slot].op;
-            from = marks.slots[slot].from;
+        for (Py_ssize_t i = 0; !found && !marks.nomemory && i < PyList_GET_SIZE(garbage); i++) {
+            const uintptr_t *holder = addrmap_get(&marks.reached, PyList_GET_ITEM(garbage, i));
+            if (holder) {
+                found = PyList_GET_ITEM(garbage, i);
+                from = (PyObject *)*holder;
+            }
         }
         PyObject_GC_Track(garbage);
     }
@@ -234,7 +200,7 @@ gc_checkmark_end(void)
         write_all(2, buf, (size_t)n);
         fatal("checkmark found unmarked object");
     }
-    free(marks.slots);
+    addrmap_clear(&marks.reached);
     free(marks.pending);
     marks = (__typeof__(marks)){0};
     if (!legacy)
