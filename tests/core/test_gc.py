@@ -625,6 +625,44 @@ def test_invalidptr_off() -> None:
     assert "bad pointer" not in outcome.stderr
 
 
+def test_invalidptr_memory_that_is_no_object() -> None:
+    source = """
+        import ctypes, gc, gort
+        holder = [None]
+        calloc = ctypes.pythonapi.PyMem_Calloc
+        calloc.restype, calloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t, ctypes.c_size_t]
+        items = ctypes.c_void_p.from_address(id(holder) + 24).value
+        ctypes.c_void_p.from_address(items).value = calloc(1, 64)
+        gc.collect()
+        """
+    run_source(source, env={"GOTRACEBACK": "none"}).check(
+        status=2,
+        stdout="",
+        stderr="runtime: pointer 0x... to what is no object span.base()=0x... span.limit=0x... span.state=2\n"
+        "runtime: found in object at *(0x...), a list\n"
+        "fatal error: found bad pointer in Go heap (incorrect use of unsafe or cgo?)",
+    )
+
+
+def test_invalidptr_lets_free_lists_be() -> None:
+    """The module _asyncio of 3.12 traverses its list of free iterators, whose reference counts are 0."""
+    source = """
+        import asyncio, gc, gort
+
+        async def wait():
+            future = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_soon(future.set_result, 1)
+            return await future
+
+        async def main():
+            return await asyncio.gather(wait(), wait())
+
+        print(asyncio.run(main()))
+        gc.collect()
+        """
+    run_source(source).check(stdout="[1, 1]", stderr="")
+
+
 def test_invalidptr_impossible_address() -> None:
     source = """
         import ctypes, gc, gort
