@@ -36,6 +36,7 @@ MODULES = """
     test_threading test_thread test_subprocess test_os test_signal test_faulthandler test_generators
     test_coroutines test_sqlite3 test_ctypes test_exceptions test_memoryview test_array test_zlib
     test_interpreters test__interpreters test__xxsubinterpreters test_tracemalloc test_sys
+    test_bdb test_pdb test_code_module test_import test_importlib
     """.split()
 
 
@@ -49,11 +50,14 @@ class Expected:
     always: bool = True  # False: it need not show
 
 
+OWN_HOOK = "code gives what is not sys.__excepthook__, such as gort's, a traceback with its own frame"
 MORE_THREADS = "3.11 does not say whether an interpreter with several threads runs; gort's scheduler is one"
 
 EXPECTED = (
     Expected("test.test_interpreters.TestInterpreterIsRunning.test_main", MORE_THREADS, ((3, 11),)),
     Expected("test.test__xxsubinterpreters.IsRunningTests.test_main", MORE_THREADS, ((3, 11),)),
+    Expected("test.test_code_module.TestInteractiveConsole.test_cause_tb", OWN_HOOK, ((3, 11), (3, 12))),
+    Expected("test.test_code_module.TestInteractiveConsole.test_context_tb", OWN_HOOK, ((3, 11), (3, 12))),
 )
 
 

@@ -149,6 +149,25 @@ goid_(PyObject *mod, PyObject *unused)
     return PyLong_FromUnsignedLongLong(gp->goid);
 }
 
+/* In C, where no debugger steps into it: it is called at each import. */
+static PyObject *
+import_owner_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    static unsigned long main_ident;
+    g *gp = current();
+    if (!gp)
+        return NULL;
+    if (gp->goid == 0)
+        return PyLong_FromUnsignedLong(PyThread_get_thread_ident());
+    if (gp->goid > 1)
+        return PyLong_FromLongLong(-(long long)gp->goid);
+    /* main may hold locks from before gort was imported, or from before a fork */
+    if (!main_ident)
+        main_ident = m0->ident;
+    return PyLong_FromUnsignedLong(main_ident);
+}
+
 static PyObject *
 is_main_(PyObject *mod, PyObject *unused)
 {
@@ -382,6 +401,8 @@ static PyMethodDef functions[] = {
      "unlock_os_thread()\n--\n\nUndoes one lock_os_thread(): Go's runtime.UnlockOSThread. Nothing if it is not locked."},
     {"keep_alive", keep_alive_, METH_O,
      "keep_alive(x, /)\n--\n\nKeeps x alive until here: Go's runtime.KeepAlive."},
+    {"import_owner", import_owner_, METH_NOARGS,
+     "import_owner()\n--\n\nWho holds the locks of modules that are being imported here."},
     {"goid", goid_, METH_NOARGS, "goid()\n--\n\nThe running goroutine's number; 0 in a plain thread."},
     {"is_main", is_main_, METH_NOARGS, "is_main()\n--\n\nIs this the main goroutine?"},
     {"goroutines", goroutines_, METH_NOARGS, "goroutines()\n--\n\nAll goroutines, as they are now."},

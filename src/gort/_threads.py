@@ -36,18 +36,6 @@ def watch_the_end() -> None:
     register(main_returned)
 
 
-# Main may hold locks from before gort was imported: it keeps the identifier that it had.
-_MAIN = threading.main_thread().ident or 0
-
-
-def _importer() -> int:
-    """Who imports: a goroutine, which may run on several threads, or a thread."""
-    goid = _core.goid()
-    if goid == 1:
-        return _MAIN
-    return -goid or threading.get_ident()
-
-
 def own_import_locks() -> None:
     """Makes the locks of modules that are being imported belong to goroutines instead of threads.
 
@@ -55,5 +43,6 @@ def own_import_locks() -> None:
     """
     bootstrap = vars(sys.modules["_frozen_importlib"])
     thread = type(sys)("_thread")
-    vars(thread).update(vars(bootstrap["_thread"]), get_ident=_importer)
+    vars(thread).update(vars(bootstrap["_thread"]), get_ident=_core.import_owner)
     bootstrap["_thread"] = thread
+    _core.import_owner()  # main remembers who it is

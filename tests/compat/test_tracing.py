@@ -419,3 +419,27 @@ def test_breakpoint_in_main_beside_goroutines() -> None:
         stdin=f"{TO_THE_NEXT_LINE}next\np value\ncontinue\n",
         env={"PYTHONBREAKPOINT": ""},
     ).check(stdout="...\n(Pdb) 5\n(Pdb) value 5", stderr="")
+
+
+def test_imports_are_traced_as_without_gort() -> None:
+    """No function of gort's is among what a debugger steps through."""
+    run_source(
+        """
+        import sys
+        import gort
+
+        seen = []
+
+        def trace(frame, event, arg):
+            seen.append(frame.f_globals["__name__"])
+
+        def load():
+            sys.settrace(trace)
+            import colorsys
+            sys.settrace(None)
+
+        load()
+        gort.run(load)
+        print([name for name in seen if name.startswith("gort")], "colorsys" in seen)
+        """
+    ).check(stdout="[] True", stderr="")
