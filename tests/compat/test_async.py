@@ -334,9 +334,10 @@ def test_parked_generators_are_freed_with_their_goroutine() -> None:
     wg = WaitGroup()
     for _ in range(100):
         wg.go(lambda: list(generator()))
-    sleep(0.002)
+    while len(refs) < 100:
+        sleep(0.002)
     gc.collect()
-    assert all(ref() is not None for ref in refs) and len(refs) == 100
+    assert all(ref() is not None for ref in refs)
     gate.close()
     wg.wait()
     for _ in range(100):

@@ -194,8 +194,9 @@ def test_a_large_block_gives_back_what_it_cannot_use() -> None:
     before = kept()
     assert before > 50 << 20
     large = bytearray(b"z") * (40 << 20)
-    # The peak was 132 MiB. 112 are in use now, a tenth more than the peak may be resident.
-    assert abs(kept() - (34 << 20)) < 4 << 20, kept()
+    # The peak was 132 MiB. 112 are in use now, a tenth more than the peak may be resident. It is less if the
+    # scavenger came by meanwhile.
+    assert kept() < 38 << 20, kept()
     assert large[-1] == ord("z") and all(each[-1] == ord("y") for each in barriers)
     _core._check_heap()
 
