@@ -148,6 +148,23 @@ clear_garbage(PyObject *garbage)
     }
 }
 
+/* Objects with a tp_del are not cleared but put into gc.garbage, and what they hold is not cleared either. Such are rare:
+ * the rest of this garbage is left to the next collection. False: there are none. */
+static bool
+keep_legacy(PyObject *garbage, PyObject *list)
+{
+    bool any = false;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(garbage); i++) {
+        PyObject *op = PyList_GET_ITEM(garbage, i);
+        if (!Py_TYPE(op)->tp_del)
+            continue;
+        any = true;
+        if (PyList_Append(list, op) < 0)
+            PyErr_Clear(); /* no memory: the next collection finds it again */
+    }
+    return any;
+}
+
 static Py_ssize_t kept = -1; /* how much was in gc.garbage before; -1: no check is under way */
 
 void
@@ -164,11 +181,7 @@ gc_checkmark_end(void)
         return;
     collector_save_all(false);
     PyObject *list = collector_garbage(), *garbage = PyList_GetSlice(list, kept, PyList_GET_SIZE(list));
-    bool legacy = false;
-    for (Py_ssize_t i = 0; garbage && i < PyList_GET_SIZE(garbage); i++)
-        legacy |=
-            Py_TYPE(PyList_GET_ITEM(garbage, i))->tp_del != NULL; /* CPython keeps them, and all they hold */
-    if (!garbage || PyList_SetSlice(list, kept, PyList_GET_SIZE(list), legacy ? garbage : NULL) < 0) {
+    if (!garbage || PyList_SetSlice(list, kept, PyList_GET_SIZE(list), NULL) < 0) {
         PyErr_Clear(); /* no memory: it stays in gc.garbage */
         Py_XDECREF(garbage);
         kept = -1;
@@ -204,7 +217,7 @@ gc_checkmark_end(void)
     addrmap_clear(&marks.reached);
     free(marks.pending);
     marks = (__typeof__(marks)){0};
-    if (!legacy)
+    if (!keep_legacy(garbage, list))
         clear_garbage(garbage);
     Py_DECREF(garbage);
 }

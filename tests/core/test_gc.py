@@ -717,6 +717,50 @@ def test_checkmark_finds_a_liar() -> None:
     )
 
 
+LEGACY = """
+import _testcapi, gc, weakref
+import gort
+
+class Legacy:
+    def __init__(self):
+        self.me = self
+    def __tp_del__(self):
+        pass
+
+class Other:
+    def __init__(self):
+        self.me = self
+
+kind = _testcapi.with_tp_del(Legacy)
+gc.collect()
+deaths = []
+for name in "ab":
+    one = kind()
+    one.held = Other()
+    weakref.finalize(one.held, deaths.append, f"held by {name}")
+    weakref.finalize(Other(), deaths.append, f"beside {name}")
+del one
+gc.collect()
+gc.collect()
+print([type(each).__name__ for each in gc.garbage], deaths)
+for each in gc.garbage:
+    vars(each).clear()
+del each
+gc.garbage.clear()
+gc.collect()
+print(deaths[2:])
+"""
+
+
+@pytest.mark.parametrize("check", ["0", "1"])
+def test_checkmark_and_objects_that_cpython_keeps(check: str) -> None:
+    """What has a tp_del is put into gc.garbage, which is no fault of the collection, and is not cleared."""
+    pytest.importorskip("_testcapi")
+    run_source(LEGACY, env={"GODEBUG": f"gccheckmark={check}"}).check(
+        stdout="['Legacy', 'Legacy'] ['beside a', 'beside b']\n['held by a', 'held by b']", stderr=""
+    )
+
+
 @isolated(env={"GODEBUG": "gccheckmark=1"})
 def test_checkmark_changes_nothing() -> None:
     """Garbage is freed as ever, finalizers run once, and gc.garbage stays empty."""
