@@ -90,8 +90,15 @@ static struct {
 static int
 mark(PyObject *op, void *from)
 {
-    if (!op || marks.nomemory || addrmap_get(&marks.reached, op))
+    if (!op || marks.nomemory)
         return 0;
+    size_t before = marks.reached.n;
+    uintptr_t *holder = addrmap_put(&marks.reached, op);
+    if (marks.reached.n == before) { /* it was reached earlier */
+        marks.nomemory = !holder;
+        return 0;
+    }
+    *holder = (uintptr_t)from;
     if (marks.npending == marks.pendingsize) {
         size_t size = marks.pendingsize ? 2 * marks.pendingsize : 1 << 12;
         PyObject **more = realloc(marks.pending, size * sizeof *more);
@@ -102,12 +109,6 @@ mark(PyObject *op, void *from)
         marks.pending = more;
         marks.pendingsize = size;
     }
-    uintptr_t *value = addrmap_put(&marks.reached, op);
-    if (!value) {
-        marks.nomemory = true;
-        return 0;
-    }
-    *value = (uintptr_t)from;
     marks.pending[marks.npending++] = op;
     return 0;
 }
