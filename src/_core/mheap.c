@@ -232,7 +232,9 @@ note_mapping(char *lo, char *hi)
 static bool
 map_pages(size_t npages)
 {
-#if defined(__x86_64__)
+#if defined(__SANITIZE_ADDRESS__)
+    static char *hint = (char *)0x400000000000; /* the two below are in the gap of its shadow memory */
+#elif defined(__x86_64__)
     static char *hint = (char *)0xc000000000; /* Go's: easy to tell from others in a dump */
 #else
     static char *hint = (char *)0x4000000000;

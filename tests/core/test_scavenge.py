@@ -16,13 +16,15 @@ from gort.runtime import debug
 
 def smaps(field):
     "MiB of the heap's mappings, as the kernel counts."
-    total, ours = 0, False
+    total, found, ours = 0, False, False
     for line in open("/proc/self/smaps"):
         first = line.split()[0]
         if "-" in first:
             ours = first.startswith(("c0", "40000"))
+            found |= ours
         elif first == field + ":" and ours:
             total += int(line.split()[1])
+    assert found, "the heap is not where it wants to be"
     return total // 1024
 
 def resident():
