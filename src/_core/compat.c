@@ -553,9 +553,15 @@ ts_of_thread(void)
 }
 
 PyObject *
+threading_module(void)
+{
+    return PyDict_GetItemString(PyImport_GetModuleDict(), "threading");
+}
+
+PyObject *
 thread_name_of(unsigned long ident)
 {
-    PyObject *threading = PyImport_AddModule("threading"); /* borrowed */
+    PyObject *threading = threading_module();
     PyObject *active = threading ? PyObject_GetAttrString(threading, "_active") : NULL;
     PyObject *key = active ? PyLong_FromUnsignedLong(ident) : NULL;
     PyObject *thread = key && PyDict_Check(active) ? PyDict_GetItemWithError(active, key) : NULL;

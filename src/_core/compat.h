@@ -53,6 +53,8 @@ unsigned long ts_ident(PyThreadState *ts, bool careful);
 unsigned long ts_native_id(PyThreadState *ts, bool careful);
 /* That of this OS thread, whether or not it has the GIL; NULL: none. Async-signal-safe. */
 PyThreadState *ts_of_thread(void);
+/* The module threading, borrowed, or NULL: nobody has loaded it. */
+PyObject *threading_module(void);
 /* The name that threading has for a thread: a new str, or NULL. */
 PyObject *thread_name_of(unsigned long ident);
 

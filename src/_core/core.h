@@ -294,6 +294,7 @@ void pidleput(p *pp);
 p *pidleget(void);
 void setm(m *mp);       /* of this OS thread */
 void main_moved(m *mp); /* mainthread.c */
+void main_forked(void);
 extern m *main_away;    /* the M that main runs on while it is not at home */
 extern m *free_threads; /* records of plain threads that have ended; under idlelock */
 
@@ -328,6 +329,9 @@ idleunlock(void)
 int newproc(PyObject *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject *context);
 int newproc_system(PyObject *fn, PyObject *context); /* the same, for fn() of the runtime itself */
 int ginit(void);
+/* There will be goroutines: the module threading shall tell them of main's end, and is loaded for that if it can be, on
+ * the main thread (what loads it is the main thread to it). -1: exception set. */
+int need_threading(void);
 void gomain(void);
 void proven(g *gp, bool good);
 _Noreturn void fatal(const char *text);
@@ -339,7 +343,7 @@ is_goid(unsigned long ident)
     return ident < 1UL << 32;
 }
 extern PyObject *Error, *Goexit;
-extern PyObject *panic_hook, *fatal_hook, *start_hook;
+extern PyObject *panic_hook, *fatal_hook, *start_hook, *threading_hook;
 
 /* -- stack.c ---------------------------------------------------------------------------------- */
 

@@ -50,7 +50,7 @@ sched_after_fork(void)
         pidleput(allp[i]);
     }
     compat_after_fork();
-    main_away = NULL;
+    main_forked();
     if (!gp || thread) {
         /* a plain thread forked: it is bound as the main thread when it comes to gort */
         setm(NULL);

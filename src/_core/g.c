@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 PyObject *Error, *Goexit;
-PyObject *panic_hook, *fatal_hook, *start_hook;
+PyObject *panic_hook, *fatal_hook, *start_hook, *threading_hook;
 
 /* -- does a function block in C? ---------------------------------------------------------------
  *
@@ -90,18 +90,30 @@ ginit(void)
 {
     str_trace_hook = PyUnicode_InternFromString("_trace_hook");
     str_profile_hook = PyUnicode_InternFromString("_profile_hook");
-    PyObject *threading = PyImport_ImportModule("threading");
-    if (!threading || !str_trace_hook || !str_profile_hook)
-        return -1;
-    threading_dict = Py_NewRef(PyModule_GetDict(threading));
-    Py_DECREF(threading);
-    return 0;
+    return str_trace_hook && str_profile_hook ? 0 : -1;
+}
+
+int
+need_threading(void)
+{
+    if (likely(threading_dict != NULL) || !threading_hook)
+        return 0;
+    if (!threading_module() && !on_main_thread())
+        return 0;
+    PyObject *r = PyObject_CallNoArgs(threading_hook);
+    PyObject *threading = r ? threading_module() : NULL;
+    if (threading)
+        Py_XSETREF(threading_dict, Py_NewRef(PyModule_GetDict(threading)));
+    Py_XDECREF(r);
+    return r ? 0 : -1;
 }
 
 /* Would a new threading.Thread be traced or profiled? */
 static bool
 threading_traces(void)
 {
+    if (!threading_dict)
+        return false;
     PyObject *t = PyDict_GetItemWithError(threading_dict, str_trace_hook);
     PyObject *p = PyDict_GetItemWithError(threading_dict, str_profile_hook);
     return (t && t != Py_None) || (p && p != Py_None);
@@ -116,6 +128,8 @@ newproc_as(uint8_t flags, PyObject *fn, PyObject *const *args, Py_ssize_t nargs,
     PyThreadState *ts = PyThreadState_Get();
     Py_ssize_t total = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
     PyObject **argv = NULL;
+    if (!context && need_threading() < 0)
+        return -1;
     if (unlikely(total >= INLINE_ARGS)) { /* one word is vectorcall's scratch */
         argv = PyMem_Malloc((size_t)(total + 1) * sizeof(PyObject *));
         if (!argv) {

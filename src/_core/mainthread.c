@@ -37,28 +37,43 @@ threading_move(m *mp, m *from)
     Py_XDECREF(id);
 }
 
+/* False: nobody has loaded the module, or not all of it yet. */
+static bool
+find_threading(void)
+{
+    PyObject *t = threading_main ? NULL : threading_module();
+    PyObject *names = t ? PyModule_GetDict(t) : NULL;
+    PyObject *main = names ? PyDict_GetItemString(names, "_main_thread") : NULL;
+    if (main) {
+        threading_main = Py_NewRef(main);
+        threading_active = Py_XNewRef(PyDict_GetItemString(names, "_active"));
+        make_handle = Py_XNewRef(PyDict_GetItemString(names, "_make_thread_handle"));
+        if (make_handle) {
+            home_handle = PyObject_GetAttrString(main, "_handle");
+            PyErr_Clear();
+        }
+    }
+    return threading_active != NULL;
+}
+
+/* In the child of a fork another Thread may be the main one. */
+void
+main_forked(void)
+{
+    main_away = NULL;
+    Py_CLEAR(threading_active);
+    Py_CLEAR(threading_main);
+    Py_CLEAR(make_handle);
+    Py_CLEAR(home_handle);
+}
+
 void
 main_moved(m *mp)
 {
-    if (!threading_active) {
-        PyObject *t = PyImport_ImportModule("threading");
-        if (t) {
-            threading_active = PyObject_GetAttrString(t, "_active");
-            threading_main = PyObject_GetAttrString(t, "_main_thread");
-            make_handle = PyObject_GetAttrString(t, "_make_thread_handle");
-            if (make_handle && threading_main)
-                home_handle = PyObject_GetAttrString(threading_main, "_handle");
-            PyErr_Clear();
-            Py_DECREF(t);
-        }
-        if (!threading_active || !threading_main) {
-            PyErr_Clear();
-            return;
-        }
-    }
     if (mp)
         sched.mainmoves++;
-    threading_move(mp ? mp : m0, mp ? NULL : main_away);
+    if (find_threading())
+        threading_move(mp ? mp : m0, mp ? NULL : main_away);
     main_away = mp;
     ts_set_thread(maing->ts, mp ? mp->ident : m0->ident);
 }

@@ -318,13 +318,14 @@ static PyObject *
 set_hooks_(PyObject *mod, PyObject *args, PyObject *kw)
 {
     (void)mod;
-    static char *names[] = {"panic", "fatal", "start", NULL};
-    PyObject *panic, *fatal_, *start;
-    if (!PyArg_ParseTupleAndKeywords(args, kw, "$OOO:set_hooks", names, &panic, &fatal_, &start))
+    static char *names[] = {"panic", "fatal", "start", "threading", NULL};
+    PyObject *panic, *fatal_, *start, *threading;
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "$OOOO:set_hooks", names, &panic, &fatal_, &start, &threading))
         return NULL;
     Py_XSETREF(panic_hook, Py_NewRef(panic));
     Py_XSETREF(fatal_hook, Py_NewRef(fatal_));
     Py_XSETREF(start_hook, Py_NewRef(start));
+    Py_XSETREF(threading_hook, Py_NewRef(threading));
     Py_RETURN_NONE;
 }
 

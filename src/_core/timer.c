@@ -325,7 +325,7 @@ RuntimeTimer_new(PyTypeObject *type, PyObject *args, PyObject *kw)
     if (period && (ns = duration_ns(period, "a period")) < 0)
         return NULL;
     PyObject *context = NULL;
-    if (fn && !(context = PyContext_CopyCurrent()))
+    if (fn && (need_threading() < 0 || !(context = PyContext_CopyCurrent())))
         return NULL;
     RuntimeTimer *rt = (RuntimeTimer *)type->tp_alloc(type, 0);
     if (!rt) {

@@ -45,9 +45,9 @@ def _start() -> None:
         panic=_traceback.panic,
         fatal=_traceback.fatal,
         start=_threads.goroutine_started,
+        threading=_threads.watch_the_end,
     )
     sys.excepthook = _traceback.excepthook
-    _threads.watch_the_end()
     _threads.own_import_locks()
     atexit.register(_core.shutdown)
     _heap.imported()

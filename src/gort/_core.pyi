@@ -88,6 +88,7 @@ def set_hooks(
     panic: Callable[[BaseException, int], int],
     fatal: Callable[[str], None],
     start: Callable[[], None],
+    threading: Callable[[], None],
 ) -> None:
     """Python functions that the core calls.
 
@@ -96,6 +97,7 @@ def set_hooks(
     fatal(text): after the core has decided to die with `fatal error: text` (a deadlock, say); prints the
         fatal error line and the goroutines; the core then ends the process with status 2.
     start(): called in a new goroutine before its function, only while threading has trace or profile hooks.
+    threading(): called when the first goroutine starts, before it; loads the module threading.
     """
 
 def main_ends() -> None:

@@ -1,9 +1,11 @@
-"""What a goroutine gets from the threading module."""
+"""What a goroutine gets from the threading module.
+
+The module is large, and a program without goroutines may live without it: the first goroutine loads it.
+"""
 
 from __future__ import annotations
 
 import sys
-import threading
 
 from . import _core
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 def goroutine_started() -> None:
     """Gives a new goroutine the trace and profile functions that threading gives a new thread."""
+    import threading
+
     trace = threading.gettrace()
     if trace is not None:
         sys.settrace(trace)
@@ -24,6 +28,8 @@ def goroutine_started() -> None:
 
 def main_returned() -> None:
     """The interpreter begins to end: goroutines stop, unless a thread that will be joined may need them."""
+    import threading
+
     if not any(
         t.is_alive() and not t.daemon for t in threading.enumerate() if t is not threading.main_thread()
     ):
@@ -32,8 +38,15 @@ def main_returned() -> None:
 
 def watch_the_end() -> None:
     """Has the interpreter call main_returned before it joins the program's threads."""
+    try:
+        import threading
+    except OSError:  # No file descriptor is left, say. The next goroutine tries again.
+        return
     register: Callable[[Callable[[], None]], None] = vars(threading)["_register_atexit"]
-    register(main_returned)
+    try:
+        register(main_returned)
+    except RuntimeError:  # It has ended already: this is the program's first goroutine, in an atexit handler.
+        main_returned()
 
 
 def own_import_locks() -> None:

@@ -14,7 +14,6 @@ import atexit
 import io
 import os
 import sys
-import threading
 
 from . import _core, _env
 
@@ -208,13 +207,14 @@ def _exit(exc: SystemExit) -> int:
 
 def _finish() -> None:
     """What the interpreter does before it ends, as far as a program can see it."""
-    # threading._shutdown() would wait for the main thread, which does not end before this process does.
-    for function in reversed(vars(threading)["_threading_atexits"]):
-        function()
-    main = threading.main_thread()
-    while threads := [one for one in threading.enumerate() if not one.daemon and one is not main]:
-        for thread in threads:
-            thread.join()
+    if threading := sys.modules.get("threading"):
+        # threading._shutdown() would wait for the main thread, which does not end before this process does.
+        for function in reversed(threading._threading_atexits):
+            function()
+        main = threading.main_thread()
+        while threads := [one for one in threading.enumerate() if not one.daemon and one is not main]:
+            for thread in threads:
+                thread.join()
     atexit._run_exitfuncs()
     _flush()
 

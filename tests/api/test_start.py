@@ -11,17 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from harness import Outcome, execute
+from harness import Outcome, execute, run_source
 
 BANNED = {
     "argparse",
     "ast",
+    "collections",
     "contextlib",
     "copy",
     "dataclasses",
     "datetime",
     "dis",
     "enum",
+    "functools",
     "importlib.machinery",
     "importlib.metadata",
     "importlib.util",
@@ -33,6 +35,7 @@ BANNED = {
     "runpy",
     "shutil",
     "signal",
+    "threading",
     "tokenize",
     "traceback",
     "typing",
@@ -95,3 +98,98 @@ def test_little_is_loaded(way: str, script: str) -> None:
             modules = loaded(found(f"sys.path.append({folder!r}); {COMMAND}"), "run", "-m", "show")
             banned -= loaded(f"import runpy; {SHOW}")
     assert sorted(banned & modules) == []
+
+
+# -- threading, which goroutines need and programs without goroutines do not ---------------------
+
+LOADED = 'print("threading" in sys.modules)'
+
+
+def program(source: str, stdout: str, status: int = 0) -> None:
+    run_source(source).check(status=status, stdout=stdout, stderr="")
+
+
+@pytest.mark.parametrize(
+    "start",
+    ["gort.go(int)", "gort.run(int)", "gort.time.after_func(60, int)", "gort.sync.WaitGroup().go(int)"],
+)
+def test_threading_comes_with_the_first_goroutine(start: str) -> None:
+    program(
+        f"""
+import gort, sys
+ch = gort.chan(1)
+ch.send(1)
+ch.recv()
+gort.time.after(0.001).recv()
+gort.runtime.gc()
+{LOADED}
+{start}
+{LOADED}
+""",
+        "False\nTrue",
+    )
+
+
+def test_the_main_thread_stays_the_main_one() -> None:
+    """Whoever loads threading is the main thread to it: a goroutine that another one starts does not."""
+    program(
+        f"""
+import _thread, gort, sys
+ch = gort.chan()
+_thread.start_new_thread(gort.go, (ch.send, None))
+ch.recv()
+{LOADED}
+import threading
+print(threading.main_thread() is threading.current_thread())
+gort.go(int)
+""",
+        "False\nTrue",
+    )
+
+
+def test_sys_exit_without_threading() -> None:
+    program(
+        f"""
+import _thread, atexit, gort, sys
+atexit.register(lambda: {LOADED})
+_thread.start_new_thread(gort.go, (sys.exit, 4))
+gort.chan().recv()
+""",
+        "False",
+        status=4,
+    )
+
+
+@pytest.mark.parametrize("loaded", ["import threading", ""])
+def test_first_goroutine_at_exit(loaded: str) -> None:
+    program(
+        f"""
+import atexit, gort
+{loaded}
+def last():
+    ch = gort.chan()
+    gort.go(ch.send, "from a goroutine")
+    print(ch.recv())
+atexit.register(last)
+""",
+        "from a goroutine",
+    )
+
+
+def test_goroutine_without_file_descriptors() -> None:
+    """It starts all the same, and threading is told of the program's end by the next one."""
+    program(
+        f"""
+import gort, resource, sys
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+ch = gort.chan()
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+gort.go(ch.send, 1)
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+{LOADED}
+print(ch.recv())
+gort.go(int)
+{LOADED}
+""",
+        "False\n1\nTrue",
+    )
