@@ -476,6 +476,8 @@ void sysmon_try_start(void); /* for what can do without it */
 extern _Atomic bool
     scavenger_asleep; /* sysmon sleeps until somebody wakes it, and has nothing to give back */
 void sysmon_wake(void);
+void sysmon_pause(void); /* before a fork */
+void sysmon_resume(void);
 void schedtrace(bool detailed);
 
 #endif

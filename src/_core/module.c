@@ -367,6 +367,22 @@ shutdown_(PyObject *mod, PyObject *unused)
 }
 
 static PyObject *
+before_fork_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    sysmon_pause();
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+after_fork_parent_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    sysmon_resume();
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 after_fork_child_(PyObject *mod, PyObject *unused)
 {
     (void)mod, (void)unused;
@@ -425,6 +441,8 @@ static PyMethodDef functions[] = {
     {"main_ends", main_ends_, METH_NOARGS,
      "main_ends()\n--\n\nMain has returned: from now on the others run only while main waits."},
     {"shutdown", shutdown_, METH_NOARGS, "shutdown()\n--\n\nStops scheduling for good."},
+    {"_before_fork", before_fork_, METH_NOARGS, NULL},
+    {"_after_fork_parent", after_fork_parent_, METH_NOARGS, NULL},
     {"_after_fork_child", after_fork_child_, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -443,13 +461,15 @@ static PyStructSequence_Desc stats_desc = {"gort._core.ThreadStats", "Figures of
                                            stats_fields, 5};
 
 static int
-register_fork_hook(PyObject *module)
+register_fork_hooks(PyObject *module)
 {
-    PyObject *os = PyImport_ImportModule("os");
-    PyObject *f = os ? PyObject_GetAttrString(module, "_after_fork_child") : NULL;
-    PyObject *reg = f ? PyObject_GetAttrString(os, "register_at_fork") : NULL;
-    PyObject *kw = reg ? Py_BuildValue("{s:O}", "after_in_child", f) : NULL;
-    PyObject *none = kw ? PyTuple_New(0) : NULL;
+    PyObject *names = PyModule_GetDict(module);
+    PyObject *kw = Py_BuildValue("{s:O,s:O,s:O}", "before", PyDict_GetItemString(names, "_before_fork"),
+                                 "after_in_parent", PyDict_GetItemString(names, "_after_fork_parent"),
+                                 "after_in_child", PyDict_GetItemString(names, "_after_fork_child"));
+    PyObject *os = kw ? PyImport_ImportModule("os") : NULL;
+    PyObject *reg = os ? PyObject_GetAttrString(os, "register_at_fork") : NULL;
+    PyObject *none = reg ? PyTuple_New(0) : NULL;
     PyObject *r = none ? PyObject_Call(reg, none, kw) : NULL;
     int err = r ? 0 : -1;
     Py_XDECREF(r);
@@ -509,7 +529,7 @@ module_exec(PyObject *module)
     if (ginit() < 0 || schedinit() < 0)
         return -1;
     signals_init();
-    return register_fork_hook(module);
+    return register_fork_hooks(module);
 }
 
 static PyModuleDef_Slot slots[] = {

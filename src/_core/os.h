@@ -60,6 +60,7 @@ void sleep_ns(int64_t ns);
 bool thread_computes(int32_t tid); /* it has a processor, or waits for one */
 int64_t thread_cputime(void);      /* of this thread, in nanoseconds */
 void thread_kill(int32_t tid, int sig);
+bool thread_exists(int32_t tid); /* in this process, as the kernel counts its threads */
 /* What a signal handler's third argument says. context_reg: the ith register; false: there are no more. */
 uintptr_t context_pc(const void *uc);
 bool context_reg(const void *uc, int i, const char **name, uint64_t *value);

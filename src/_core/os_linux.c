@@ -398,6 +398,12 @@ thread_kill(int32_t tid, int sig)
     syscall(SYS_tgkill, getpid(), tid, sig);
 }
 
+bool
+thread_exists(int32_t tid)
+{
+    return syscall(SYS_tgkill, getpid(), tid, 0) == 0;
+}
+
 uintptr_t
 context_pc(const void *uc)
 {

@@ -31,6 +31,8 @@
 
 _Atomic bool scavenger_asleep;
 
+static _Atomic int32_t tid; /* 0: it has not begun yet */
+static bool paused;         /* for a fork */
 static uint32_t generation; /* a fork leaves the parent's sysmon behind; a new one is started on demand */
 
 static bool
@@ -127,6 +129,7 @@ static void *
 sysmon_main(void *arg)
 {
     uint32_t mine = (uint32_t)(uintptr_t)arg;
+    atomic_store(&tid, (int32_t)PyThread_get_thread_native_id());
     thread_name("gort sysmon");
     os_timerslack();
     int64_t lasttrace = 0, quiet_since = 0, scavenging = INT64_MAX;
@@ -206,6 +209,15 @@ sysmon_start(void)
         throw("cannot start the sysmon thread");
 }
 
+static bool
+start(void)
+{
+    generation++;
+    atomic_store(&tid, 0);
+    sched.sysmonstarted = true;
+    return thread_start(sysmon_main, (void *)(uintptr_t)generation, 64 << 10) == 0;
+}
+
 void
 sysmon_try_start(void)
 {
@@ -215,6 +227,33 @@ sysmon_try_start(void)
     generation++;
     failed = thread_start(sysmon_main, (void *)(uintptr_t)generation, 64 << 10) != 0;
     sched.sysmonstarted = !failed;
+}
+
+/* A program without goroutines has one thread as far as it knows: a fork shall find no other. CPython 3.12 and later count,
+ * and warn. */
+void
+sysmon_pause(void)
+{
+    paused = sched.sysmonstarted && sched.goidgen == 1;
+    if (!paused)
+        return;
+    generation++;
+    sysmon_wake();
+    int64_t now = nanotime(), end = now + 100 * MS;
+    _Atomic uint32_t never = 0;
+    for (; now < end && (atomic_load(&tid) == 0 || thread_exists(atomic_load(&tid))); now = nanotime())
+        futex_sleep(&never, 0, now + 50 * US);
+    sched.sysmonstarted = false;
+}
+
+/* After the fork, in the parent. */
+void
+sysmon_resume(void)
+{
+    if (paused) {
+        paused = false;
+        sysmon_try_start();
+    }
 }
 
 /* It shall look at once. */

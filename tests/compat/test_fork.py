@@ -361,3 +361,38 @@ def test_spawned_process_from_a_goroutine() -> None:
     for _ in range(3):
         out = gort.run(subprocess.check_output, [sys.executable, "-c", code], text=True)
         assert out == "42\n"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="CPython 3.11 does not count threads at a fork")
+@isolated(flags=["-W", "error"])
+def test_fork_of_a_program_without_goroutines_finds_one_thread() -> None:
+    """The scavenger's thread is gone while it happens, and back afterwards."""
+
+    def threads() -> int:
+        return len(os.listdir("/proc/self/task"))
+
+    def scavenging() -> None:
+        blocks = [bytes(1000) for _ in range(20_000)]
+        del blocks
+        while threads() < 2:
+            time.sleep(0.01)
+
+    scavenging()
+    for _ in range(20):
+        pid = os.fork()
+        if pid == 0:
+            scavenging()
+            os._exit(0 if threads() == 2 else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+        while threads() < 2:
+            time.sleep(0.001)
+
+
+@isolated(flags=["-W", "error"])
+def test_fork_with_a_pending_timer_and_no_goroutine() -> None:
+    ch = after(0.2)
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert ch.recv() > 0
