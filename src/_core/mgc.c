@@ -32,6 +32,9 @@
  *
  * Near the memory limit goals are lower, and cycles are full ones, but take no more than half of the time.
  *
+ * A heap that does not grow is collected all the same: a full one is forced FORCE_PERIOD after the last, by the next
+ * allocation that looks, or, if the program has goroutines, in one that sysmon asks for.
+ *
  * The default thresholds of the program are (8192, never, never), which gc.get_threshold() shows. A program that sets its
  * own gets them: they say when CPython collects beside the cycles. 0 turns automatic collection off, cycles included.
  *
@@ -39,7 +42,8 @@
  *
  * Differs from Go: a collection stops the world from its beginning to its end, in the goroutine that allocates. So all
  * its time is "assist" in Go's terms, or, if it was asked for, "dedicated". Nothing is allocated while it marks and
- * nothing is swept later.
+ * nothing is swept later. So none is forced that would take longer than FORCE_MOST: who did not ask for a pause shall
+ * not notice it.
  */
 #include "mgc.h"
 
@@ -71,6 +75,8 @@
     300. /* nanoseconds for each block of a heap much larger than those seen: it is in no cache */
 #define LOOK_MIN ((uint64_t)64 << 10) /* bytes */
 #define LOOK_MAX ((uint64_t)1 << 20)
+#define FORCE_PERIOD ((int64_t)120 * 1000000000)
+#define FORCE_MOST ((int64_t)120 * 1000000)
 #define HEADROOM(limit) ((limit) / 32) /* below the memory limit */
 #define NEVER INT_MAX
 
@@ -101,6 +107,9 @@ static struct {
     bool near_limit;  /* the goal is the limit's */
     int saved[3];     /* thresholds, while something is wanted */
 
+    int64_t force_period, force_most; /* nanoseconds */
+    bool forcing;                     /* the next full one is due to the time that has passed */
+
     /* the collection that runs */
     enum kind running; /* None: the program's own, of a younger generation */
     bool cycle, forced;
@@ -113,9 +122,15 @@ static struct {
 
     gcstats s;
     int64_t cputime; /* of all collections */
-} gc = {.percent = 100, .limit = INT64_MAX, .slice = SLICE_MIN, .price = PRICE_MIN};
+} gc = {.percent = 100,
+        .limit = INT64_MAX,
+        .slice = SLICE_MIN,
+        .price = PRICE_MIN,
+        .force_period = FORCE_PERIOD,
+        .force_most = FORCE_MOST};
 
 int64_t gc_countdown = INT64_MAX;
+_Atomic int64_t gc_force_time = INT64_MAX;
 
 /* -- goals -------------------------------------------------------------------------------------- */
 
@@ -173,6 +188,8 @@ set_goal(void)
 
 /* -- asking CPython ------------------------------------------------------------------------------ */
 
+static bool force_now(void);
+
 static bool
 automatic(void)
 {
@@ -211,6 +228,15 @@ blocks_now(void)
     return gc.older + heap_blocks_now();
 }
 
+/* What a full collection will take, in nanoseconds. */
+static double
+full_price(void)
+{
+    uint64_t blocks = blocks_now();
+    double price = blocks > 4 * gc.priced && gc.price < PRICE_MIN ? PRICE_MIN : gc.price;
+    return price * (double)blocks;
+}
+
 static enum kind
 worth(uint64_t heap)
 {
@@ -222,10 +248,8 @@ worth(uint64_t heap)
     bool promises = gc.garbage >= GARBAGE || gc.mortality >= MORTALITY;
     if (promises && (gc.percent < 100 || gc.putoff >= GOALS_PROMISED))
         return Full;
-    uint64_t blocks = blocks_now();
-    double price = blocks > 4 * gc.priced && gc.price < PRICE_MIN ? PRICE_MIN : gc.price;
     double share = promises || heap >= goal_over(gc.full, GOALS) ? OVERDUE : AFFORDABLE;
-    if (price * (double)blocks <= share * (double)since)
+    if (full_price() <= share * (double)since)
         return Full;
     gc.putoff += promises;
     return Young;
@@ -251,6 +275,10 @@ gc_look(void)
     gc_countdown = (int64_t)LOOK_MAX;
     if (!gc.on)
         return;
+    if (nanotime() >= gc_force_time && force_now()) {
+        gc.forcing = true;
+        want(Full);
+    }
     uint64_t heap = heap_now();
     if (heap >= gc.goal) {
         if (gc.wanted < Young)
@@ -260,6 +288,47 @@ gc_look(void)
     uint64_t left = gc.goal - heap;
     if (left < LOOK_MAX)
         gc_countdown = (int64_t)(left < LOOK_MIN ? LOOK_MIN : left);
+}
+
+/* -- the time that has passed ----------------------------------------------------------------------- */
+
+static void
+set_force_time(void)
+{
+    bool off = gc.percent < 0 || gc.s.num_gc == 0;
+    atomic_store(&gc_force_time, off ? INT64_MAX : nanotime() + gc.force_period);
+}
+
+/* A collection is due. True: it shall be now; false: it will be asked about again after as long a time. */
+static bool
+force_now(void)
+{
+    set_force_time();
+    return gc.on && automatic() && full_price() <= (double)gc.force_most;
+}
+
+static PyObject *collect_forced, *empty_context;
+
+void
+gc_force(void)
+{
+    if (!force_now())
+        return;
+    PyObject *type, *value, *tb;
+    PyErr_Fetch(&type, &value, &tb);
+    newproc_system(collect_forced, empty_context); /* no memory: not this time */
+    PyErr_Restore(type, value, tb);
+}
+
+/* What the goroutine does that gc_force starts. */
+static PyObject *
+collect_forced_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    gc.forcing = true;
+    PyGC_Collect();
+    gc.forcing = false; /* gc.disable() came before it */
+    Py_RETURN_NONE;
 }
 
 /* -- traces ---------------------------------------------------------------------------------------- */
@@ -369,7 +438,7 @@ collection_starts(int generation)
     if (gc.running == Young && wanted == Slice)
         gc.running = Slice;
     gc.cycle = gc.running == Full || (gc.running == Young && wanted == Young);
-    gc.forced = gc.running == Full && wanted != Full;
+    gc.forced = gc.running == Full && wanted != Full && !gc.forcing;
     gc.start = gc.marking = nanotime();
     gc.startcpu = thread_cputime();
     gc.startheap = heap_now();
@@ -396,6 +465,11 @@ collection_starts(int generation)
     if (gc.cycle && !gc.open && gcdebugging.pacertrace)
         pacertrace_start();
     gc.open |= gc.cycle;
+    if (gc.running == Full && gc.forcing) {
+        gc.forcing = false;
+        if (gcdebugging.trace > 0)
+            write_all(2, "GC forced\n", 10);
+    }
     gc.marking = nanotime();
 }
 
@@ -440,6 +514,8 @@ cycle_ends(uint64_t heap, int64_t markend, int64_t markcpu)
     s->pause_end[s->num_gc % PAUSES] = s->last_gc = (uint64_t)now;
     s->num_gc++;
     s->num_forced += gc.forced;
+    if (gc.running == Full || s->num_gc == 1)
+        set_force_time();
     gcstats figures;
     gc_stats(&figures);
     s->cpu_fraction = figures.cpu_fraction;
@@ -543,6 +619,7 @@ set_percent(int percent)
     collector_set_thresholds(t);
     gc.percent = percent;
     set_goal();
+    set_force_time();
     gc_countdown = 0;
 }
 
@@ -632,6 +709,22 @@ gc_stop(void)
     if (gc.wanted != None)
         unwant();
     gc.on = false;
+    atomic_store(&gc_force_time, INT64_MAX);
+}
+
+/* For tests: two minutes are long. */
+static PyObject *
+set_force_period_(PyObject *mod, PyObject *args)
+{
+    (void)mod;
+    double period, most;
+    if (!PyArg_ParseTuple(args, "dd", &period, &most))
+        return NULL;
+    gc.force_period = (int64_t)(period * 1e9);
+    gc.force_most = (int64_t)(most * 1e9);
+    set_force_time();
+    sysmon_wake();
+    Py_RETURN_NONE;
 }
 
 static PyMethodDef functions[] = {
@@ -641,6 +734,11 @@ static PyMethodDef functions[] = {
     {"set_gc_percent", set_gc_percent_, METH_O, "set_gc_percent(percent)\n--\n\nReturns the previous one."},
     {"set_memory_limit", set_memory_limit_, METH_O,
      "set_memory_limit(limit)\n--\n\nReturns the previous one; negative: changes nothing."},
+    {"set_force_period", set_force_period_, METH_VARARGS,
+     "set_force_period(seconds, most)\n--\n\nAfter which time a full collection is forced, if it takes most seconds at "
+     "most; for tests."},
+    {"_collect_forced", collect_forced_, METH_NOARGS,
+     "_collect_forced()\n--\n\nA full collection that is due to the time that has passed."},
     {"_gc_callback", (PyCFunction)(void (*)(void))callback_, METH_FASTCALL,
      "_gc_callback(phase, info)\n--\n\nThe pacer's entry in gc.callbacks."},
     {NULL, NULL, 0, NULL},
@@ -649,5 +747,9 @@ static PyMethodDef functions[] = {
 int
 gort_gc_init(PyObject *module)
 {
-    return PyModule_AddFunctions(module, functions);
+    if (PyModule_AddFunctions(module, functions) < 0)
+        return -1;
+    collect_forced = PyObject_GetAttrString(module, "_collect_forced");
+    empty_context = PyContext_New();
+    return collect_forced && empty_context ? 0 : -1;
 }

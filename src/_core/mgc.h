@@ -24,6 +24,17 @@ void gc_stats(gcstats *to);
 extern int64_t gc_countdown;
 void gc_look(void);
 
+/* When a full collection is due though the heap has not grown; INT64_MAX: never. */
+extern _Atomic int64_t gc_force_time;
+/* ... and there may be a goroutine for it. A program without any is collected in its own thread alone. */
+static inline int64_t
+gc_force_when(void)
+{
+    return sched.goidgen > 1 ? atomic_load_explicit(&gc_force_time, memory_order_relaxed) : INT64_MAX;
+}
+/* It is due: starts that goroutine. GIL held; no Python code runs. */
+void gc_force(void);
+
 /* mgcmark.c */
 void gc_check_pointers(void);
 void gc_checkmark_start(void);

@@ -474,10 +474,9 @@ register_fork_hooks(PyObject *module)
     int err = r ? 0 : -1;
     Py_XDECREF(r);
     Py_XDECREF(none);
-    Py_XDECREF(kw);
     Py_XDECREF(reg);
-    Py_XDECREF(f);
     Py_XDECREF(os);
+    Py_XDECREF(kw);
     return err;
 }
 

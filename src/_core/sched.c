@@ -34,6 +34,7 @@
 
 #include "annotate.h"
 #include "compat.h"
+#include "mgc.h"
 #include "os.h"
 
 #include <errno.h>
@@ -521,6 +522,8 @@ attend(p *pp)
         sched.firing = false;
         queue_prepend(&pp->runq, &sched.fired);
     }
+    if (unlikely(gc_force_when() <= now))
+        gc_force();
     interrupt_main();
 }
 
@@ -572,7 +575,8 @@ retake(m *mp)
 static bool
 work_waits(void)
 {
-    if (sched.runq.head || atomic_load(&sched.timer0) <= nanotime())
+    int64_t now = nanotime();
+    if (sched.runq.head || atomic_load(&sched.timer0) <= now || gc_force_when() <= now)
         return true;
     for (int32_t i = 0; i < sched.nprocs; i++) {
         if (allp[i]->runq.head)

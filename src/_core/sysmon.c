@@ -1,8 +1,9 @@
 /* sysmon.c: the thread that watches, without a P and without the GIL.
  *
  * It finds Ps whose goroutine makes no progress while there is work (runnable goroutines, due timers, a signal for the
- * parked main goroutine) and wakes an M that takes such a P (retake in sched.c). It tells running Ms that timers
- * are due, keeps the coarse clock, prints schedtrace, prepares stacks (stack.c) and scavenges (mgcscavenge.c).
+ * parked main goroutine, a collection that is due to the time) and wakes an M that takes such a P (retake in sched.c). It
+ * tells running Ms that timers are due, keeps the coarse clock, prints schedtrace, prepares stacks (stack.c) and scavenges
+ * (mgcscavenge.c).
  *
  * What counts as no progress: the P's schedtick stood still
  *   - since the last look (20 us or more) and the goroutine does not hold the GIL: it is in C;
@@ -16,11 +17,12 @@
  * M looks again.
  *
  * Differs from Go: Go's sysmon takes the P itself, because Go code says when it enters a system call. There is no
- * netpoll here and no forced collection.
+ * netpoll here.
  */
 #include "heap.h"
 
 #include "compat.h"
+#include "mgc.h"
 #include "os.h"
 
 #include <stdio.h>
@@ -77,7 +79,8 @@ retake_scan(int64_t now)
 {
     bool due = atomic_load_explicit(&sched.timer0, memory_order_relaxed) <= now;
     bool sig = maing && maing->status == Gwaiting && signals_pending();
-    if (due || sig)
+    bool collect = gc_force_when() <= now;
+    if (due || sig || collect)
         atomic_store_explicit(&sched.attention, true, memory_order_relaxed);
     if (maing && maing->status == Grunning && signals_pending())
         signals_force();
@@ -115,8 +118,8 @@ retake_scan(int64_t now)
     }
     /* a P that makes progress will come to the global queue, the timers and the signal by itself: two Ms at work would
      * only fight for the GIL */
-    wake |= stuck && !alive && (due || sig || runnable);
-    wake |= sched.npidle == sched.nprocs && (runnable || (sig && m0->curg));
+    wake |= stuck && !alive && (due || sig || collect || runnable);
+    wake |= sched.npidle == sched.nprocs && (runnable || collect || (sig && m0->curg));
     if (!wake || atomic_load(&sched.ntakeover) > 0)
         return false;
     if (sched.ending && maing && maing->status != Gwaiting)
@@ -180,6 +183,8 @@ sysmon_main(void *arg)
                     atomic_store(&scavenger_asleep, false);
                 if (scavenging < wake)
                     wake = scavenging;
+                if (gc_force_when() < wake)
+                    wake = gc_force_when();
                 if (sched.npidle == sched.nprocs)
                     futex_sleep(&sched.sysmonnote, note, wake);
                 atomic_store(&sched.sysmonwait, false);
@@ -199,16 +204,6 @@ sysmon_main(void *arg)
     return NULL;
 }
 
-void
-sysmon_start(void)
-{
-    sched.sysmonstarted = true;
-    generation++;
-    int err = thread_start(sysmon_main, (void *)(uintptr_t)generation, 64 << 10);
-    if (err)
-        throw("cannot start the sysmon thread");
-}
-
 static bool
 start(void)
 {
@@ -219,13 +214,19 @@ start(void)
 }
 
 void
+sysmon_start(void)
+{
+    if (!start())
+        throw("cannot start the sysmon thread");
+}
+
+void
 sysmon_try_start(void)
 {
     static bool failed;
     if (sched.sysmonstarted || sched.stopping || failed)
         return;
-    generation++;
-    failed = thread_start(sysmon_main, (void *)(uintptr_t)generation, 64 << 10) != 0;
+    failed = !start();
     sched.sysmonstarted = !failed;
 }
 

@@ -142,6 +142,10 @@ def set_gc_percent(percent: int, /) -> int:
 def set_memory_limit(limit: int, /) -> int:
     """Returns the previous one; negative: changes nothing."""
 
+def set_force_period(seconds: float, most: float, /) -> None:
+    """After which time a full collection is forced if it will take no more than `most`; for tests."""
+
+def _collect_forced() -> None: ...
 def _gc_callback(phase: str, info: dict[str, Any], /) -> None:
     """The pacer's entry in gc.callbacks."""
 

@@ -491,6 +491,116 @@ def test_gcpacertrace() -> None:
     assert figures and 4_000_000 <= int(figures[2]) < 5 << 20 and int(figures[3]) <= int(figures[2]) + 65536
 
 
+# -- forced by the time that has passed -----------------------------------------------------------
+
+FORCED = """
+import gc, os, threading, weakref
+from gort import _core, chan, go, runtime, time
+
+class Node:
+    def __init__(self):
+        self.me = self
+
+def garbage(then):
+    "A cycle; then() is called when it is collected."
+    weakref.finalize(Node(), then)
+
+runtime.gc()
+before = runtime.read_mem_stats()
+"""
+# The goroutine that collects has to find its way while main waits in each way that there is.
+WAITS = {
+    "parked": """
+go(int)
+done = chan(1)
+garbage(lambda: done.send(None))
+_core.set_force_period(0.05, 10)
+select(done, time.after(30))
+""",
+    "in C": """
+go(int)
+reader, writer = os.pipe()
+garbage(lambda: os.write(writer, b"."))
+_core.set_force_period(0.05, 10)
+os.read(reader, 1)
+""",
+    "computing": """
+go(int)
+done = []
+garbage(lambda: done.append(None))
+_core.set_force_period(0.05, 10)
+while not done:
+    pass
+""",
+    "allocating, without goroutines": """
+class Plain: pass
+done = []
+garbage(lambda: done.append(threading.current_thread() is threading.main_thread()))
+_core.set_force_period(0.05, 10)
+while not done:
+    bytearray(200_000)
+    Plain()
+assert done[0]
+""",
+}
+
+
+@pytest.mark.parametrize("way", WAITS)
+def test_forced(way: str) -> None:
+    source = f"""
+{FORCED}
+from gort import select
+{WAITS[way]}
+while (after := runtime.read_mem_stats()).num_gc == before.num_gc:
+    time.sleep(0.01)  # The collection goes on after it has called done.
+print(after.num_gc > before.num_gc, after.num_forced_gc - before.num_forced_gc, runtime.num_goroutine())
+"""
+    outcome = run_source(source, env={"GODEBUG": "gctrace=1"})
+    assert (outcome.status, outcome.stdout) == (0, "True 0 1\n"), outcome.stderr
+    asked, said, by_time, *_ = [ln for ln in outcome.stderr.splitlines() if not ln.startswith("scvg: ")]
+    assert said == "GC forced"
+    assert TRACE.fullmatch(asked)["forced"] and not TRACE.fullmatch(by_time)["forced"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "prevented",
+    [
+        "debug.set_gc_percent(-1)",
+        "gc.disable()",
+        "_core.set_force_period(0.01, 0)",  # It would take longer than that.
+        "_core.set_force_period(3600, 10)",
+    ],
+)
+def test_not_forced(prevented: str) -> None:
+    run_source(
+        f"""
+{FORCED}
+from gort.runtime import debug
+go(int)
+_core.set_force_period(0.01, 10)
+{prevented}
+before = runtime.read_mem_stats().num_gc  # One may have come in between.
+for _ in range(20):
+    time.sleep(0.01)
+    bytearray(500_000)
+print(runtime.read_mem_stats().num_gc - before)
+""",
+    ).check(stdout="0", stderr="")
+
+
+@isolated()
+def test_nothing_is_forced_in_a_program_without_goroutines_that_waits() -> None:
+    """It would have to be in another thread, which the program's libraries may not expect."""
+    from gort import _core, runtime
+
+    runtime.gc()
+    before = runtime.read_mem_stats().num_gc
+    _core.set_scavenger(True, False)  # Has sysmon started.
+    _core.set_force_period(0.01, 10)
+    time.sleep(0.3)
+    assert runtime.read_mem_stats().num_gc == before
+
+
 # -- the memory limit -----------------------------------------------------------------------------
 
 
