@@ -58,6 +58,8 @@ def imported() -> None:
 def begin() -> None:
     """The program begins: allocfreetrace traces it."""
     if _why_not is None and _env.integer("allocfreetrace"):
+        import threading  # noqa: F401  # What the first goroutine would load is none of the program's.
+
         gc.collect()
         _core.begin_tracing()
 
