@@ -555,7 +555,15 @@ ts_of_thread(void)
 PyObject *
 threading_module(void)
 {
-    return PyDict_GetItemString(PyImport_GetModuleDict(), "threading");
+    static PyObject *name;
+    if (!name)
+        name = PyUnicode_InternFromString("threading");
+    PyObject *module = name ? PyImport_GetModule(name) : NULL;
+    if (module)
+        Py_DECREF(module); /* sys.modules has it */
+    else
+        PyErr_Clear();
+    return module;
 }
 
 PyObject *

@@ -188,8 +188,6 @@ set_goal(void)
 
 /* -- asking CPython ------------------------------------------------------------------------------ */
 
-static bool force_now(void);
-
 static bool
 automatic(void)
 {
@@ -255,41 +253,6 @@ worth(uint64_t heap)
     return Young;
 }
 
-/* Of the heap. Goals go down with it. */
-static uint64_t
-heap_now(void)
-{
-    uint64_t heap = heap_alloc_now();
-    if (heap < gc.least) {
-        gc.least = heap;
-        if (gc.full > heap)
-            gc.full = heap;
-        set_goal();
-    }
-    return heap;
-}
-
-void
-gc_look(void)
-{
-    gc_countdown = (int64_t)LOOK_MAX;
-    if (!gc.on)
-        return;
-    if (nanotime() >= gc_force_time && force_now()) {
-        gc.forcing = true;
-        want(Full);
-    }
-    uint64_t heap = heap_now();
-    if (heap >= gc.goal) {
-        if (gc.wanted < Young)
-            want(gc.near_limit ? worth(heap) : Young);
-        return;
-    }
-    uint64_t left = gc.goal - heap;
-    if (left < LOOK_MAX)
-        gc_countdown = (int64_t)(left < LOOK_MIN ? LOOK_MIN : left);
-}
-
 /* -- the time that has passed ----------------------------------------------------------------------- */
 
 static void
@@ -329,6 +292,43 @@ collect_forced_(PyObject *mod, PyObject *unused)
     PyGC_Collect();
     gc.forcing = false; /* gc.disable() came before it */
     Py_RETURN_NONE;
+}
+
+/* -- at an allocation ----------------------------------------------------------------------------- */
+
+/* Of the heap. Goals go down with it. */
+static uint64_t
+heap_now(void)
+{
+    uint64_t heap = heap_alloc_now();
+    if (heap < gc.least) {
+        gc.least = heap;
+        if (gc.full > heap)
+            gc.full = heap;
+        set_goal();
+    }
+    return heap;
+}
+
+void
+gc_look(void)
+{
+    gc_countdown = (int64_t)LOOK_MAX;
+    if (!gc.on)
+        return;
+    if (nanotime() >= gc_force_time && force_now()) {
+        gc.forcing = true;
+        want(Full);
+    }
+    uint64_t heap = heap_now();
+    if (heap >= gc.goal) {
+        if (gc.wanted < Young)
+            want(gc.near_limit ? worth(heap) : Young);
+        return;
+    }
+    uint64_t left = gc.goal - heap;
+    if (left < LOOK_MAX)
+        gc_countdown = (int64_t)(left < LOOK_MIN ? LOOK_MIN : left);
 }
 
 /* -- traces ---------------------------------------------------------------------------------------- */
