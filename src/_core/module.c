@@ -391,6 +391,31 @@ after_fork_child_(PyObject *mod, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+/* compile() of builtins makes the classes of the module ast first, to know a tree when it sees one: 120 of them. */
+static PyObject *
+compile_(PyObject *mod, PyObject *args)
+{
+    (void)mod;
+    PyObject *source, *filename;
+    if (!PyArg_ParseTuple(args, "OU:compile", &source, &filename))
+        return NULL;
+    PyCompilerFlags flags = {.cf_flags = PyCF_SOURCE_IS_UTF8, .cf_feature_version = PY_MINOR_VERSION};
+    const char *text = NULL;
+    char *bytes;
+    Py_ssize_t n;
+    if (PyUnicode_Check(source)) {
+        flags.cf_flags |= PyCF_IGNORE_COOKIE;
+        text = PyUnicode_AsUTF8AndSize(source, &n);
+    }
+    else if (PyBytes_AsStringAndSize(source, &bytes, &n) == 0)
+        text = bytes;
+    if (!text)
+        return NULL;
+    if (strlen(text) != (size_t)n)
+        return PyErr_Format(PyExc_ValueError, "compile(): the source holds a null");
+    return Py_CompileStringObject(text, filename, Py_file_input, &flags, -1);
+}
+
 /* -- the module ---------------------------------------------------------------------------------- */
 
 static PyMethodDef functions[] = {
@@ -418,6 +443,9 @@ static PyMethodDef functions[] = {
      "unlock_os_thread()\n--\n\nUndoes one lock_os_thread(): Go's runtime.UnlockOSThread. Nothing if it is not locked."},
     {"keep_alive", keep_alive_, METH_O,
      "keep_alive(x, /)\n--\n\nKeeps x alive until here: Go's runtime.KeepAlive."},
+    {"compile", compile_, METH_VARARGS,
+     "compile(source, filename)\n--\n\nThe code of a program: a str, or bytes with an encoding as in a file. ValueError: it "
+     "holds a null."},
     {"import_owner", import_owner_, METH_NOARGS,
      "import_owner()\n--\n\nWho holds the locks of modules that are being imported here."},
     {"goid", goid_, METH_NOARGS, "goid()\n--\n\nThe running goroutine's number; 0 in a plain thread."},

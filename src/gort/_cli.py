@@ -63,7 +63,7 @@ def _run_script(words: list[str]) -> int:
     name = words[0]
     if name == "-":
         module = _new_main([name, *words[1:]], "")
-        return _execute_code(lambda: compile(sys.stdin.read(), "<stdin>", "exec", dont_inherit=True), module)
+        return _execute_code(lambda: _compile(sys.stdin.read(), "<stdin>"), module)
     path = os.path.join(os.getcwd(), name)
     if _is_importable(path):
         # A directory or a zip file: its __main__ module is the program.
@@ -80,7 +80,14 @@ def _run_script(words: list[str]) -> int:
     machinery = sys.modules["_frozen_importlib_external"]
     loader = machinery.SourceFileLoader if compiled is None else machinery.SourcelessFileLoader
     module.__loader__ = loader("__main__", path)
-    return _execute_code(lambda: compiled or compile(source, path, "exec", dont_inherit=True), module)
+    return _execute_code(lambda: compiled or _compile(source, path), module)
+
+
+def _compile(source: str | bytes, filename: str) -> CodeType:
+    """What compile() does, which is left to itself where python would refuse the program, too."""
+    if (0 if isinstance(source, bytes) else "\0") in source:
+        return compile(source, filename, "exec", dont_inherit=True)
+    return _core.compile(source, filename)
 
 
 def _is_importable(path: str) -> bool:
@@ -107,7 +114,7 @@ def _compiled(source: bytes) -> CodeType | None:
 def _run_code(words: list[str]) -> int:
     module = _new_main(["-c", *words[1:]], "")
     module.__loader__ = sys.modules["_frozen_importlib"].BuiltinImporter
-    return _execute_code(lambda: compile(words[0], "<string>", "exec", dont_inherit=True), module)
+    return _execute_code(lambda: _compile(words[0], "<string>"), module)
 
 
 def _run_module(words: list[str]) -> int:

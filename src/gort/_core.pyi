@@ -28,6 +28,9 @@ def keep_alive(x: object, /) -> None: ...
 def goid() -> int:
     """The running goroutine's number; 0 in a thread that is no goroutine."""
 
+def compile(source: str | bytes, filename: str, /) -> CodeType:
+    """The code of a program: a str, or bytes with an encoding as in a file. ValueError: it holds a null."""
+
 def import_owner() -> int:
     """Who imports, for locks: the running goroutine, which may run on several threads, or the thread."""
 

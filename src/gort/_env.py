@@ -231,8 +231,15 @@ def text(name: str) -> str:
 
 
 def integer(name: str) -> int:
-    """The value in force of a setting that holds an integer."""
-    return int(_texts[name])
+    """The value in force of a setting that holds an integer.
+
+    Not by int(): the first one of a process has CPython make a table of logarithms, for which the system maps
+    200 KiB of the mathematical library that few small programs need otherwise.
+    """
+    text, value = _texts[name], 0
+    for digit in text.removeprefix("-"):
+        value = 10 * value + ord(digit) - ord("0")
+    return -value if text.startswith("-") else value
 
 
 def gc_percent() -> int:

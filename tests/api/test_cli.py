@@ -113,6 +113,38 @@ def test_python_dash_m_gort(folder: Path) -> None:
     python("-m", "gort", "run", "show.py", "x").check(stdout=expected.stdout, stderr="")
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        b"",
+        b"print('no end of line')",
+        b"print(1)\r\nprint(repr('''a\r\nb'''))\r\n",
+        b"\xef\xbb\xbfprint('after a mark')\n",
+        b"# coding: latin-1\nprint(ascii('\xe9'))\n",
+        "print(ascii('\u20ac'))\n".encode(),
+    ],
+)
+def test_text_of_a_program(folder: Path, source: bytes) -> None:
+    (folder / "text.py").write_bytes(source)
+    gort("run", "text.py").check(stdout=python("text.py").stdout, stderr="")
+
+
+def test_text_that_is_given(folder: Path) -> None:
+    """No encoding is looked for in what is text already."""
+    code = "# coding: latin-1\nprint(ascii('\u20ac'))"
+    gort("run", "-c", code).check(stdout="'\\u20ac'\n", stderr="")
+    gort("run", "-", stdin=code).check(stdout="'\\u20ac'\n", stderr="")
+
+
+@pytest.mark.parametrize("way", ["script", "code"])
+def test_a_program_finds_no_classes_of_ast(folder: Path, way: str) -> None:
+    """They would be 200 KiB of it."""
+    code = "print([c for c in object.__subclasses__() if c.__module__ == 'ast'])"
+    (folder / "classes.py").write_text(code)
+    words = ["classes.py"] if way == "script" else ["-c", code]
+    gort("run", *words).check(stdout="[]\n", stderr="")
+
+
 def test_two_dashes_before_the_script(folder: Path) -> None:
     gort("run", "--", "show.py", "x").check(stdout=python("show.py", "x").stdout, stderr="")
 
@@ -230,6 +262,13 @@ def test_wrong_usage(folder: Path, words: list[str]) -> None:
     assert outcome.stdout == ""
     assert outcome.stderr.strip()
     assert "Traceback" not in outcome.stderr
+
+
+def test_null_in_a_program(folder: Path) -> None:
+    (folder / "null.py").write_bytes(b"print(1)\n\0")
+    outcome = gort("run", "null.py")
+    assert (outcome.status, outcome.stdout) == (1, "")
+    assert outcome.stderr.endswith("Error: source code string cannot contain null bytes\n")
 
 
 @pytest.mark.parametrize("source", ["print('a'\n", "x = '\\udc80'.encode(", "return"])
