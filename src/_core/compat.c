@@ -4,7 +4,7 @@
  *   3.11        The current thread state is a global, and PyThreadState_Swap leaves the key of PyGILState_Ensure
  *               behind (which then deadlocks): ts_switch sets both.
  *   3.12, 3.13  PyThreadState_Swap releases and retakes the GIL (70-120 ns, and others may get in). The current thread
- *               state is a thread-local of libpython that is not exported: ts_find_tss looks for it in libpython's
+ *               state is a thread-local of libpython that is not exported: find_tss_offset looks for it in libpython's
  *               TLS block and proves its find by a real swap. With it ts_switch does what the swap would do without
  *               touching the GIL; without it ts_switch falls back to PyThreadState_Swap.
  *   3.13        The version of the code's instrumentation is part of each thread state and refreshed on attaching. A
@@ -105,6 +105,10 @@ compat_after_fork(void)
 
 /* -- thread states ---------------------------------------------------------------------------- */
 
+#if V312
+static void find_tss_offset(void);
+#endif
+
 int
 compat_init(void)
 {
@@ -123,6 +127,7 @@ compat_init(void)
 #if V312
     main_interp = interp;
     newest_interp = &_PyRuntime.interpreters.head;
+    find_tss_offset();
 #endif
     PyObject_GetArenaAllocator(&arena);
     PyObjectArenaAllocator hook = {NULL, chunk_alloc, chunk_free};
@@ -298,41 +303,45 @@ find_tls(struct dl_phdr_info *info, size_t size, void *out)
     return 1;
 }
 
+/* Once, at the start: others may get in meanwhile. */
+static void
+find_tss_offset(void)
+{
+    tls_block tls = {0};
+    PyThreadState *now = PyThreadState_Get(), *other;
+    dl_iterate_phdr(find_tls, &tls);
+    if (!tls.data || !(other = ts_new()))
+        return;
+    int found = 0;
+    ptrdiff_t at = -1;
+    for (size_t i = 0; i + sizeof(void *) <= tls.size; i += sizeof(void *)) {
+        PyThreadState **word = (PyThreadState **)(tls.data + i);
+        if (*word != now)
+            continue;
+        PyThreadState_Swap(other);
+        bool moved = *word == other;
+        PyThreadState_Swap(now);
+        if (moved && *word == now) {
+            found++;
+            at = (ptrdiff_t)i;
+        }
+    }
+    PyThreadState_Clear(other);
+    PyThreadState_Delete(other);
+    if (found == 1)
+        tss_offset = at;
+}
+
 void
 ts_find_tss(m *mp)
 {
     tls_block tls = {0};
-    PyThreadState *now = PyThreadState_Get();
-    dl_iterate_phdr(find_tls, &tls);
     mp->tss = NULL;
-    if (!tls.data)
+    if (tss_offset < 0)
         return;
-    if (tss_offset < 0) {
-        PyThreadState *other = ts_new();
-        if (!other)
-            return;
-        int found = 0;
-        ptrdiff_t at = -1;
-        for (size_t i = 0; i + sizeof(void *) <= tls.size; i += sizeof(void *)) {
-            PyThreadState **word = (PyThreadState **)(tls.data + i);
-            if (*word != now)
-                continue;
-            PyThreadState_Swap(other);
-            bool moved = *word == other;
-            PyThreadState_Swap(now);
-            if (moved && *word == now) {
-                found++;
-                at = (ptrdiff_t)i;
-            }
-        }
-        PyThreadState_Clear(other);
-        PyThreadState_Delete(other);
-        if (found != 1)
-            return;
-        tss_offset = at;
-    }
+    dl_iterate_phdr(find_tls, &tls);
     PyThreadState **word = (PyThreadState **)(tls.data + tss_offset);
-    if (*word == now)
+    if (tls.data && *word == PyThreadState_Get())
         mp->tss = word;
 }
 

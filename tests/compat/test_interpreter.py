@@ -94,6 +94,28 @@ def test_import_in_a_thread_is_refused_or_works() -> None:
         assert "ImportError" in outcome.stderr
 
 
+def test_main_becomes_a_goroutine_in_its_first_wait() -> None:
+    """Nobody gets in between its look at the channel and its park, though a goroutine's thread wants the GIL."""
+    run_source(
+        """
+        import threading
+        from itertools import chain
+        def load():
+            global gort
+            import gort
+        thread = threading.Thread(target=load)
+        thread.start()
+        thread.join()
+        ch = gort.chan()
+        def send():
+            ch.send(1)
+            ch.close()
+        gort.go(send)
+        print(sum(chain(range(3_000_000), ch)))  # C code from the start of the goroutine's thread to the wait
+        """
+    ).check(stdout="4499998500001", stderr="")
+
+
 def test_module_state_survives_reimport() -> None:
     run_source(
         """

@@ -1,6 +1,7 @@
 """What a program does to the figures of MemStats."""
 
 import gc
+import threading  # noqa: F401  # as the first goroutine would
 
 from gort import chan, runtime
 from gort.sync import WaitGroup
