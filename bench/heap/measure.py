@@ -103,6 +103,7 @@ def paused(program: str, scale: float) -> Figures:
         else:
             pauses.append(time.perf_counter() - started)
 
+    importlib.import_module(f"programs.{program}")  # which may be stopped, too
     gc.callbacks.append(callback)
     figures = clocked(program, scale)
     gc.callbacks.remove(callback)
