@@ -56,7 +56,8 @@ def test_a_cycle_at_each_goal() -> None:
     assert [int(c["goal"]) for c in cycles][:1] == [4]
     for earlier, later in zip(cycles, cycles[1:], strict=False):
         assert int(later["goal"]) in range(2 * int(earlier["live"]), 2 * int(earlier["live"]) + 3)
-        assert int(later["goal"]) <= int(later["start"]) <= int(later["goal"]) + 2
+        # The list is counted twice while it is moved, which may be when the goal is reached.
+        assert int(later["goal"]) - 1 <= int(later["start"]) <= int(later["goal"]) + 2
     assert len(cycles) == 5  # 4, 8, 16, 32, 64
 
 
