@@ -18,20 +18,32 @@ NUM_CPU = len(os.sched_getaffinity(0))
 """The CPUs that the process could use at start."""
 
 
+def number(text: str) -> int:
+    """The value of decimal digits with an optional minus.
+
+    Not by int(): the first one of a process has CPython make a table of logarithms, for which the system maps
+    200 KiB of the mathematical library that few small programs need otherwise.
+    """
+    value = 0
+    for digit in text.removeprefix("-"):
+        value = 10 * value + ord(digit) - ord("0")
+    return -value if text.startswith("-") else value
+
+
 def _is_integer(text: str, bits: int = 32) -> bool:
     """Go's atoi: decimal digits with an optional minus, nothing else."""
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 100:
         return False
-    return -(1 << (bits - 1)) <= int(text) < 1 << (bits - 1)
+    return -(1 << (bits - 1)) <= number(text) < 1 << (bits - 1)
 
 
 def _is_positive(text: str) -> bool:
-    return _is_integer(text) and int(text) > 0
+    return _is_integer(text) and number(text) > 0
 
 
 def _is_rate(text: str) -> bool:
-    return _is_integer(text, bits=64) and int(text) >= 0
+    return _is_integer(text, bits=64) and number(text) >= 0
 
 
 def _is_percentage(text: str) -> bool:
@@ -50,7 +62,8 @@ def _bytes(text: str) -> int | None:
     unit = _UNITS.get(text[len(digits) :])
     if unit is None or not (digits.isascii() and digits.isdigit()) or len(digits) > 19:
         return None
-    return int(digits) * unit if int(digits) * unit <= NO_LIMIT else None
+    value = number(digits) * unit
+    return value if value <= NO_LIMIT else None
 
 
 def _is_bytes(text: str) -> bool:
@@ -62,7 +75,7 @@ TRACEBACK_WORDS = ("none", "single", "all", "system", "crash")
 
 def is_traceback_level(text: str) -> bool:
     """True for what GOTRACEBACK documents."""
-    return text in TRACEBACK_WORDS or (_is_integer(text, bits=33) and int(text) >= 0)
+    return text in TRACEBACK_WORDS or (_is_integer(text, bits=33) and number(text) >= 0)
 
 
 def _is_race_options(text: str) -> bool:
@@ -231,15 +244,8 @@ def text(name: str) -> str:
 
 
 def integer(name: str) -> int:
-    """The value in force of a setting that holds an integer.
-
-    Not by int(): the first one of a process has CPython make a table of logarithms, for which the system maps
-    200 KiB of the mathematical library that few small programs need otherwise.
-    """
-    text, value = _texts[name], 0
-    for digit in text.removeprefix("-"):
-        value = 10 * value + ord(digit) - ord("0")
-    return -value if text.startswith("-") else value
+    """The value in force of a setting that holds an integer."""
+    return number(_texts[name])
 
 
 def gc_percent() -> int:

@@ -51,7 +51,7 @@ def _level_of(text: str) -> Level:
     """What a value of GOTRACEBACK means. A word that is none of Go's: nothing is shown, as in Go."""
     if text in _LEVELS:
         return _LEVELS[text]
-    return Level(int(text) if _env.is_traceback_level(text) else 0, True, False)
+    return Level(_env.number(text) if _env.is_traceback_level(text) else 0, True, False)
 
 
 _level = _LEVELS["single"]
