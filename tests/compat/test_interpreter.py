@@ -95,7 +95,7 @@ def test_import_in_a_thread_is_refused_or_works() -> None:
 
 
 def test_main_becomes_a_goroutine_in_its_first_wait() -> None:
-    """Nobody gets in between its look at the channel and its park, though a goroutine's thread wants the GIL."""
+    """Nobody gets in between its look at the channel and its park, though a thread waits for the GIL."""
     run_source(
         """
         import threading
