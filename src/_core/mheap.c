@@ -41,7 +41,7 @@
 #define WORDS ((NUM_BINS + 63) / 64)
 #define MAX_MAPPINGS 4096
 #define WARM_PAGES 32
-#define WARM_FROM ((size_t)8 << 20) /* bytes in use: a small program shall take what it needs */
+#define WARM_FROM ((size_t)2 << 20) /* bytes in use: a small program shall take what it needs */
 #define LOOKS_MAX 64
 #define WORTH_SCAVENGING ((size_t)1 << 20)
 #define bytes(npages) ((size_t)(npages) << HEAP_PAGE_SHIFT)
