@@ -6,12 +6,17 @@ VENV ?= .venv
 # Seconds and seed of `make stress`; the seed is drawn, and printed, if none is given.
 SECONDS ?= 60
 SEED ?=
+# Tests that run at the same time: as many as there are processors, but no more than 4, for some use several themselves.
+JOBS ?= $(shell n=$$(nproc); echo $$((n < 4 ? n : 4)))
 # More arguments for pytest (make test, asan, ubsan, debug), the benchmarks or the demo.
 ARGS ?=
 
 SOURCES := $(shell find src -type f -not -name '*.py[co]') meson.build meson.options pyproject.toml
 PIP := -m pip --disable-pip-version-check --quiet
 LINT := .venv-lint/bin
+# stubtest imports the core: it needs the gort of $(VENV), which the same PY has made as the linters' environment.
+STUBTEST = PYTHONPATH=$$($(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))') MYPYPATH=src \
+	$(LINT)/stubtest gort._core --allowlist tools/stubtest.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -19,7 +24,7 @@ LINT := .venv-lint/bin
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
-	@echo 'Variables: PY=$(PY) VENV=$(VENV) SECONDS=$(SECONDS) SEED=$(SEED) ARGS=$(ARGS)'
+	@echo 'Variables: PY=$(PY) VENV=$(VENV) JOBS=$(JOBS) SECONDS=$(SECONDS) SEED=$(SEED) ARGS=$(ARGS)'
 
 build: $(VENV)/.built ## build gort and install it into $(VENV), with the Python that PY names
 
@@ -27,19 +32,23 @@ demo: $(VENV)/.built ## analyse the standard library's own source with goroutine
 	$(VENV)/bin/gort run examples/stdlib_report.py $(ARGS)
 
 test: $(VENV)/.test ## run the tests
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest -n $(JOBS) $(ARGS)
 
-lint: .venv-lint/.ready ## ruff, mypy --strict, clang-format and the rules of tools/check_seams.py
+lint: .venv-lint/.ready ## ruff, mypy --strict, pyright, stubtest, clang-format and the rules of tools/check_seams.py
 	$(LINT)/ruff check
 	$(LINT)/ruff format --check
 	$(LINT)/mypy
-	$(LINT)/clang-format --dry-run -Werror src/_core/*.[ch]
+	$(LINT)/mypy --no-explicit-package-bases tests/typing/*.py tests/programs/test_programs.py
+	$(LINT)/pyright --project tests/typing
+	$(if $(wildcard $(VENV)/.built),$(STUBTEST),@echo 'lint: $(VENV) has no gort: stubtest did not compare _core.pyi with it')
+	$(PY) tools/go_names.py --check
+	$(LINT)/clang-format --dry-run -Werror $(shell find src/_core -name "*.[ch]")
 	$(if $(wildcard $(VENV)/.built),$(VENV)/bin/python,$(PY)) tools/check_seams.py
 
 format: .venv-lint/.ready ## let ruff and clang-format rewrite the source
 	$(LINT)/ruff check --fix
 	$(LINT)/ruff format
-	$(LINT)/clang-format -i src/_core/*.[ch]
+	$(LINT)/clang-format -i $(shell find src/_core -name "*.[ch]")
 
 compat: $(VENV)/.built ## run CPython's own regression tests with and without gort, and compare
 	$(VENV)/bin/python tools/cpython_tests.py $(ARGS)
@@ -56,13 +65,13 @@ stress: $(VENV)/.built ## seeded random operations for SECONDS, with SEED if giv
 # The lanes below are the same tests on a core that was built in another way, in an environment of its own.
 
 asan: $(VENV)-asan/.test ## run the tests with AddressSanitizer
-	$(ASAN) $(VENV)-asan/bin/python -m pytest $(ARGS)
+	$(ASAN) $(VENV)-asan/bin/python -m pytest -n $(JOBS) $(ARGS)
 
 ubsan: $(VENV)-ubsan/.test ## run the tests with UndefinedBehaviorSanitizer
-	UBSAN_OPTIONS=print_stacktrace=1 $(VENV)-ubsan/bin/python -m pytest $(ARGS)
+	UBSAN_OPTIONS=print_stacktrace=1 $(VENV)-ubsan/bin/python -m pytest -n $(JOBS) $(ARGS)
 
 debug: $(VENV)-debug/.test ## run the tests with every queue validated at every schedule
-	$(VENV)-debug/bin/python -m pytest $(ARGS)
+	$(VENV)-debug/bin/python -m pytest -n $(JOBS) $(ARGS)
 
 clean: ## remove every environment and everything that was built
 	rm -rf .venv .venv-* build dist .mypy_cache .ruff_cache .pytest_cache

@@ -59,6 +59,14 @@ class Workload:
 
 PER_OP = {"ns_per_op": "ns/op"}
 PARKED = {"rss_bytes": "RSS bytes each", "start_us": "start µs each", "wake_us": "wake µs each"}
+BURST = {
+    "rss_mib": "RSS MiB left",
+    "tables_mib": "page tables MiB left",
+    "peak_mib": "RSS MiB at the peak",
+    "trip_ratio": "round trip, times before",
+    "full_ratio": "collection, times before",
+}
+IDLE = {"cpu_percent": "% of a CPU", "dump_ms": "dump ms"}
 
 WORKLOADS = [
     Workload("spawn", 200_000, 20_000, PER_OP),
@@ -84,8 +92,11 @@ WORKLOADS = [
     Workload("timers", 100_000, 10_000, {"overrun_ms": "overrun ms", "latest_ms": "latest ms"}),
     Workload("blocking", 100, 20, {"total_ms": "total ms", "latest_ms": "worst tick ms late"}, fixed=True),
     Workload("busy", 1000, 300, {"latest_ms": "worst tick ms late"}, fixed=True),
+    Workload("writing", 1000, 300, {"latest_ms": "worst tick ms late"}, fixed=True),
     Workload("callers", 100_000, 10_000, PER_OP, contenders=("gort", "go", "go1")),
     Workload("dump", 100_000, 5_000, {"total_ms": "total ms"}, contenders=("gort", "go", "go1")),
+    Workload("burst", 1_000_000, 20_000, BURST, max_runs=3, contenders=("gort", "go", "go1")),
+    Workload("idle", 9_000, 500, IDLE, max_runs=3, contenders=("gort", "go"), fixed=True),
 ]
 
 
@@ -197,8 +208,15 @@ TARGETS = [
     slower("blocking", GO, 2, "total_ms"),
     at_most("blocking", "latest_ms", 5, "ms"),
     at_most("busy", "latest_ms", 25, "ms"),
+    at_most("writing", "latest_ms", 25, "ms"),
     at_most("callers", "ns_per_op", 2000, "ns"),
     slower("dump", GO, 10, "total_ms"),
+    at_most("burst", "rss_mib", 60, "MiB"),
+    at_most("burst", "tables_mib", 16, "MiB"),
+    at_most("burst", "trip_ratio", 1.2, "x"),
+    at_most("burst", "full_ratio", 1.2, "x"),
+    at_most("idle", "cpu_percent", 1, "%"),
+    at_most("idle", "dump_ms", 50, "ms"),
     *[
         faster(workload.name, ["runloom"], 1, figure)
         for workload in WORKLOADS

@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,9 +20,14 @@ def tool() -> ModuleType:
     return module
 
 
-def at(tool: Any, root: Path, files: dict[str, str]) -> None:
-    """Lets the tool look at these files instead of gort's own."""
+def at(tool: Any, root: Path, files: dict[str, str], arrows: str = "") -> None:
+    """Lets the tool look at these files instead of gort's own, with empty lists of exceptions."""
     tool.ROOT, tool.CORE, tool.PACKAGE = root, root / "src" / "_core", root / "src" / "gort"
+    tool.ARROWS = root / "arrows.txt"
+    tool.ARROWS.write_text(arrows)
+    for name in ("SYSTEM_HEADERS", "CPYTHON_NAMES", "LIBRARY_NAMES"):
+        setattr(tool, name, {})
+    tool.LONG = set()
     for name, text in files.items():
         file = root / "src" / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -30,83 +35,227 @@ def at(tool: Any, root: Path, files: dict[str, str]) -> None:
 
 
 def test_this_tree(tool: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    assert tool.main() == 0, capsys.readouterr().out
+    assert tool.main([]) == 0, capsys.readouterr().out
+    assert "check_seams" not in sys.modules
+
+
+# -- the text of the core ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("text", "allowed"),
+    "header",
+    ["sys/mman.h", "linux/futex.h", "pthread.h", "signal.h", "unistd.h", "dlfcn.h", "link.h", "time.h"],
+)
+def test_system(tool: Any, tmp_path: Path, header: str) -> None:
+    text = f"#include <string.h>\n#  include <{header}>\n"
+    at(tool, tmp_path, {"_core/sched/sched.c": text, "_core/os/os_linux.c": text})
+    assert list(tool.check_system()) == [f"src/_core/sched/sched.c:2: <{header}> belongs in os/"]
+    tool.SYSTEM_HEADERS = {("sched/sched.c", header): "a reason"}
+    assert list(tool.check_system()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
     [
-        ("#if PY_VERSION_HEX < 0x030c0000", "compat.c"),
-        ("#define Py_BUILD_CORE", "compat.h"),
-        ('#include "internal/pycore_frame.h"', "compat.c"),
-        ("# include <sys/mman.h>", "os_linux.c"),
-        ("#include <linux/futex.h>", "os.h"),
-        ("#include <pthread.h>", "os_linux.c"),
-        ("#include <signal.h>", "signal.c"),
+        ("#if PY_VERSION_HEX < 0x030c0000", "PY_VERSION_HEX"),
+        ("#define Py_BUILD_CORE", "Py_BUILD_CORE"),
+        ('#include "internal/pycore_frame.h"', '#include "internal/'),
+        ("x = _PyEval_EvalFrameDefault(f);", "_PyEval_EvalFrameDefault"),
+        ("x = _Py_Dealloc(f); /* _PyNot_This */", "_Py_Dealloc"),
     ],
 )
-def test_seams(tool: Any, tmp_path: Path, text: str, allowed: str) -> None:
-    at(tool, tmp_path, {"_core/sched.c": f"int x;\n{text}\n", f"_core/{allowed}": text})
-    (fault,) = tool.check_seams()
-    assert fault.startswith("src/_core/sched.c:2: ")
+def test_cpython(tool: Any, tmp_path: Path, text: str, what: str) -> None:
+    text = f"// _PyNot_This\n{text}\n"
+    at(tool, tmp_path, {"_core/sched/sched.c": text, "_core/cpython/compat.c": text})
+    assert list(tool.check_cpython()) == [f"src/_core/sched/sched.c:2: {what} belongs in cpython/"]
+
+
+def test_exceptions_that_nothing_needs(tool: Any, tmp_path: Path) -> None:
+    at(tool, tmp_path, {"_core/sched/g.c": "#include <errno.h>\n", "gort/time.py": ""})
+    tool.SYSTEM_HEADERS = {("sched/g.c", "unistd.h"): "a reason"}
+    tool.CPYTHON_NAMES = {("sched/g.c", "_Py_X"): "a reason"}
+    tool.LIBRARY_NAMES = {("time.py", "_x"): "a reason"}
+    found = [*tool.check_system(), *tool.check_cpython(), *tool.check_privacy()]
+    assert found == [
+        "check_seams.py: SYSTEM_HEADERS lists unistd.h in sched/g.c, where it is not used",
+        "check_seams.py: CPYTHON_NAMES lists _Py_X in sched/g.c, where it is not used",
+        "check_seams.py: LIBRARY_NAMES lists _x in time.py, where it is not used",
+    ]
+
+
+def test_comments(tool: Any) -> None:
+    text = 'a; /* b\n * "c" */ d; // e\n"/* f */" g;\n'
+    assert tool.without_comments(text) == 'a; \n d; \n"/* f */" g;\n'
+
+
+def test_lengths(tool: Any, tmp_path: Path) -> None:
+    files = {"_core/gc/a.c": "x\n" * 700, "_core/gc/b.c": "x\n" * 701, "_core/gc/c.c": "x\n" * 701}
+    at(tool, tmp_path, files)
+    tool.LONG = {"gc/a.c", "gc/b.c", "gc/gone.c"}
+    assert list(tool.check_lengths()) == [
+        "src/_core/gc/c.c: 701 lines, more than 700",
+        "check_seams.py: LONG lists gc/a.c, which is not longer than 700 lines",
+        "check_seams.py: LONG lists gc/gone.c, which is not longer than 700 lines",
+    ]
+
+
+# -- the layers --------------------------------------------------------------------------------
+
+
+def up(tool: Any, arrows: set[Any]) -> list[str]:
+    return sorted(str(arrow) for arrow in arrows if tool.runs_up(arrow))
+
+
+def test_includes(tool: Any, tmp_path: Path) -> None:
+    files = {
+        "_core/core.h": '#include "os/os.h"\n',
+        "_core/os/os.h": '#include "core.h"\n',
+        "_core/sched/g.c": '#include <errno.h>\n#include "os/os.h"\n#include "g.h"\n#include "sync/chan.h"\n',
+        "_core/sched/g.h": '// #include "debug/x.h"\n',
+        "_core/sync/chan.h": '#include "core.h"\n#include "sched/g.h"\n',
+        "_core/debug/x.h": "",
+        "_core/module.c": '#include "debug/x.h"\n',
+    }
+    at(tool, tmp_path, files)
+    assert up(tool, tool.includes()) == [
+        "core.h: includes os/os.h (a layer above)",
+        "sched/g.c: includes sync/chan.h (a layer above)",
+    ]
+
+
+def compiler(tool: Any) -> list[str]:
+    match tool.compiler():
+        case str(reason):
+            pytest.skip(reason)
+        case command:
+            return list(command)
+
+
+def test_symbols(tool: Any, tmp_path: Path) -> None:
+    files = {
+        "_core/sched/g.c": "int x; extern int chan_count; int g(void) { return x + chan_count; }\n",
+        "_core/sync/chan.c": "int g(void); int chan_count; int chan(void) { return g(); }\n",
+        "_core/module.c": "int chan(void); int face(void) { return chan(); }\n",
+        "_core/os/o.c": "static int chan; int o(void) { return chan; }\n",
+    }
+    at(tool, tmp_path, files)
+    found = tool.uses(compiler(tool))
+    assert up(tool, found) == ["sched/g.c: uses chan_count of sync/chan.c (a layer above)"]
+    assert ("sync/chan.c", "g", "sched/g.c") in found
+    assert tool.circles(found) == 1
+
+
+def test_symbols_of_the_face(tool: Any, tmp_path: Path) -> None:
+    files = {
+        "_core/module.c": "int face(void) { return 1; }\n",
+        "_core/debug/d.c": "int face(void); int d(void) { return face(); }\n",
+    }
+    at(tool, tmp_path, files)
+    assert up(tool, tool.uses(compiler(tool))) == ["debug/d.c: uses face of module.c (a layer above)"]
+
+
+def test_arrows(tool: Any, tmp_path: Path) -> None:
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    text = f"""# A remark.
+
+sched/g.c chan sync/chan.c
+sched/g.c gone sync/chan.c
+sched/g.c #include sync/gone.h
+sched/g.c old sync/chan.c 3.1
+sched/g.c now sync/chan.c 3.1 {version}
+os/arch/x_vax.S chan sync/chan.c
+"""
+    at(tool, tmp_path, {}, text)
+    known, elsewhere = tool.listed()
+    assert elsewhere == {"sched/g.c old sync/chan.c 3.1", "os/arch/x_vax.S chan sync/chan.c"}
+    found = {tool.Arrow("sched/g.c", name, "sync/chan.c") for name in ("chan", "now", "new")}
+    assert list(tool.check_arrows(found, known)) == [
+        "sched/g.c: uses new of sync/chan.c (a layer above)",
+        "arrows.txt: `sched/g.c #include sync/gone.h` is gone: take the line out",
+        "arrows.txt: `sched/g.c gone sync/chan.c` is gone: take the line out",
+    ]
+    tool.ARROWS.write_text(tool.list_of(found))
+    assert tool.listed() == (found, elsewhere)
+    assert f"sched/g.c now sync/chan.c 3.1 {version}\n" in tool.ARROWS.read_text()
+
+
+def test_the_list_of_this_tree_is_as_printed(tool: Any) -> None:
+    known, _ = tool.listed()
+    assert tool.list_of(known) + "\n" == tool.ARROWS.read_text()
+
+
+def test_folders(tool: Any, tmp_path: Path) -> None:
+    at(tool, tmp_path, {"_core/attic/x.c": "", "_core/os/arch/y.S": "", "_core/module.c": ""})
+    assert list(tool.check_folders()) == ["src/_core/attic: is not among the layers of check_seams.py"]
+
+
+def test_without_a_compiler(
+    tool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at(tool, tmp_path, {"gort/time.py": "", "_core/os/o.c": '#include "gc/g.h"', "_core/gc/g.h": ""})
+    monkeypatch.setenv("CC", "no-such-compiler")
+    tool.ARROWS.write_text("os/o.c #include gc/g.h\nos/o.c g gc/g.c\n")
+    assert tool.main([]) == 0
+    assert "there is no C compiler: the symbols of the core were not looked at" in capsys.readouterr().out
+
+
+# -- the Python modules ------------------------------------------------------------------------
+
+STUB = "class Once:\n    def _value(self) -> int: ...\n\ndef _walk() -> int: ...\n"
 
 
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("from ._run import run\nfrom . import _core\n_core._x", ""),
-        ("from gort._core import _thing", ""),
-        ("from gort._secret import x", "gort._secret.x"),
-        ("from ._secret import x", "gort._secret.x"),
+        ("from ._lazy import subpackages\nfrom . import _core\n_core.go", ""),
+        ("import gort._lazy\ngort._lazy.subpackages", ""),
+        ("from . import _core\n_core.Once()._value()", ""),
+        ("from .context import __doc__", ""),
+        ("import ctypes\nctypes.c_int._type_", ""),
+        ("class A:\n    _x: int\n\ndef f(a):\n    return a._x", ""),
+        ("class A:\n    __slots__ = ('_x',)\n\ndef f(a):\n    return a._x", ""),
+        ("class A:\n    def __init__(self):\n        self._x = 1\n\ndef f(a):\n    return a._x", ""),
+        ("def _f(): ...\nf = [_f]", ""),
+        ("from . import _core\n_core._walk()", "_walk"),
+        ("from ._core import _walk", "gort._core._walk"),
+        ("from gort._lazy import _secret", "gort._lazy._secret"),
+        ("from . import _lazy\n_lazy._secret", "_secret"),
+        ("from . import _lazy\ngetattr(_lazy, '_secret')", "_secret"),
         ("from . import context\ncontext._Node", "_Node"),
         ("from .context import _Node", "gort.context._Node"),
-        ("import gort._secret", "gort._secret"),
-        ("from .context import __doc__", ""),
+        ("from . import _secret", "gort._secret"),
+        ("import threading\nthreading._shutdown()", "_shutdown"),
+        ("from threading import _shutdown", "threading._shutdown"),
+        ("def f(a):\n    a._x = 1", "_x"),
+        ("def f(a):\n    del a._x", "_x"),
     ],
 )
 def test_privacy(tool: Any, tmp_path: Path, text: str, fault: str) -> None:
     at(
         tool,
         tmp_path,
-        {"gort/time.py": text, "gort/__init__.py": "", "gort/__main__.py": "from . import _cli"},
+        {
+            "gort/time.py": text,
+            "gort/context.py": "class _Node: ...",
+            "gort/__init__.py": "_secret = 1",
+            "gort/_lazy.py": "_secret = 1",
+            "gort/_core.pyi": STUB,
+        },
     )
     faults = list(tool.check_privacy())
     expected = [f"{fault} is private to another module"] if fault else []
     assert [text.split(": ", 1)[1] for text in faults] == expected
 
 
-def test_package_may_use_its_own_modules(tool: Any, tmp_path: Path) -> None:
-    at(tool, tmp_path, {"gort/__init__.py": "from ._run import run\nfrom .time import _clock"})
-    (fault,) = tool.check_privacy()
-    assert fault.endswith("gort.time._clock is private to another module")
-
-
-def test_stub(tool: Any, tmp_path: Path) -> None:
-    stub = """
-_T = TypeVar("_T")
-LIMIT: Final[int]
-def go() -> None: ...
-def gone() -> None: ...
-class _Base:
-    def load(self) -> int: ...
-class Chan(_Base):
-    def send(self) -> None: ...
-    def lost(self) -> None: ...
-class Value: ...
-"""
-
-    class Chan:
-        def load(self) -> None: ...
-        def send(self) -> None: ...
-        def extra(self) -> None: ...
-
-    at(tool, tmp_path, {"gort/_core.pyi": stub})
-    core = SimpleNamespace(LIMIT=1, go=len, added=len, Chan=Chan, Value=3, _private=len)
-    assert sorted(tool.check_stub(core)) == [
-        "_core.pyi lacks Chan.extra of the built core",
-        "_core.pyi lacks added of the built core",
-        "_core.pyi: Chan.lost is not in the built core",
-        "_core.pyi: Value is a class there, but int in the built core",
-        "_core.pyi: gone is not in the built core",
+def test_privacy_in_a_subpackage(tool: Any, tmp_path: Path) -> None:
+    files = {
+        "gort/__init__.py": "",
+        "gort/_env.py": "_texts = {}",
+        "gort/runtime/__init__.py": "from .. import _env\nfrom .._env import _texts\n",
+        "pytest_gort.py": "from gort import _env\n_env._texts\n",
+    }
+    at(tool, tmp_path, files)
+    assert list(tool.check_privacy()) == [
+        "src/gort/runtime/__init__.py:2: gort._env._texts is private to another module",
+        "src/pytest_gort.py:2: _texts is private to another module",
     ]
-    assert "check_seams" not in sys.modules

@@ -1,4 +1,4 @@
-"""The documentation's promises: its programs run and print what it says, its links lead somewhere.
+"""The documentation's promises: its programs run and print what it says; commands, links and names are right.
 
 A ```python block of README.md or docs/*.md is a whole program. A ```text block right after it is what the
 program prints, standard output first and then standard error, in the notation of harness.compare; without one
@@ -6,7 +6,14 @@ the program prints nothing. Words after `python` are directives: `exit=2` the ex
 `env:NAME=VALUE` a variable.
 """
 
+import dataclasses
+import importlib.util
+import os
 import re
+import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +21,42 @@ from pathlib import Path
 import pytest
 
 from gort import _env
-from harness import compare, run_source
+from gort.runtime import MemStats
+from harness import command, compare, execute, run_source
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PAGE_OF_VARIABLES = ROOT / "docs" / "environment.md"
+README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+PAGES = [README, *sorted(DOCS.glob("*.md"))]  # their programs are run
+# All that link to something; and those that name files of the source.
+LINKING = [
+    *PAGES,
+    ROOT / "CHANGES.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((DOCS / "internals").glob("*.md")),
+    *sorted((ROOT / "bench").glob("*.md")),
+]
+NAMING = [page for page in LINKING if page.name != "CHANGES.md" and page.parent.name != "bench"]
+PAGE_OF_VARIABLES = DOCS / "environment.md"
+PAGE_OF_FIGURES = DOCS / "memory_reference.md"
 MACHINE_DEPENDENT = {"GOMAXPROCS", "GOARCH", "GOOS", "GOROOT"}
 BLOCK = re.compile(r"^```python(.*)\n((?:.*\n)*?)```\n(?:\n*```text\n((?:.*\n)*?)```\n)?", re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+COMMANDS = re.compile(r"^```sh\n((?:.*\n)*?)```$", re.MULTILINE)
+FILE = re.compile(r"[\w./*-]*\w\.(?:c|h|S|py|pyi|txt|svg)")
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+# What is not in the repository: files of a reader, of a design, of CPython.
+PLACEHOLDERS = {
+    "prog.py",
+    "NAME.py",
+    "NAME.txt",
+    "NAME.svg",
+    "tests/programs/NAME.py",
+    "sema.c",
+    "Python/pystate.c",
+}
+
+needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 
 
 @dataclass
@@ -71,7 +106,11 @@ def test_every_block_is_found() -> None:
         assert fences == sum(sample.page == page for sample in SAMPLES), page.name
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def page_id(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", LINKING, ids=page_id)
 def test_links(page: Path) -> None:
     """Links within the repository lead to files, and to headings where they name one."""
     for target in LINK.findall(page.read_text()):
@@ -88,9 +127,117 @@ def test_links(page: Path) -> None:
             assert anchor in anchors, f"{target}: no such heading"
 
 
-def test_first_program_is_an_example() -> None:
+@pytest.fixture(scope="module")
+def files() -> set[str]:
+    """The paths of the repository's files, without what is built or installed beside them."""
+    found = set()
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [f for f in folders if not f.startswith((".", "build")) and f != "__pycache__"]
+        found |= {"/" + str((Path(folder) / name).relative_to(ROOT)) for name in names}
+    return found
+
+
+@pytest.mark.parametrize("page", NAMING, ids=page_id)
+def test_files_exist(page: Path, files: set[str]) -> None:
+    """A file that a page names in backticks exists, by the end of its path; `*` stands for any text."""
+    text = FENCED.sub("", page.read_text())
+    words = {word for span in re.findall(r"`([^`\n]+)`", text) for word in span.split()}
+    for name in sorted(words - PLACEHOLDERS):
+        if FILE.fullmatch(name):
+            pattern = re.compile(".*/" + ".*".join(map(re.escape, name.lstrip("/").split("*"))))
+            assert any(map(pattern.fullmatch, files)), f"{name}: no such file"
+
+
+def test_map_of_the_core() -> None:
+    """The table of internals/README.md has a row for each folder of src/_core, whose files lie there."""
+    core = ROOT / "src" / "_core"
+    section = (DOCS / "internals" / "README.md").read_text().split("\n## The layers\n")[1].split("\n## ")[0]
+    rows = dict(re.findall(r"^\| (?:`(\w+)/`|\(\w+\)) \| (.*) \|$", section, re.MULTILINE))
+    rows.pop("")  # of no folder
+    assert sorted(rows) == sorted(path.name for path in core.iterdir() if path.is_dir())
+    for folder, row in rows.items():
+        for name in re.findall(r"`([\w*]+\.[chS])`", row):
+            assert list((core / folder).rglob(name)), f"{folder}/{name}"
+
+
+def test_hard_program_is_an_example() -> None:
     """README shows examples/hello.py as it is."""
-    assert (ROOT / "examples" / "hello.py").read_text() in (ROOT / "README.md").read_text()
+    assert (ROOT / "examples" / "hello.py").read_text() in README.read_text()
+
+
+# -- commands ---------------------------------------------------------------------------------
+
+
+def commands() -> list[list[str]]:
+    """The commands of README: those of its blocks, and what begins with `make` or `python` in its text."""
+    text = README.read_text()
+    lines = [line for block in COMMANDS.findall(text) for line in block.splitlines()]
+    spans = re.findall(r"`([^`\n]+)`", FENCED.sub("", text).replace("\n", " "))
+    lines += [span for span in spans if re.match(r"(make|python3?) ", span) and "prog.py" not in span]
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def make(*words: str) -> list[str]:
+    """The lines that make would run."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(["make", "-n", *words], cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@needs_make
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_command_of_readme(words: list[str]) -> None:
+    """It can be given as printed: it names targets, programs, files and options that exist."""
+    match words:
+        case ["make", *rest]:
+            last = shlex.split(make(*rest)[-1])
+            if len(scripts := [word for word in last if word.endswith(".py")]) == 1:
+                assert (ROOT / scripts[0]).exists()
+                options = [word for word in last if word.startswith("--")]
+                if options:
+                    shown = execute([sys.executable, str(ROOT / scripts[0]), "--help"]).stdout
+                    assert not [option for option in options if option not in shown]
+        case [".venv/bin/gort", "run", program]:
+            assert make("build")  # that is what makes .venv
+            execute([*command("gort"), str(ROOT / program)]).check(stdout="...")
+        case _:
+            pytest.fail(f"{words}: say in this test how it can be tried")
+
+
+def test_readme_has_commands() -> None:
+    first = {words[0] for words in commands()}
+    assert first == {"make", ".venv/bin/gort"}
+    assert ["make", "bench"] in commands()
+
+
+@needs_make
+def test_hooks_are_those_of_lint() -> None:
+    """.pre-commit-config.yaml runs the tools that `make lint` runs, with the same options.
+
+    But for stubtest, which needs a core that is built.
+    """
+    text = (ROOT / ".pre-commit-config.yaml").read_text()
+    assert set(re.findall(r"- repo: (.*)", text)) == {"local"}
+    hooks = re.findall(r"^ +entry: (.*)$", text, re.MULTILINE)
+    tools = [line for line in make("lint") if line.startswith(".venv-lint/bin/") and " -m pip " not in line]
+    lint = [re.sub(r" src/.*", "", line) for line in tools]
+    ours = [hook for hook in hooks if "check_seams.py" not in hook]
+    assert [hook for hook in ours if hook not in lint] == []
+    assert {hook.split()[0] for hook in ours} == {line.split()[0] for line in lint if "stubtest" not in line}
+    assert any("tools/check_seams.py" in hook for hook in hooks)
+
+
+# -- tables -----------------------------------------------------------------------------------
+
+
+def test_figures_of_memory() -> None:
+    """memory_reference.md has each field of MemStats in its table, and no other."""
+    section = PAGE_OF_FIGURES.read_text().split("\n## ")[1]
+    assert section.startswith("MemStats\n")
+    cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+    documented = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+    assert sorted(documented) == sorted(field.name for field in dataclasses.fields(MemStats))
 
 
 def test_environment_variables() -> None:
@@ -106,3 +253,23 @@ def test_environment_variables() -> None:
         assert note == ("" if setting.built else "not built yet"), setting.name
         if setting.name not in MACHINE_DEPENDENT:
             assert default == (f"`{setting.default}`" if setting.default else "empty"), setting.name
+
+
+# -- pictures ---------------------------------------------------------------------------------
+
+
+def test_pictures_are_drawn() -> None:
+    """Drawing each description again gives the picture that is there, and some page shows it."""
+    spec = importlib.util.spec_from_file_location("draw", DOCS / "img" / "draw.py")
+    assert spec and spec.loader
+    module = sys.modules["draw"] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        descriptions = sorted((DOCS / "img").glob("*.txt"))
+        assert descriptions
+        for file in descriptions:
+            assert module.draw(file.read_text()) == file.with_suffix(".svg").read_text(), file.name
+            shown = f"img/{file.stem}.svg)"
+            assert any(shown in page.read_text() for page in LINKING), file.name
+    finally:
+        del sys.modules["draw"]

@@ -59,7 +59,23 @@ def test_run(gort: bool, tmp_path: Path) -> None:
         assert got.text.startswith(f"['{word}'] {gort}\n")
 
 
-ARGUMENTS = argparse.Namespace(memlimit=None, timeout=60)
+def test_run_inside(tmp_path: Path) -> None:
+    """In a thread and in a goroutine that are not the main ones."""
+    (tmp_path / "mine.py").write_text(
+        "import sys, threading\n"
+        "from importlib import import_module\n"
+        "main = threading.current_thread() is threading.main_thread()\n"
+        "goid = import_module('gort._core').goid() if 'gort' in sys.modules else 0\n"
+        "print(__name__, sys.argv[1:], main, goid > 1)\n"
+        "sys.exit(3)\n"
+    )
+    for gort in (False, True):
+        got = sidebyside.run(["mine", "x"], gort, str(tmp_path), 60, inside=True)
+        assert got.tests == {PROCESS: "exit status 3"}
+        assert got.text == f"__main__ ['x'] False {gort}\n"
+
+
+ARGUMENTS = argparse.Namespace(memlimit=None, timeout=60, goroutine=False)
 CPYTHONS_TESTS = pytest.mark.skipif(
     not cpython_tests.available(["test_bool"]), reason="this Python has no package `test`"
 )

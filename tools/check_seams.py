@@ -1,154 +1,440 @@
-"""Checks the boundaries inside gort: python tools/check_seams.py
+"""Checks the boundaries inside gort: python tools/check_seams.py [--arrows]
 
-* Only compat.c and compat.h depend on the CPython version or on its internal headers, only os_linux.c and
-  os.h on the operating system.
-* A module of src/gort uses another module's underscore names only if the other is in SHARED.
-* _core.pyi and the built core hold the same names. Skipped, and said so, where gort is not installed.
+* The layers of src/_core: a folder uses only those below it (LAYERS), as the includes and the symbols of the
+  compiled files show. What does not hold yet is listed in tools/arrows.txt, which only gets shorter.
+* Headers of the system belong in os/, what depends on CPython's version or is internal to it in cpython/.
+  Exceptions are listed here, each with its reason.
+* No file of src/_core is longer than LONGEST lines, except those in LONG.
+* A module of src/gort uses no underscore name of another module.
 
-Prints one line for each violation; the exit status is 1 if there is any.
+An entry of a list that is no longer needed is a violation too. Prints one line for each violation, then a
+summary; the exit status is 1 if there is any. --arrows prints what belongs in tools/arrows.txt instead.
 """
 
 import ast
-import importlib.util
+import os
+import platform
 import re
+import shlex
+import shutil
+import subprocess
 import sys
-from collections.abc import Iterator
+import sysconfig
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "src" / "_core"
 PACKAGE = ROOT / "src" / "gort"
+ARROWS = ROOT / "tools" / "arrows.txt"
 
-# Text that only the named files of src/_core may hold.
-SEAMS: list[tuple[str, set[str]]] = [
-    (r"\bPy_BUILD_CORE\b|\bPY_VERSION_HEX\b|#\s*include\s*[<\"]internal/", {"compat.c", "compat.h"}),
-    (
-        r"#\s*include\s*<(sys/mman|linux/futex|sys/syscall|pthread)\.h>",
-        {"os_linux.c", "os.h"},
-    ),
-    (r"#\s*include\s*<signal\.h>", {"os_linux.c", "os.h", "signal.c", "walk.c"}),
-]
+# From the ground up. Files that lie in no folder are above all of them, except SHARED, which all may include.
+LAYERS = ("os", "lib", "cpython", "mem", "sched", "gc", "sync", "stacks", "cgo", "debug")
+SHARED = "core.h"
 
-# Private modules that belong to the whole package.
-SHARED = {
-    "_assert",
-    "_cgo",
-    "_cgocheck",
-    "_commands",
-    "_core",
-    "_duration",
-    "_env",
-    "_finalizer",
-    "_heap",
-    "_lazy",
-    "_memstats",
-    "_run",
-    "_spelling",
-    "_symtab",
-    "_threads",
-    "_traceback",
+LONGEST = 700
+# Those that are longer all the same.
+LONG: set[str] = set()
+
+# Headers of C itself and of CPython's API, which every file may include; all others are the system's.
+PORTABLE = {
+    "Python.h",
+    "assert.h",
+    "errno.h",
+    "limits.h",
+    "math.h",
+    "stdarg.h",
+    "stdatomic.h",
+    "stdbool.h",
+    "stddef.h",
+    "stdint.h",
+    "stdio.h",
+    "stdlib.h",
+    "string.h",
+    "structmember.h",
+}
+# (file outside os/, header of the system): why it is there.
+SYSTEM_HEADERS = {
+    ("cgo/cgo_unwind.c", "dlfcn.h"): "the symbolizer is dladdr, and loads libdw",
+    ("cgo/cgo_unwind.c", "link.h"): "tells the interpreter's loaded objects from those of C libraries",
+    ("cgo/cgo_unwind.c", "unistd.h"): "getpid, for libdw",
+    ("cgo/cgo_unwind.c", "unwind.h"): "it walks C frames with the compiler's unwinder",
+    ("sched/g.c", "unistd.h"): "_exit, when a goroutine ends the process",
+    ("sched/m.c", "unistd.h"): "pause, in threads that are never to run again",
+    ("stacks/signal.c", "signal.h"): "it sets handlers and reads what the kernel hands to them",
+    ("stacks/signal.c", "unistd.h"): "_exit, at the end of a signal handler",
+    ("stacks/walk.c", "signal.h"): "it sets the handler of the profiling signal",
+    ("sync/run.c", "unistd.h"): "getpid tells the child of a fork",
+}
+# (file outside cpython/, private name of CPython's API): why it is there.
+CPYTHON_NAMES = {
+    ("sched/sigmask.c", "_PyCFunctionFast"): "the type has no public name before CPython 3.13",
+    ("sched/sigmask.c", "_PyCFunctionFastWithKeywords"): "the type has no public name before CPython 3.13",
+    ("stacks/traceback.c", "_PyThreadState_UncheckedGet"): "it has no public name before CPython 3.13",
+}
+CPYTHON_INTERNAL = re.compile(
+    r"\bPy_BUILD_CORE\b|\bPY_VERSION_HEX\b|#\s*include\s*[<\"](?:cpython/)?internal[./]"
+)
+CPYTHON_PRIVATE = re.compile(r"\b_Py\w+")
+
+# Underscore names that their documentation gives to everybody.
+DOCUMENTED = {"_CFuncPtr", "_Pointer", "_SimpleCData", "_asdict", "_fields", "_getframe", "_objects"}
+# (module of gort, underscore name of the standard library): why it is used.
+LIBRARY_NAMES = {
+    ("_assert.py", "_is_protocol"): "typing.is_protocol() is new in CPython 3.13",
+    ("_cgocheck.py", "_obj"): "what ctypes.byref() refers to has no public name",
+    ("_cli.py", "_run_module_as_main"): "python -m itself, which runpy.run_module() is not",
+    ("_threads.py", "_set_ident"): "a Thread object for a goroutine is made as _DummyThread makes itself",
+    ("_threads.py", "_set_native_id"): "the same",
+    ("_threads.py", "_started"): "the same",
+    ("_traceback.py", "_run_exitfuncs"): "what the interpreter calls when it ends; there is no public name",
+    ("_traceback.py", "_threading_atexits"): "threading._shutdown() without waiting for the main thread",
 }
 
-# What typing needs in the stub and the binary has no use for.
-TYPING = {"TypeVar", "ParamSpec", "TypeVarTuple"}
+
+class Arrow(NamedTuple):
+    """A use that crosses the layers: `user` needs `symbol`, or includes (`#include`), which `definer` has."""
+
+    user: str
+    symbol: str
+    definer: str
+
+    def __str__(self) -> str:
+        if self.symbol == "#include":
+            return f"{self.user}: includes {self.definer} (a layer above)"
+        return f"{self.user}: uses {self.symbol} of {self.definer} (a layer above)"
 
 
-def check_seams() -> Iterator[str]:
-    """Violations of SEAMS."""
-    for file in sorted(CORE.rglob("*")):
-        if file.suffix not in {".c", ".h", ".S"}:
+# -- the text of the core ----------------------------------------------------------------------
+
+
+def core_files(*suffixes: str) -> list[tuple[str, Path]]:
+    """The files of src/_core with their names there, in order."""
+    return [
+        (file.relative_to(CORE).as_posix(), file)
+        for file in sorted(CORE.rglob("*"))
+        if file.suffix in suffixes
+    ]
+
+
+_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*|(\"(?:\\.|[^\"\\\n])*\")", re.DOTALL)
+
+
+def without_comments(text: str) -> str:
+    """C source of as many lines."""
+    return _COMMENT.sub(lambda found: found[1] or "\n" * found[0].count("\n"), text)
+
+
+def lines_of(file: Path) -> Iterator[tuple[int, str]]:
+    return enumerate(without_comments(file.read_text()).splitlines(), 1)
+
+
+def stale(what: str, listed: Iterable[tuple[str, str]], used: set[tuple[str, str]]) -> Iterator[str]:
+    """Entries of a list of exceptions that nothing needs."""
+    for file, name in listed:
+        if (file, name) not in used:
+            yield f"check_seams.py: {what} lists {name} in {file}, where it is not used"
+
+
+def check_system() -> Iterator[str]:
+    """Headers of the system outside os/."""
+    used = set()
+    for name, file in core_files(".c", ".h"):
+        for number, line in lines_of(file):
+            if name.startswith("os/") or not (found := re.match(r"\s*#\s*include\s*<([^>]+)>", line)):
+                continue
+            header = found[1]
+            used.add((name, header))
+            foreign = header not in PORTABLE and not header.startswith("internal/")
+            if foreign and (name, header) not in SYSTEM_HEADERS:
+                yield f"src/_core/{name}:{number}: <{header}> belongs in os/"
+    yield from stale("SYSTEM_HEADERS", SYSTEM_HEADERS, used)
+
+
+def check_cpython() -> Iterator[str]:
+    """What depends on CPython's version, and its private names, outside cpython/."""
+    used = set()
+    for name, file in core_files(".c", ".h", ".S"):
+        if name.startswith("cpython/"):
             continue
-        for number, line in enumerate(file.read_text().splitlines(), 1):
-            for pattern, allowed in SEAMS:
-                if file.name not in allowed and (found := re.search(pattern, line)):
-                    places = ", ".join(sorted(allowed))
-                    yield f"{file.relative_to(ROOT)}:{number}: {found[0]} belongs in {places}"
+        for number, line in lines_of(file):
+            if found := CPYTHON_INTERNAL.search(line):
+                yield f"src/_core/{name}:{number}: {found[0]} belongs in cpython/"
+            for word in CPYTHON_PRIVATE.findall(line):
+                used.add((name, word))
+                if (name, word) not in CPYTHON_NAMES:
+                    yield f"src/_core/{name}:{number}: {word} belongs in cpython/"
+    yield from stale("CPYTHON_NAMES", CPYTHON_NAMES, used)
+
+
+def check_lengths() -> Iterator[str]:
+    """Files of more than LONGEST lines."""
+    found = {name: len(file.read_text().splitlines()) for name, file in core_files(".c", ".h", ".S")}
+    for name, lines in found.items():
+        if lines > LONGEST and name not in LONG:
+            yield f"src/_core/{name}: {lines} lines, more than {LONGEST}"
+    for name in sorted(LONG):
+        if found.get(name, 0) <= LONGEST:
+            yield f"check_seams.py: LONG lists {name}, which is not longer than {LONGEST} lines"
+
+
+# -- the layers --------------------------------------------------------------------------------
+
+
+def layer_of(name: str) -> int:
+    """A file's place from the ground up. What lies in a folder that is no layer is above all others."""
+    if name == SHARED:
+        return -1
+    folder, slash, _ = name.partition("/")
+    return LAYERS.index(folder) if slash and folder in LAYERS else len(LAYERS) + (1 if slash else 0)
+
+
+def crosses(arrow: Arrow) -> bool:
+    return layer_of(arrow.user) != layer_of(arrow.definer)
+
+
+def runs_up(arrow: Arrow) -> bool:
+    return layer_of(arrow.user) < layer_of(arrow.definer)
+
+
+def check_folders() -> Iterator[str]:
+    """Folders that are no layer."""
+    folders = {name.partition("/")[0] for name, _ in core_files(".c", ".h", ".S") if "/" in name}
+    for folder in sorted(folders - set(LAYERS)):
+        yield f"src/_core/{folder}: is not among the layers of check_seams.py"
+
+
+def included() -> Iterator[tuple[str, str]]:
+    """Each file of the core with each of the core's headers that it includes."""
+    for name, file in core_files(".c", ".h", ".S"):
+        for _, line in lines_of(file):
+            if found := re.match(r"\s*#\s*include\s*\"([^\"]+)\"", line):
+                # As the compiler does: beside the file first.
+                beside = Path(name).parent / found[1]
+                yield name, beside.as_posix() if (CORE / beside).is_file() else found[1]
+
+
+def includes() -> set[Arrow]:
+    """The includes of the core's headers, but for SHARED, that files of other folders make."""
+    arrows = {Arrow(user, "#include", header) for user, header in included() if (CORE / header).is_file()}
+    return {arrow for arrow in arrows if arrow.definer != SHARED and crosses(arrow)}
+
+
+def compiler() -> list[str] | str:
+    """The command that compiles a file as meson does, or why there is none.
+
+    Without optimization, by which no reference disappears, and with all debug code.
+    """
+    words = shlex.split(os.environ.get("CC", "cc"))
+    headers = sysconfig.get_path("include")
+    if not shutil.which(words[0]) or not shutil.which("nm"):
+        return "there is no C compiler"
+    if not Path(headers, "Python.h").is_file():
+        return "Python's C headers are not there"
+    flags = ["-c", "-w", "-O0", "-std=gnu11", "-DGORT_DEBUG=3", "-fno-strict-aliasing", "-fwrapv"]
+    return [*words, *flags, f"-I{CORE}", f"-I{headers}"]
+
+
+def is_for_this_machine(name: str) -> bool:
+    if not name.endswith(".S"):
+        return True
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), "")
+    return name.endswith(f"_{machine}.S")
+
+
+def symbols_of(command: list[str], name: str, folder: Path) -> tuple[set[str], set[str]]:
+    """The symbols that a file defines, and those that it needs."""
+    compiled = folder / (name.replace("/", "_") + ".o")
+    subprocess.run([*command, str(CORE / name), "-o", str(compiled)], check=True)
+    listing = subprocess.run(["nm", "-g", str(compiled)], check=True, capture_output=True, text=True).stdout
+    defined: set[str] = set()
+    needed: set[str] = set()
+    for line in listing.splitlines():
+        *_, kind, symbol = line.split()
+        (needed if kind in "Uvw" else defined).add(symbol)
+    return defined, needed
+
+
+def uses(command: list[str]) -> set[Arrow]:
+    """The uses of symbols that a file of another folder defines."""
+    names = [name for name, _ in core_files(".c", ".S") if is_for_this_machine(name)]
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
+        symbols = dict(
+            zip(names, pool.map(lambda name: symbols_of(command, name, Path(folder)), names), strict=True)
+        )
+    definer = {symbol: name for name, (defined, _) in symbols.items() for symbol in defined}
+    arrows = {
+        Arrow(user, symbol, definer[symbol])
+        for user, (_, needed) in symbols.items()
+        for symbol in needed & definer.keys()
+    }
+    return set(filter(crosses, arrows))
+
+
+def listed() -> tuple[set[Arrow], set[str]]:
+    """The arrows of tools/arrows.txt that this machine and this CPython can show, and the other lines."""
+    here: set[Arrow] = set()
+    elsewhere: set[str] = set()
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    for line in ARROWS.read_text().splitlines() if ARROWS.is_file() else []:
+        if not line.strip() or line.startswith("# "):
+            continue
+        user, symbol, definer, *versions = line.split()
+        if (versions and version not in versions) or not is_for_this_machine(user):
+            elsewhere.add(line)
+        else:
+            here.add(Arrow(user, symbol, definer))
+    return here, elsewhere
+
+
+def check_arrows(found: set[Arrow], known: set[Arrow]) -> Iterator[str]:
+    yield from (str(arrow) for arrow in sorted(found - known))
+    for arrow in sorted(known - found):
+        yield f"arrows.txt: `{' '.join(arrow)}` is gone: take the line out"
+
+
+def circles(arrows: set[Arrow]) -> int:
+    """How many pairs of folders use each other."""
+    pairs = {(layer_of(arrow.user), layer_of(arrow.definer)) for arrow in arrows}
+    return sum(user < definer and (definer, user) in pairs for user, definer in pairs)
+
+
+HEADER = """\
+# The uses in src/_core that run up the layers, as `python tools/check_seams.py --arrows` prints them:
+#     file that uses, symbol (or #include), file that defines it, versions of CPython if not all
+# Each is to go. The list only gets shorter: tools/check_seams.py refuses an arrow that is not listed, and
+# a line whose arrow is gone.
+"""
+
+
+# -- the Python modules ------------------------------------------------------------------------
 
 
 def private(name: str) -> bool:
-    return name.startswith("_") and not name.endswith("__")
+    """True for underscore names. Those that also end with one are Python's own, and those of ctypes."""
+    return name.startswith("_") and not name.endswith("_")
 
 
-def check_privacy() -> Iterator[str]:
-    """Underscore names of one module of gort that another one uses."""
-    for file in sorted(PACKAGE.rglob("*.py")):
-        parts = ("gort", *file.relative_to(PACKAGE).with_suffix("").parts)
-        package = parts[:-1]
-        if parts[-1] == "__main__":  # it is the command, as _cli is
-            continue
-        aliases: set[str] = set()  # local names of modules of gort
-        tree = ast.parse(file.read_text(), str(file))
-        for node in ast.walk(tree):
-            names: list[str] = []
-            match node:
-                case ast.Import():
-                    names = [alias.name for alias in node.names if alias.name.split(".")[0] == "gort"]
-                    aliases |= {alias.asname or "gort" for alias in node.names if alias.name in names}
-                case ast.ImportFrom():
-                    base = package[: len(package) + 1 - node.level] if node.level else ()
-                    module = ".".join((*base, *filter(None, [node.module])))
-                    if module.split(".")[0] == "gort":
-                        names = [f"{module}.{alias.name}" for alias in node.names]
-                        aliases |= {a.asname or a.name for a in node.names if not a.name[0].isupper()}
-                case ast.Attribute(value=ast.Name(id=owner), attr=attr) if owner in aliases - SHARED:
-                    names = [attr]
-            for name in names:
-                words = name.split(".")
-                if not SHARED & set(words) and any(map(private, words)):
-                    where = f"{file.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
-                    yield f"{where}: {name} is private to another module"
-
-
-def members(body: list[ast.stmt]) -> dict[str, ast.stmt]:
-    """The names that the body of a stub's module or class declares."""
-    found: dict[str, ast.stmt] = {}
-    for node in body:
+def defined_in(tree: ast.AST) -> set[str]:
+    """The names that a module defines: its own, those of its classes, and what its methods set in self."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
         match node:
-            case ast.FunctionDef() | ast.ClassDef():
-                found[node.name] = node
-            case ast.AnnAssign(target=ast.Name(id=name)):
-                found[name] = node
-            case ast.Assign(value=ast.Call(func=ast.Name(id=kind))) if kind in TYPING:
-                pass
-            case ast.Assign(targets=[ast.Name(id=name)]):
-                found[name] = node
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                found.add(name)
+            case ast.Name(id=name, ctx=ast.Store()):
+                found.add(name)
+            case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name, ctx=ast.Store()):
+                found.add(name)
+            case ast.Assign(targets=[ast.Name(id="__slots__")], value=value):
+                found |= {str(one.value) for one in ast.walk(value) if isinstance(one, ast.Constant)}
     return found
 
 
-def check_stub(core: ModuleType) -> Iterator[str]:
-    """Differences between _core.pyi and the built module."""
-    stub = members(ast.parse((PACKAGE / "_core.pyi").read_text()).body)
-    public = {name for name in stub if not private(name)}
-    built = {name for name in vars(core) if not name.startswith("_")}
-    yield from (f"_core.pyi: {name} is not in the built core" for name in sorted(public - built))
-    yield from (f"_core.pyi lacks {name} of the built core" for name in sorted(built - public))
-    for name in sorted(public & built):
-        node, value = stub[name], getattr(core, name)
-        if not isinstance(node, ast.ClassDef):
-            continue
-        if not isinstance(value, type):
-            yield f"_core.pyi: {name} is a class there, but {type(value).__name__} in the built core"
-            continue
-        declared = set(members(node.body))
-        for base in node.bases:
-            if isinstance(base, ast.Name) and isinstance(parent := stub.get(base.id), ast.ClassDef):
-                declared |= set(members(parent.body))
-        yield from (
-            f"_core.pyi: {name}.{m} is not in the built core" for m in declared if not hasattr(value, m)
-        )
-        if not issubclass(value, tuple):  # a structure sequence has helpers of its own
-            extra = {m for m in vars(value) if not m.startswith("_")} - declared
-            yield from (f"_core.pyi lacks {name}.{m} of the built core" for m in sorted(extra))
+def members_of_core() -> set[str]:
+    """The underscore members of the core's types. They are C, and belong to no Python module."""
+    stub = PACKAGE / "_core.pyi"
+    tree = ast.parse(stub.read_text() if stub.is_file() else "")
+    return {
+        name
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+        for name in defined_in(ast.Module(node.body, []))
+        if private(name)
+    }
 
 
-def main() -> int:
-    faults = [*check_seams(), *check_privacy()]
-    if importlib.util.find_spec("gort") is None:
-        print("check_seams: gort is not installed here: _core.pyi was not compared with the built core")
-    else:
-        faults += check_stub(importlib.import_module("gort._core"))
+def is_module(name: str) -> bool:
+    """Is this dotted name a module of gort?"""
+    path = PACKAGE.joinpath(*name.split(".")[1:])
+    return path.is_dir() or any(path.with_suffix(suffix).is_file() for suffix in (".py", ".pyi"))
+
+
+def names_used(tree: ast.AST, package: tuple[str, ...]) -> Iterator[tuple[int, str]]:
+    """The line and the name of each underscore name that a module takes out of something else.
+
+    Not names that are made at run time: getattr() with a constant counts, a table of names does not.
+    """
+    for node in ast.walk(tree):
+        match node:
+            case ast.ImportFrom():
+                base = package[: len(package) + 1 - node.level] if node.level else ()
+                module = ".".join((*base, *filter(None, [node.module])))
+                for alias in node.names:
+                    full = f"{module}.{alias.name}"
+                    if private(alias.name) and not (module.split(".")[0] == "gort" and is_module(full)):
+                        yield node.lineno, full
+            case ast.Attribute(attr=name) if private(name):
+                if not is_module(ast.unparse(node)) or not ast.unparse(node).startswith("gort."):
+                    yield node.lineno, name
+            case ast.Call(
+                func=ast.Name(id="getattr" | "setattr" | "hasattr" | "delattr"),
+                args=[_, ast.Constant(value=str(name)), *_],
+            ) if private(name):
+                yield node.lineno, name
+
+
+def check_privacy() -> Iterator[str]:
+    """Underscore names that a module uses and does not define.
+
+    A module whose own name begins with an underscore belongs to the package, and may be imported everywhere
+    in it.
+    """
+    core = members_of_core()
+    used = set()
+    files = sorted(PACKAGE.rglob("*.py")) + sorted(PACKAGE.parent.glob("*.py"))
+    for file in files:
+        where = file.relative_to(PACKAGE if PACKAGE in file.parents else PACKAGE.parent).as_posix()
+        package = ("gort", *Path(where).parent.parts) if PACKAGE in file.parents else ()
+        tree = ast.parse(file.read_text(), str(file))
+        own = defined_in(tree) | core
+        for line, name in names_used(tree, package):
+            member = name.rpartition(".")[2]
+            used.add((where, member))
+            imported = "." in name
+            known = member in DOCUMENTED or (where, member) in LIBRARY_NAMES
+            if not known and (imported or member not in own):
+                yield f"{file.relative_to(ROOT)}:{line}: {name} is private to another module"
+    yield from stale("LIBRARY_NAMES", LIBRARY_NAMES, used)
+
+
+# ----------------------------------------------------------------------------------------------
+
+
+def list_of(found: set[Arrow]) -> str:
+    """What belongs in tools/arrows.txt. What another machine or CPython shows is kept as it is."""
+    lines = [line.split() for line in ARROWS.read_text().splitlines() if not line.startswith("# ")]
+    limited = {" ".join(words[:3]): " ".join(words) for words in lines}
+    lines_now = {limited.get(" ".join(arrow), " ".join(arrow)) for arrow in found} | listed()[1]
+    return HEADER + "\n" + "\n".join(sorted(lines_now))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    every = includes()
+    known, _ = listed()
+    match compiler():
+        case str(reason):
+            print(f"check_seams: {reason}: the symbols of the core were not looked at")
+            known = {arrow for arrow in known if arrow.symbol == "#include"}
+        case command:
+            every |= uses(command)
+    up = set(filter(runs_up, every))
+    if "--arrows" in (sys.argv[1:] if arguments is None else arguments):
+        print(list_of(up))
+        return 0
+    faults = [
+        *check_folders(),
+        *check_system(),
+        *check_cpython(),
+        *check_lengths(),
+        *check_arrows(up, known),
+        *check_privacy(),
+    ]
     print(*faults, sep="\n", end="\n" if faults else "")
+    print(f"check_seams: {len(up)} arrows run up, {circles(every)} pairs of folders use each other")
     return 1 if faults else 0
 
 

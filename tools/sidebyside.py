@@ -13,6 +13,33 @@ OK, SKIPPED, FAILED, MISSING = "ok", "skipped", "failed", "not run"
 PROCESS = "(process)"  # stands for a process among its tests
 
 
+# Runs a module as the main one, not in the main goroutine but in another one, or not in the main thread. A
+# KeyboardInterrupt that the tests send to the main one is nothing to it.
+INSIDE = """
+import runpy, sys, {module}
+def main():
+    try:
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        status.append(end.code)
+    finally:
+        ended.append(True)
+del sys.argv[0]
+status, ended = [], []
+{start}
+while not ended:
+    try:
+        {wait}
+    except KeyboardInterrupt:
+        pass
+sys.exit(status[0] if status else 1)
+"""
+IN_GOROUTINE = INSIDE.format(module="gort.time", start="gort.go(main)", wait="gort.time.sleep(0.1)")
+IN_THREAD = INSIDE.format(
+    module="threading, time", start="threading.Thread(target=main).start()", wait="time.sleep(0.1)"
+)
+
+
 @dataclass
 class Outcome:
     """What one process made of its tests; PROCESS has its exit status."""
@@ -22,17 +49,27 @@ class Outcome:
 
 
 def run(
-    module: Sequence[str], gort: bool, folder: str, timeout: float, env: Mapping[str, str] | None = None
+    module: Sequence[str],
+    gort: bool,
+    folder: str,
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+    *,
+    inside: bool = False,
 ) -> Outcome:
     """Runs `python -m MODULE ...` or `python -m gort run -m MODULE ...` in a folder and a process group.
 
     Nothing of the environment that would change Python's or gort's behaviour is handed on; `env` is added,
-    and commands of the same installation are found first.
+    and commands of the same installation are found first. `inside`: with gort in a goroutine that is not the
+    main one, and without in a thread that is not the main one.
     """
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("GO", "PYTHON", "PYTEST"))}
     path = os.pathsep.join((os.path.dirname(sys.executable), kept.get("PATH", os.defpath)))
+    words = ["-m", "gort", "run", "-m"] if gort else ["-m"]
+    if inside:
+        words = ["-c", IN_GOROUTINE if gort else IN_THREAD]
     process = subprocess.Popen(
-        [sys.executable, "-m", *(["gort", "run", "-m"] if gort else []), *module],
+        [sys.executable, *words, *module],
         cwd=folder,
         env={**kept, "PATH": path, **(env or {})},
         stdin=subprocess.DEVNULL,

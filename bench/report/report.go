@@ -64,6 +64,20 @@ func RSS() int {
 	return pages * os.Getpagesize()
 }
 
+// PageTables returns the memory of this process's page tables in bytes.
+func PageTables() int {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		panic(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "VmPTE:")
+	kibibytes, err := strconv.Atoi(strings.Fields(rest)[0])
+	if err != nil {
+		panic(err)
+	}
+	return kibibytes * 1024
+}
+
 // Durations returns n sleeps of up to one second, the same ones in Python and in Go.
 func Durations(n int) []time.Duration {
 	x, result := uint64(1), make([]time.Duration, n)

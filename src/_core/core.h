@@ -1,14 +1,14 @@
 /* core.h: the vocabulary of the runtime; every other file includes it first.
  *
- *   g      a goroutine: a C stack and a PyThreadState of its own. Lives at the top of its stack; never freed.
+ *   g      a goroutine: a C stack and a PyThreadState of its own. Lives at the top of its stack.
  *   m      an OS thread that runs goroutines ("machine"). m0 is the process's main thread.
  *   p      the right to run goroutines; there are GOMAXPROCS of them. Holds a queue of runnable goroutines.
- *   sudog  a goroutine's place in the queue of a channel or lock. Lives on the waiting goroutine's stack.
+ *   sudog  a goroutine's place in the queue of a channel or lock. Lives on the waiting goroutine's stack (waiter_for).
  *   timer  an entry of the timer heap.
  *
  * THE LOCK. The core is for builds with the GIL, and the GIL is the scheduler's lock: whoever reads or writes
  * anything below holds it, unless the field's comment says otherwise. Two parties do without it: sysmon,
- * which reads (all that it follows is never freed), writes its own fields and some atomic ones, and wakes or makes Ms;
+ * which reads (what it follows stays readable; of a g that was given up it reads zeros), writes its own fields and some atomic ones, and wakes or makes Ms;
  * and signal handlers, which only read. sched.lock, a leaf taken by idlelock(), guards what sysmon shares with the
  * others: the list of idle Ms and that of all Ms.
  *
@@ -53,6 +53,7 @@ typedef struct sudog sudog;
 typedef struct timer timer;
 typedef struct chan chan;
 typedef struct ancestors ancestors;
+typedef struct handover handover;
 
 /* Go's numbers, as schedtrace prints them. Glost is gort's: alive when the process forked, gone in the child. */
 enum gstatus { Gidle = 0, Grunnable = 1, Grunning = 2, Gsyscall = 3, Gwaiting = 4, Gdead = 6, Glost = 9 };
@@ -73,7 +74,8 @@ enum pstatus { Pidle = 0, Prunning = 1, Psyscall = 2, Pgcstop = 3, Pdead = 4 };
     X(waitReasonWaitGroupWait, "sync.WaitGroup.Wait")                                                        \
     X(waitReasonCondWait, "sync.Cond.Wait")                                                                  \
     X(waitReasonGoexit, "goexit")                                                                            \
-    X(waitReasonFinalizerWait, "finalizer wait")
+    X(waitReasonFinalizerWait, "finalizer wait")                                                             \
+    X(waitReasonWaitForGCCycle, "wait for GC cycle")
 enum waitreason {
 #define X(name, text) name,
     WAIT_REASONS(X)
@@ -89,9 +91,10 @@ enum {
     G_UNPROVEN = 4, /* has not yet shown that it parks without blocking in C: not on m0 */
     G_LOCKED = 8,   /* locked to an OS thread */
     /* not tested by deny */
-    G_BLOCKS = 16, /* has lost a P while blocked or busy; stays unproven for good */
-    G_THREAD = 32, /* no goroutine but a plain thread that waits in gort */
-    G_SYSTEM = 64, /* the runtime's own: not counted, and not shown while it is idle */
+    G_BLOCKS = 16,   /* has lost a P while blocked or busy; stays unproven for good */
+    G_THREAD = 32,   /* no goroutine but a plain thread that waits in gort */
+    G_SYSTEM = 64,   /* the runtime's own: not counted, and not shown while it is idle */
+    G_PTHREAD = 128, /* its stack is a pthread's, which a fork that loses it gives to others: a pthread_g */
 };
 
 /* A goroutine. The struct lies at the top of its own stack, so that a parked goroutine touches one page. */
@@ -117,17 +120,23 @@ struct g {
     bool copy_context;
     bool shrunk;     /* its stack was, and it has not run since */
     bool goexiting;  /* called goexit: met again if swallowed */
-    bool traced;     /* call the start hook first: threading has trace or profile functions */
+    bool retiring;   /* its function has ended; what is left are destructors */
+    bool traced;     /* threading has trace or profile functions for it */
+    bool extra;      /* is on a stack that it has for a call (morestack.c) */
+    bool opened;     /* ... the guard of the stack that it is on was */
+    bool greenlets;  /* has used greenlets, which hold one of its lockcount to its end */
     uint64_t parent; /* goid of the creator */
     PyCodeObject *created_code;
     PyObject *created_module; /* its module's name, or NULL; lives as long as created_code does */
     int created_lasti;        /* byte offset in created_code */
     int c_budget;             /* C recursion that its stack allows */
-    g *alllink;               /* list of all */
+    uint32_t slab, nth;       /* where its stack is (stack.c); 0: on the main thread's own */
     ancestors *ancestors;     /* tracebackancestors: where its creators were; else NULL */
     void *fake_stack;         /* AddressSanitizer's */
     /* its calls into C and back that have not returned, the innermost first (cgo.h) */
     struct cgoframe *cgo;
+    /* locks that it waits for, or was given and does not know of yet, the innermost first */
+    handover *handover;
 };
 
 /* A short argument list lies right below the g. Its first word is vectorcall's scratch. */
@@ -148,16 +157,17 @@ struct m {
     uint32_t standbytick;
     bool chain;            /* takeover: goroutines block in C one after the other: have the next M stand by */
     _Atomic bool takeover; /* woken by sysmon to take a P from a goroutine that is blocked or busy */
-    bool inidle;           /* in the idle list; under idlelock */
+    bool inidle;           /* asleep, and may be taken by midleget; under idlelock */
     _Atomic bool stopped;  /* the interpreter ends, and this M sleeps for good */
     bool exiting;          /* its locked goroutine ended: the thread ends */
     g *lockedg;
     unsigned long ident; /* Python's thread identifier */
     int32_t tid;         /* the kernel's */
     int32_t id;
-    _Atomic uint32_t note; /* futex: 1 when woken */
-    m *idlelink;           /* under idlelock */
-    m *alllink;
+    _Atomic uint32_t note;  /* futex: 1 when woken */
+    m *idlelink, *idleprev; /* the list of idle ones; under idlelock */
+    m *alllink, *allprev;
+    void *altstack;      /* its signal stack, if we made it */
     char *g0_lo, *g0_hi; /* bounds of the scheduler's stack, for the sanitizer */
     void *g0_fake;
 };
@@ -199,17 +209,43 @@ typedef struct {
     sudog *head, *tail;
 } waitq;
 
+/* What a goroutine that waits in one queue needs for it. */
+typedef struct waiter {
+    union {
+        wait w;              /* first: a sudog leads to it */
+        struct waiter *next; /* of those that are not in use */
+    };
+    sudog s;
+    bool parked; /* cond.c */
+} waiter;
+
+/* A g with G_PTHREAD. In the child of a fork that another thread made, queues go on pointing to its sudogs, but its stack
+ * is given to the next thread, or unmapped: so they do not lie there. */
+typedef struct {
+    g g;
+    waiter *free;
+} pthread_g;
+
+/* For a fork: what becomes of a lock if the goroutine that waits for it, or that it was handed over to but has not run
+ * since, is lost. */
+struct handover {
+    wait *w;
+    void *lock;
+    void (*lost)(void *lock, bool woken);
+    handover *outer;
+};
+
 struct timer {
     int64_t when;
-    int64_t period;
-    void (*f)(timer *t, int64_t now); /* runs in the scheduler: no Python code, no parking */
-    int32_t index;                    /* in the heap; -1: not in it */
+    /* runs in the scheduler: no Python code, no parking; true: it goes back into the heap, with a new `when` */
+    bool (*f)(timer *t, int64_t now);
+    int32_t index; /* in the heap; -1: not in it */
 };
 
 /* The scheduler's state. */
 struct sched {
-    bool ending;   /* main has returned and the threads are joined: atexit handlers run */
-    bool stopping; /* the interpreter is about to end: nothing more is scheduled */
+    bool ending;           /* main has returned and the threads are joined: atexit handlers run */
+    _Atomic bool stopping; /* the interpreter is about to end: nothing more is scheduled */
     _Atomic bool
         attention; /* timers are due or a signal waits: look before the next switch; sysmon sets it */
     int32_t nprocs;
@@ -221,26 +257,28 @@ struct sched {
     int64_t ngoroutines; /* main included */
     int64_t nthreads;    /* plain threads parked in gort */
     uint64_t goidgen;
-    g *gfree;
-    g *allgs;
     m *allm;
     m *threads; /* records of plain threads that waited in gort; linked by alllink, never freed */
     int32_t mcount;
     int32_t maxmcount;
     int64_t handoffs, mcreated, mainmoves;
     _Atomic int32_t lock; /* idlelock */
-    m *midle;
-    int32_t nmidle;
+    m *midle;             /* idle and not locked to a goroutine, the last one first */
+    m *mfree;             /* records of Ms whose threads have ended */
+    int32_t nmidle, nmidlelocked;
     _Atomic int32_t ntakeover; /* Ms woken for a takeover that have not got the GIL yet */
+    _Atomic int32_t nwaitgil;  /* threads in gil_take */
+    _Atomic uint32_t gilturns; /* how often one has got it there */
     _Atomic int64_t coarse;    /* nanotime, as of sysmon's or an idle M's last look */
     _Atomic int64_t timer0;    /* when the first timer is due; INT64_MAX: none */
     _Atomic uint32_t sysmonnote;
     _Atomic bool sysmonwait;
+    _Atomic bool sysmonslow; /* it looks seldom, because no goroutine gets on and none can */
     bool sysmonstarted;
     int32_t schedtrace, scheddetail;
     int64_t starttime;
     bool throwing;
-    bool dropped; /* timer.c has references to drop */
+    bool owing; /* timer.c has left something to do that may run Python code */
 };
 extern struct sched sched;
 extern m *m0; /* the main goroutine's home */
@@ -253,6 +291,13 @@ extern p *allp[MAXPROCS];
 /* The M of this OS thread; NULL in a thread that runs no goroutines. Out of line: a goroutine may move to
  * another thread at every switch, and a compiler may keep the address of a thread-local across calls. */
 noinline m *getm(void);
+extern _Thread_local m *this_m __attribute__((tls_model("initial-exec")));
+/* The same for a function that asks once, before it calls anything. */
+static inline m *
+getm_first(void)
+{
+    return this_m;
+}
 
 /* The running g; makes one for a plain Python thread that never waited in gort before. NULL: MemoryError. */
 g *getg(void);
@@ -265,6 +310,8 @@ void gopark(g *gp, enum waitreason why);
 /* Makes a parked goroutine runnable. Any thread that holds the GIL; no Python code runs. */
 void goready(g *gp);
 void goschedule(g *gp);
+/* If main is parked and a signal waits: it shall run the handlers. */
+void interrupt_main(void);
 /* Ends the running goroutine gp, which is on the free list already, and runs others. Its next life continues after the
  * call. */
 void godead(g *gp);
@@ -277,25 +324,32 @@ void resumed(g *gp);
 int procresize(int32_t n);
 m *allocm(void);
 #define M_STACK (512 << 10) /* the stack of an OS thread made for goroutines */
-void thread_limit_exceeded(void);
-void startm(p *pp, g *gp);
+_Noreturn void thread_limit_exceeded(void);
+_Noreturn void thread_refused(int err); /* no new thread, errno says why: the program ends */
+bool startm(p *pp, g *gp);
 void wake_for_takeover(p *standby, bool chain);
 void wake_m0(void);
+/* PyEval_RestoreThread, by a thread that is not left waiting while others give up the GIL only to take it again. */
+void gil_take(PyThreadState *ts);
 void lock_thread(g *gp);
 void unlock_thread(g *gp);
 void g0_main(void);
-void sched_after_fork(void); /* fork.c */
+/* fork.c */
+void fork_init(void);
+void sched_after_fork(void);
+extern bool fork_unfinished;
+void fork_pin(g *gp); /* main, meanwhile */
+void g_lost(g *gp);   /* fork.c and stacks_after_fork */
+waiter *pthread_waiter(pthread_g *gp, waiter *here);
+void pthread_waiter_back(pthread_g *gp, waiter *at);
 void sched_stop(void);
 _Noreturn void sched_abandon(g *gp);
-bool checkdead(void); /* deadlock.c */
-void queue_push(gqueue *q, g *gp);
-g *queue_pop(gqueue *q);
+int64_t checkdead(void); /* deadlock.c */
+int deadlock_init(void);
 void pidleput(p *pp);
 p *pidleget(void);
 void setm(m *mp);       /* of this OS thread */
-void main_moved(m *mp); /* mainthread.c */
-void main_forked(void);
-extern m *main_away;    /* the M that main runs on while it is not at home */
+void main_forked(void); /* mainthread.c; from the hook */
 extern m *free_threads; /* records of plain threads that have ended; under idlelock */
 
 static inline void
@@ -322,6 +376,27 @@ idleunlock(void)
     atomic_store_explicit(&sched.lock, 0, memory_order_release);
 }
 
+/* How many Ms are not asleep: those that run a goroutine, and those on their way to sleep or to work. */
+static inline int32_t
+awake_ms(void)
+{
+    idlelock();
+    int32_t n = sched.mcount - sched.nmidle - sched.nmidlelocked;
+    idleunlock();
+    return n;
+}
+
+/* -- ident.c, rlock.c, bufferedio.c ---------------------------------------------------------------- */
+
+/* Who owns what is acquired here: the goroutine or the plain thread that runs. Needs no GIL. */
+unsigned long owner_id(void);
+extern unsigned long main_ident; /* main's */
+int gort_ident_init(void);
+int gort_rlock_init(void);
+int gort_bufferedio_init(void);
+void bufferedio_after_fork(const g *survivor);
+void import_lock_after_fork(void);
+
 /* -- g.c -------------------------------------------------------------------------------------- */
 
 /* Starts fn(*args, **kw): args and kwnames as in vectorcall, all borrowed. `context` only from timers: what they were
@@ -335,6 +410,10 @@ int need_threading(void);
 void gomain(void);
 void proven(g *gp, bool good);
 _Noreturn void fatal(const char *text);
+/* The process dies, but first code of the program may run for so long; after that a thread writes the text and ends the
+ * process with this status. The first call counts. -1: exception set. */
+int die_within(double seconds, const char *text, size_t n, int status);
+void dies_in_time(void); /* that code has come to its end: the caller writes and ends the process */
 /* A goroutine's thread state has the goroutine's number for its thread's identifier, so that what finds threads by it
  * (sys._current_frames, PyThreadState_SetAsyncExc) finds each goroutine; a real one is an address. */
 static inline bool
@@ -342,21 +421,92 @@ is_goid(unsigned long ident)
 {
     return ident < 1UL << 32;
 }
+/* That of an M's own thread state, the scheduler's: odd, which no thread's is. Who finds threads by it finds what runs on
+ * the M instead. */
+static inline unsigned long
+scheduler_ident(const m *mp)
+{
+    return (unsigned long)mp | 1;
+}
+static inline bool
+is_scheduler(unsigned long ident)
+{
+    return !is_goid(ident) && ident & 1;
+}
 extern PyObject *Error, *Goexit;
-extern PyObject *panic_hook, *fatal_hook, *start_hook, *threading_hook;
+extern PyObject *panic_hook, *fatal_hook, *threading_hook;
+
+/* newproc for the program: refused once the interpreter ends. */
+int newproc_user(PyObject *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+/* TypeError, beginning with `what`, if a call of fn does no more than to make a coroutine or a generator. -1: so it is. */
+int check_runs(const char *what, PyObject *fn);
+/* The same, and for what cannot be called at all. */
+int check_callable(const char *what, PyObject *fn);
+/* Surely no such function: nearly all. */
+static inline bool
+runs(PyObject *fn)
+{
+    if (likely(PyFunction_Check(fn)))
+        return !(((PyCodeObject *)PyFunction_GET_CODE(fn))->co_flags &
+                 (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR));
+    return PyCFunction_Check(fn);
+}
+/* The exception that is set, with its traceback, as an object of the caller's; none is set then. */
+PyObject *take_exception(void);
+void give_exception(PyObject *exc); /* sets it; steals */
 
 /* -- stack.c ---------------------------------------------------------------------------------- */
 
-g *stackalloc(void); /* a g at the top of a fresh stack; NULL: MemoryError set */
-size_t set_max_stack(size_t n);
+g *gfget(void);    /* one that is dead, or new; NULL: MemoryError set */
+void gfput(g *gp); /* it is dead */
+int64_t gfree_count(void);
+/* All goroutines that live, main first: {0} is the beginning. Needs no lock: others may begin and end meanwhile, so the
+ * status says what a g is. NULL: there are no more. */
+typedef struct {
+    bool begun;
+    int slab;
+    uint32_t word;
+    uint64_t bits;
+} allgs;
+g *allgs_next(allgs *at);
+void stacks_after_fork(const g *me);          /* in the child: all others are lost */
+bool set_max_stack(size_t n, size_t *old);    /* false: no memory */
 void stack_stats(size_t *inuse, size_t *sys); /* bytes of addresses */
 int64_t stack_count(void);
 void shrink_stacks(void);
 bool stacks_ahead(void);
-/* What guard page addr lies in: the size of that stack, else 0. Async-signal-safe. */
+/* What guard addr lies in: the size of that stack, else 0. Async-signal-safe. */
 size_t stack_guard_hit(const void *addr);
-void stack_altstack(void);   /* this thread's signal stack */
+/* Gives this thread a signal stack, unless it has one: returns it, for stack_altstack_free when the thread ends. */
+void *stack_altstack(void);
+void stack_altstack_free(void *stack);
 char *sysstack(size_t size); /* a plain stack, for m0's scheduler; returns its low end */
+
+/* -- reclaim.c -------------------------------------------------------------------------------- */
+
+/* When an M shall call stacks_reclaim, on its g0, with a P; INT64_MAX: there is nothing to give back. */
+extern _Atomic int64_t reclaim_time;
+static inline bool
+reclaim_due(int64_t now)
+{
+    return atomic_load_explicit(&reclaim_time, memory_order_relaxed) <= now;
+}
+void stacks_reclaim(int64_t now, bool busy);
+void stacks_reclaim_all(void);    /* at once; any thread with the GIL, which is given up meanwhile */
+int64_t stacks_when(int64_t now); /* sysmon: the same time, after a look at whether there is something */
+void stacks_finish(void);         /* sysmon: its part */
+void reclaim_after_fork(void);
+bool slabs_given(void);
+void slabs_taken(void);
+bool give_slabs_back(void); /* what sysmon has not done yet; true: there are empty slabs */
+
+/* -- sigmask.c -------------------------------------------------------------------------------- */
+
+int sigmask_init(void);         /* -1: exception set */
+uint64_t sigmask_runtime(void); /* what a thread of the runtime begins with */
+void sigmask_main(void);
+void sigmask_m(void);
+void sigmask_move(bool here);
 
 /* -- signal.c --------------------------------------------------------------------------------- */
 
@@ -364,30 +514,49 @@ void signals_init(void);    /* installs the handlers of signals that end the pro
 bool quit_wanted(void);     /* SIGQUIT came: sysmon shall have the dump written */
 void quit(void);            /* sysmon: does it; ends the process */
 _Noreturn void crash(void); /* SIGABRT's default action */
-int start_dying(void);      /* 1 at the first call, 2 at the second, ... */
+/* Would a fault of this thread, if it had one now, come to gort's handler? Three system calls, async-signal-safe. */
+bool faults_are_caught(void);
+int start_dying(void); /* 1 at the first call, 2 at the second, ... */
+/* The runtime's own signal, which ends a system call of a thread early and does nothing else. */
+void kick(int32_t tid);
+uint64_t kick_bit(void);       /* in a mask; 0: there is none */
+bool handled_in_c(void);       /* is there a signal handler that is neither Python's nor ours? */
+void push_mask(uint64_t mask); /* the process's first thread, which is busy, goes on with this */
 
-/* -- chan.c, select.c, sync.c, atomic.c, timer.c ---------------------------------------------- */
+/* -- chan.c, select.c, atomic.c, timer.c ---------------------------------------------- */
 
 int gort_chan_init(PyObject *module);
 int gort_select_init(PyObject *module);
-int gort_sync_init(PyObject *module);
 int gort_atomic_init(PyObject *module);
 int gort_timer_init(PyObject *module);
 
 extern PyTypeObject *Chan_Type;
-bool chan_trysend(chan *c, PyObject *v); /* no Python code, no parking; false: would block or closed */
-void chan_drain(chan *c);
 PyObject *select_run(PyObject *const *cases, Py_ssize_t n);
 
 void addtimer(timer *t); /* t->when set; -1 in index */
 bool deltimer(timer *t);
-int timer_reserve(void); /* room for one more timer; -1: MemoryError */
+int timer_reserve(int32_t n); /* room for so many more timers; -1: MemoryError */
 void runtimers(int64_t now);
 void timers_after_fork(void);
-void drop_dropped(void);
+void pay_owed(void);
 int gosleep(int64_t ns);
 /* Seconds (float or int) as nanoseconds; -1 with an exception set if that cannot be. */
 int64_t duration_ns(PyObject *o, const char *what);
+
+/* Where gp keeps its sudog while it waits: `here`, on its stack, if that stays what it is whatever happens. */
+static inline waiter *
+waiter_for(g *gp, waiter *here)
+{
+    return unlikely(gp->flags & G_PTHREAD) ? pthread_waiter((pthread_g *)gp, here) : here;
+}
+
+/* It is in no queue any more. */
+static inline void
+waiter_back(g *gp, waiter *at, const waiter *here)
+{
+    if (unlikely(at != here))
+        pthread_waiter_back((pthread_g *)gp, at);
+}
 
 static inline void
 waitq_push(waitq *q, sudog *s, bool front)
@@ -458,13 +627,50 @@ waitq_peek(waitq *q)
     return s;
 }
 
+/* -- greenlet.c ------------------------------------------------------------------------------- */
+
+int greenlet_init(void); /* -1: exception set */
+/* The method's entry in its module's or type's table, if it is called as `flags` say; else NULL, no exception set. */
+PyMethodDef *method_of(PyObject *owner, const char *name, int flags);
+
+/* -- morestack.c ------------------------------------------------------------------------------ */
+
+int morestack_init(void); /* -1: exception set */
+/* Calls fn(arg), which may park, on a stack of 8 MiB. False: there is none, and it was not called. */
+bool morestack(g *gp, void (*fn)(void *), void *arg);
+/* How far above its end the guard of a stack of this size lies, and is opened when it is reached; 0: it lies at the end. */
+size_t redzone(size_t stride);
+/* gp, which runs, has touched addr in the frame at its stack pointer. True: it goes on. Async-signal-safe. */
+bool morestack_fault(g *gp, const char *addr);
+void morestack_close(g *gp); /* at its end, if it is opened */
+/* recursion.c: eval(arg) on a stack with room for it. False: there is none. */
+bool morestack_eval(PyThreadState *ts, void (*eval)(void *), void *arg);
+void morestack_shrink(void);
+size_t morestack_bytes(void);
+void morestack_after_fork(g *gp);
+
+/* -- session.c ---------------------------------------------------------------------------------- */
+
+int gort_session_init(PyObject *module);
+/* An exception escaped a goroutine. True: main has been told, and the goroutine ends quietly. */
+bool session_takes(PyObject *exc);
+/* On g0, main is parked: all are asleep. True: main shall be told, by whoever looks for work next. */
+bool session_is_dead(const char *text);
+bool session_waits(void); /* main shall be told something */
+/* Is it a signal handler of whoever runs the session, who wakes nobody by it? */
+bool session_handles(PyObject *handler);
+int session_raise(void); /* main's wait was interrupted: -1 if it has been told something, which is raised */
+void session_after_fork(void);
+
 /* -- mfinal.c --------------------------------------------------------------------------------- */
 
 int gort_mfinal_init(PyObject *module);
 /* Is it a goroutine of the runtime that runs no code of the program? Async-signal-safe. */
 bool is_idle_system(const g *gp);
-void finalizers_after_fork(void);
-void finalizers_stop(void); /* the program ends: lets go of everything; runs destructors */
+void finalizers_forked(void);     /* in the child, before all Python code */
+void finalizers_after_fork(void); /* and when it may run */
+void finalizers_settle(void); /* a collection has ended: finds the order of the finalizers that it came to */
+void finalizers_stop(void);   /* the program ends: lets go of everything; runs destructors */
 /* Each finalizer that is set or waits to run. An object that is none of the heap's may be gone: its address tells which
  * it was. Nothing may change meanwhile. */
 void finalizers_each(void (*visit)(PyObject *obj, PyTypeObject *type, PyObject *fn, bool waiting));
@@ -472,12 +678,23 @@ void finalizers_each(void (*visit)(PyObject *obj, PyTypeObject *type, PyObject *
 /* -- sysmon.c --------------------------------------------------------------------------------- */
 
 void sysmon_start(void);
-void sysmon_try_start(void); /* for what can do without it */
-extern _Atomic bool
-    scavenger_asleep; /* sysmon sleeps until somebody wakes it, and has nothing to give back */
+void sysmon_try_start(void);          /* for what can do without it */
+extern _Atomic bool scavenger_asleep; /* sysmon sleeps until it is woken, and has nothing to give back */
 void sysmon_wake(void);
-void sysmon_pause(void); /* before a fork */
+/* There is something to do, or to do at a time, and whoever is to do it may stay in C. */
+static inline void
+sysmon_notice(void)
+{
+    if (unlikely(atomic_load_explicit(&sched.sysmonslow, memory_order_relaxed))) {
+        atomic_store_explicit(&sched.sysmonslow, false, memory_order_relaxed);
+        sysmon_wake();
+    }
+}
+void sysmon_asks_no_more(void); /* at the interpreter's end */
+int32_t sysmon_tid(void);       /* 0: it has not begun yet */
+void sysmon_pause(void);        /* before a fork */
 void sysmon_resume(void);
+void sysmon_after_fork(void); /* in the child, which has none */
 void schedtrace(bool detailed);
 
 #endif

@@ -2,12 +2,13 @@
  * types are in the files of their nouns. */
 #include "core.h"
 
-#include "cgo.h"
-#include "compat.h"
-#include "heap.h"
-#include "os.h"
-#include "pc.h"
-#include "traceback.h"
+#include "cgo/cgo.h"
+#include "cpython/compat.h"
+#include "mem/heap.h"
+#include "os/os.h"
+#include "stacks/pc.h"
+#include "sync/sync.h"
+#include "stacks/traceback.h"
 
 #include <string.h>
 
@@ -23,9 +24,9 @@ go_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
         return PyErr_Format(PyExc_TypeError, "go() takes a callable and its arguments");
     if (!PyCallable_Check(args[0]))
         return PyErr_Format(PyExc_TypeError, "go of a value that cannot be called: %R", args[0]);
-    if (sched.stopping)
-        return PyErr_Format(Error, "go: the program has ended");
-    if (newproc(args[0], args + 1, nargs - 1, kwnames, NULL) < 0)
+    if (unlikely(!runs(args[0])) && check_runs("go()", args[0]) < 0)
+        return NULL;
+    if (newproc_user(args[0], args + 1, nargs - 1, kwnames) < 0)
         return NULL;
     Py_RETURN_NONE;
 }
@@ -50,7 +51,8 @@ goexit_(PyObject *mod, PyObject *unused)
         return NULL;
     if (gp->flags & G_THREAD)
         return PyErr_Format(Error, "runtime.goexit called in a thread that is no goroutine");
-    gp->goexiting = true;
+    gp->goexiting =
+        !gp->retiring; /* a destructor at the end: the interpreter reports it, and the next one runs */
     PyErr_SetNone(Goexit);
     return NULL;
 }
@@ -124,6 +126,36 @@ unlock_os_thread_(PyObject *mod, PyObject *unused)
 }
 
 static PyObject *
+check_callable_(PyObject *mod, PyObject *args)
+{
+    (void)mod;
+    const char *what;
+    PyObject *fn;
+    if (!PyArg_ParseTuple(args, "sO:check_callable", &what, &fn) || check_callable(what, fn) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+unsignaled_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs)
+{
+    (void)mod;
+    if (nargs < 1)
+        return PyErr_Format(PyExc_TypeError, "unsignaled() takes a callable and its arguments");
+    bool mine = on_main_thread();
+    if (mine && need_threading() < 0) /* f may start goroutines, and is not on the main thread, as it seems */
+        return NULL;
+    if (mine)
+        main_thread_set(false);
+    PyObject *r = PyObject_Vectorcall(args[0], args + 1, (size_t)(nargs - 1), NULL);
+    if (mine) {
+        main_thread_set(true);
+        signals_again(); /* the interpreter may have looked, and forgotten that it had to */
+    }
+    return r;
+}
+
+static PyObject *
 keep_alive_(PyObject *mod, PyObject *x)
 {
     (void)mod, (void)x;
@@ -147,25 +179,6 @@ goid_(PyObject *mod, PyObject *unused)
     if (!gp)
         return NULL;
     return PyLong_FromUnsignedLongLong(gp->goid);
-}
-
-/* In C, where no debugger steps into it: it is called at each import. */
-static PyObject *
-import_owner_(PyObject *mod, PyObject *unused)
-{
-    (void)mod, (void)unused;
-    static unsigned long main_ident;
-    g *gp = current();
-    if (!gp)
-        return NULL;
-    if (gp->goid == 0)
-        return PyLong_FromUnsignedLong(PyThread_get_thread_ident());
-    if (gp->goid > 1)
-        return PyLong_FromLongLong(-(long long)gp->goid);
-    /* main may hold locks from before gort was imported, or from before a fork */
-    if (!main_ident)
-        main_ident = m0->ident;
-    return PyLong_FromUnsignedLong(main_ident);
 }
 
 static PyObject *
@@ -220,7 +233,8 @@ goroutines_(PyObject *mod, PyObject *unused)
 {
     (void)mod, (void)unused;
     PyObject *list = PyList_New(0);
-    for (g *gp = sched.allgs; list && gp; gp = gp->alllink) {
+    allgs all = {0};
+    for (g *gp; list && (gp = allgs_next(&all)) != NULL;) {
         if (gp->status == Gdead || gp->status == Gidle || gp->status == Glost || gp->flags & G_THREAD ||
             !gp->ts || is_idle_system(gp))
             continue;
@@ -273,9 +287,14 @@ static PyObject *
 set_max_threads_(PyObject *mod, PyObject *o)
 {
     (void)mod;
-    long long n;
-    if (positive(o, "the thread limit", INT32_MAX, &n) < 0)
-        return NULL;
+    int overflow;
+    if (!PyLong_Check(o))
+        return PyErr_Format(PyExc_TypeError, "the thread limit is an int, not %R", o);
+    long long n = PyLong_AsLongLongAndOverflow(o, &overflow);
+    if (overflow < 0 || (!overflow && n < 1))
+        return PyErr_Format(PyExc_ValueError, "the thread limit is at least 1, not %R", o);
+    if (overflow || n > INT32_MAX)
+        n = INT32_MAX; /* as Go takes it */
     int old = sched.maxmcount;
     sched.maxmcount = (int32_t)n;
     if (sched.mcount > sched.maxmcount)
@@ -292,7 +311,8 @@ set_max_stack_(PyObject *mod, PyObject *o)
         return NULL;
     if (n < 64 << 10)
         return PyErr_Format(PyExc_ValueError, "the stack size is at least 65536 bytes, not %R", o);
-    return PyLong_FromSize_t(set_max_stack((size_t)n));
+    size_t old;
+    return set_max_stack((size_t)n, &old) ? PyLong_FromSize_t(old) : PyErr_NoMemory();
 }
 
 static PyObject *
@@ -318,13 +338,12 @@ static PyObject *
 set_hooks_(PyObject *mod, PyObject *args, PyObject *kw)
 {
     (void)mod;
-    static char *names[] = {"panic", "fatal", "start", "threading", NULL};
-    PyObject *panic, *fatal_, *start, *threading;
-    if (!PyArg_ParseTupleAndKeywords(args, kw, "$OOOO:set_hooks", names, &panic, &fatal_, &start, &threading))
+    static char *names[] = {"panic", "fatal", "threading", NULL};
+    PyObject *panic, *fatal_, *threading;
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "$OOO:set_hooks", names, &panic, &fatal_, &threading))
         return NULL;
     Py_XSETREF(panic_hook, Py_NewRef(panic));
     Py_XSETREF(fatal_hook, Py_NewRef(fatal_));
-    Py_XSETREF(start_hook, Py_NewRef(start));
     Py_XSETREF(threading_hook, Py_NewRef(threading));
     Py_RETURN_NONE;
 }
@@ -345,6 +364,40 @@ start_panic_(PyObject *mod, PyObject *unused)
         sched.schedtrace = 0; /* sysmon's would mix with it */
         schedtrace(true);
     }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+die_within_(PyObject *mod, PyObject *args)
+{
+    (void)mod;
+    double seconds;
+    const char *text;
+    Py_ssize_t n;
+    int status;
+    if (!PyArg_ParseTuple(args, "dy#i:die_within", &seconds, &text, &n, &status) ||
+        die_within(seconds, text, (size_t)n, status) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+dies_in_time_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    dies_in_time();
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+write_error_(PyObject *mod, PyObject *text)
+{
+    (void)mod;
+    char *data;
+    Py_ssize_t n;
+    if (PyBytes_AsStringAndSize(text, &data, &n) < 0)
+        return NULL;
+    write_all(errfd, data, (size_t)n);
     Py_RETURN_NONE;
 }
 
@@ -370,6 +423,7 @@ static PyObject *
 before_fork_(PyObject *mod, PyObject *unused)
 {
     (void)mod, (void)unused;
+    gc_before_fork(); /* first: it may need sysmon */
     sysmon_pause();
     Py_RETURN_NONE;
 }
@@ -387,7 +441,6 @@ after_fork_child_(PyObject *mod, PyObject *unused)
 {
     (void)mod, (void)unused;
     sched_after_fork();
-    finalizers_after_fork();
     Py_RETURN_NONE;
 }
 
@@ -422,7 +475,7 @@ static PyMethodDef functions[] = {
     {"go", (PyCFunction)(void (*)(void))go_, METH_FASTCALL | METH_KEYWORDS,
      "go(fn, /, *args, **kwargs)\n--\n\nStarts fn(*args, **kwargs) in a goroutine: Go's go statement.\n\n"
      "The goroutine starts with a copy of the caller's contextvars context. An exception that escapes it ends the\n"
-     "program with status 2. TypeError: fn cannot be called."},
+     "program with status 2. TypeError: fn cannot be called, or calling it runs nothing (a coroutine or generator function)."},
     {"gosched", gosched_, METH_NOARGS,
      "gosched()\n--\n\nLets other goroutines run; goes on when its turn comes: Go's runtime.Gosched."},
     {"goexit", goexit_, METH_NOARGS,
@@ -441,20 +494,22 @@ static PyMethodDef functions[] = {
      "Calls nest. The main goroutine is locked to the main thread. A goroutine that ends locked ends its thread."},
     {"unlock_os_thread", unlock_os_thread_, METH_NOARGS,
      "unlock_os_thread()\n--\n\nUndoes one lock_os_thread(): Go's runtime.UnlockOSThread. Nothing if it is not locked."},
+    {"check_callable", check_callable_, METH_VARARGS,
+     "check_callable(what, fn, /)\n--\n\nTypeError, beginning with what, if fn cannot be called or calling it runs nothing."},
+    {"unsignaled", (PyCFunction)(void (*)(void))unsignaled_, METH_FASTCALL,
+     "unsignaled(f, /, *args)\n--\n\nf(*args), which does not park; signal handlers run after it, not within."},
     {"keep_alive", keep_alive_, METH_O,
      "keep_alive(x, /)\n--\n\nKeeps x alive until here: Go's runtime.KeepAlive."},
     {"compile", compile_, METH_VARARGS,
-     "compile(source, filename)\n--\n\nThe code of a program: a str, or bytes with an encoding as in a file. ValueError: it "
+     "compile(source, filename, /)\n--\n\nThe code of a program: a str, or bytes with an encoding as in a file. ValueError: it "
      "holds a null."},
-    {"import_owner", import_owner_, METH_NOARGS,
-     "import_owner()\n--\n\nWho holds the locks of modules that are being imported here."},
     {"goid", goid_, METH_NOARGS, "goid()\n--\n\nThe running goroutine's number; 0 in a plain thread."},
     {"is_main", is_main_, METH_NOARGS, "is_main()\n--\n\nIs this the main goroutine?"},
     {"goroutines", goroutines_, METH_NOARGS, "goroutines()\n--\n\nAll goroutines, as they are now."},
     {"thread_stats", thread_stats_, METH_NOARGS, "thread_stats()\n--\n\nFigures of the scheduler's threads."},
     {"set_max_threads", set_max_threads_, METH_O,
      "set_max_threads(n, /)\n--\n\nThe program may use n OS threads for goroutines, or dies; returns the previous limit:\n"
-     "Go's debug.SetMaxThreads. TypeError, ValueError: n is no positive int."},
+     "Go's debug.SetMaxThreads. More than 2**31 - 1 is taken as that. TypeError, ValueError: n is no positive int."},
     {"set_max_stack", set_max_stack_, METH_O,
      "set_max_stack(n, /)\n--\n\nNew stacks reserve n bytes; returns the previous reserve: Go's debug.SetMaxStack.\n"
      "TypeError, ValueError: n is no int of at least 65536."},
@@ -466,6 +521,13 @@ static PyMethodDef functions[] = {
      "crash()\n--\n\nEnds the process by SIGABRT's default action: a core is left."},
     {"start_panic", start_panic_, METH_NOARGS,
      "start_panic()\n--\n\nThe process begins to die; with schedtrace or scheddetail set, the scheduler's state is printed."},
+    {"die_within", die_within_, METH_VARARGS,
+     "die_within(seconds, text, status, /)\n--\n\nThe process has so long to end by itself; else text is written and it ends "
+     "with status."},
+    {"dies_in_time", dies_in_time_, METH_NOARGS,
+     "dies_in_time()\n--\n\nThe limit of die_within() is met: the caller writes its text itself."},
+    {"write_error", write_error_, METH_O,
+     "write_error(text, /)\n--\n\nWrites bytes to the standard error of the process's start."},
     {"main_ends", main_ends_, METH_NOARGS,
      "main_ends()\n--\n\nMain has returned: from now on the others run only while main waits."},
     {"shutdown", shutdown_, METH_NOARGS, "shutdown()\n--\n\nStops scheduling for good."},
@@ -508,6 +570,15 @@ register_fork_hooks(PyObject *module)
     return err;
 }
 
+/* What each noun adds to the module. */
+static int (*const inits[])(PyObject *) = {
+    gort_chan_init,      gort_select_init, gort_sema_init,    gort_mutex_init,    gort_rwmutex_init,
+    gort_waitgroup_init, gort_cond_init,   gort_once_init,    gort_syncmap_init,  gort_run_init,
+    gort_pool_init,      gort_atomic_init, gort_timer_init,   gort_cgo_init,      gort_pc_init,
+    gort_traceback_init, gort_walk_init,   gort_mstats_init,  gort_memdebug_init, gort_gc_init,
+    gort_scavenge_init,  gort_mfinal_init, gort_session_init, gort_heapdump_init,
+};
+
 static int
 module_exec(PyObject *module)
 {
@@ -522,8 +593,11 @@ module_exec(PyObject *module)
                         "allow; run it with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off");
         return -1;
     }
+    mheap_forks(); /* first of all that have fork handlers */
     if (compat_init() < 0)
         return -1;
+    PyObject *python_stderr = PySys_GetObject("__stderr__");
+    standard_fds(python_stderr && python_stderr != Py_None);
     done = true;
     Error = PyErr_NewExceptionWithDoc("gort.runtime.Error", "A run-time error: Go's runtime.Error.",
                                       PyExc_RuntimeError, NULL);
@@ -546,16 +620,15 @@ module_exec(PyObject *module)
 #endif
     )
         return -1;
-    if (gort_chan_init(module) < 0 || gort_select_init(module) < 0 || gort_sync_init(module) < 0 ||
-        gort_atomic_init(module) < 0 || gort_timer_init(module) < 0 || gort_cgo_init(module) < 0)
-        return -1;
-    if (gort_pc_init(module) < 0 || gort_traceback_init(module) < 0 || gort_walk_init(module) < 0 ||
-        gort_mstats_init(module) < 0 || gort_memdebug_init(module) < 0 || gort_gc_init(module) < 0 ||
-        gort_scavenge_init(module) < 0 || gort_mfinal_init(module) < 0 || gort_heapdump_init(module) < 0)
-        return -1;
-    if (ginit() < 0 || schedinit() < 0)
+    for (size_t i = 0; i < sizeof inits / sizeof *inits; i++) {
+        if (inits[i](module) < 0)
+            return -1;
+    }
+    if (ginit() < 0 || deadlock_init() < 0 || sigmask_init() < 0 || schedinit() < 0 || greenlet_init() < 0 ||
+        gort_ident_init() < 0 || gort_rlock_init() < 0 || gort_bufferedio_init() < 0 || morestack_init() < 0)
         return -1;
     signals_init();
+    fork_init();
     return register_fork_hooks(module);
 }
 

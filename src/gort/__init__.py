@@ -15,8 +15,7 @@ import sys
 
 from . import _core, _env, _heap, _lazy, _threads, _traceback
 from ._assert import type_assert
-from ._core import Chan, chan, default, go, select
-from ._run import run
+from ._core import Chan, chan, default, go, run, select
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,12 +43,12 @@ def _start() -> None:
     _core.set_hooks(
         panic=_traceback.panic,
         fatal=_traceback.fatal,
-        start=_threads.goroutine_started,
         threading=_threads.watch_the_end,
     )
     sys.excepthook = _traceback.excepthook
-    _threads.own_import_locks()
-    atexit.register(_core.shutdown)
+    atexit.register(_traceback.ends)
+    if plugin := sys.modules.get("pytest_gort"):
+        plugin.started()
     _heap.imported()
 
 

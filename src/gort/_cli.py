@@ -64,7 +64,7 @@ def _run_script(words: list[str]) -> int:
     if name == "-":
         module = _new_main([name, *words[1:]], "")
         return _execute_code(lambda: _compile(sys.stdin.read(), "<stdin>"), module)
-    path = os.path.join(os.getcwd(), name)
+    path = os.path.join(_folder() or "", name)
     if _is_importable(path):
         # A directory or a zip file: its __main__ module is the program.
         _new_main(words, path)
@@ -83,6 +83,14 @@ def _run_script(words: list[str]) -> int:
     return _execute_code(lambda: compiled or _compile(source, path), module)
 
 
+def _folder() -> str | None:
+    """The current directory; None: it was removed."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
 def _compile(source: str | bytes, filename: str) -> CodeType:
     """What compile() does, which is left to itself where python would refuse the program, too."""
     if (0 if isinstance(source, bytes) else "\0") in source:
@@ -95,7 +103,7 @@ def _is_importable(path: str) -> bool:
     for hook in sys.path_hooks:
         try:
             hook(path)
-        except ImportError:
+        except (ImportError, OSError):  # The latter where the current directory was removed.
             continue
         return True
     return False
@@ -118,7 +126,7 @@ def _run_code(words: list[str]) -> int:
 
 
 def _run_module(words: list[str]) -> int:
-    _new_main(["-m", *words[1:]], os.getcwd())
+    _new_main(["-m", *words[1:]], _folder())
     return _execute(_as_main(words[0], True))
 
 
@@ -129,15 +137,17 @@ def _as_main(name: str, is_module: bool) -> Callable[[], Any]:
     return lambda: runpy._run_module_as_main(name, is_module)  # type: ignore[attr-defined]
 
 
-def _new_main(argv: list[str], first_path: str) -> ModuleType:
+def _new_main(argv: list[str], first_path: str | None) -> ModuleType:
     """A fresh __main__, in which nothing of this command is seen; sets the program's arguments and path."""
+    # What python has put into sys.path for this command: nothing for `-m gort` in a removed directory.
+    theirs = 0 if sys.modules["__main__"].__spec__ is not None and _folder() is None else 1
     module = type(sys)("__main__")
     module.__dict__["__builtins__"] = builtins
     module.__dict__["__cached__"] = None
     sys.modules["__main__"] = module
     sys.argv[:] = argv
     if not sys.flags.safe_path:
-        sys.path[0] = first_path
+        sys.path[:theirs] = [] if first_path is None else [first_path]
     return module
 
 
@@ -157,7 +167,8 @@ def _execute_code(compiled: Callable[[], CodeType], module: ModuleType) -> int:
 def _execute(program: Callable[[], Any]) -> int:
     """Runs the program in the main goroutine. An exception that escapes it is a panic.
 
-    SystemExit has its status, as in python, and a KeyboardInterrupt ends the process by SIGINT.
+    SystemExit has its status, as in python, and a KeyboardInterrupt ends the process by SIGINT. In all cases
+    the interpreter itself ends the program, and does what it does at the end.
     """
     try:
         _heap.begin()
@@ -165,9 +176,10 @@ def _execute(program: Callable[[], Any]) -> int:
     except (SystemExit, _core.Goexit):
         raise
     except KeyboardInterrupt as exc:
-        _traceback.interrupted(exc)
+        _traceback.leaves_main(exc)
+        raise
     except BaseException as exc:
-        os._exit(_traceback.panic(exc, _core.goid()))
+        return _traceback.main_panics(exc)
     return 0
 
 

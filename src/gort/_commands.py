@@ -35,6 +35,9 @@ def parse(words: list[str], run_program: Callable[[argparse.Namespace], int]) ->
     version = commands.add_parser("version", help="show the version")
     version.set_defaults(command=_show_version)
 
+    if not words:
+        parser.print_help(sys.stderr)  # As `go` does, and with its status.
+        return 2
     arguments = parser.parse_args(words)
     status: int = arguments.command(arguments)
     return status

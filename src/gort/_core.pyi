@@ -1,10 +1,15 @@
 """Types of the C core. Private: the public names are re-exported by the packages of gort."""
 
 from collections.abc import Callable, Iterator, Sequence
-from types import CodeType, FrameType
-from typing import Any, Final, Generic, NamedTuple, NoReturn, ParamSpec, TypeVar, overload
+from types import CodeType, FrameType, GenericAlias
+from typing import Any, Final, Generic, NoReturn, ParamSpec, Protocol, Self, TypeVar, final
+
+from _typeshed import structseq
+from typing_extensions import disjoint_base
 
 _T = TypeVar("_T")
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 _P = ParamSpec("_P")
 
 # -- errors -----------------------------------------------------------------------------------
@@ -15,9 +20,16 @@ class Error(RuntimeError):
 class Goexit(BaseException):
     """What unwinds a goroutine that called goexit(). Never caught by `except Exception`."""
 
-# -- goroutines (g.c, sched.c) ----------------------------------------------------------------
+# -- goroutines (sched/) ------------------------------------------------------------------------
 
 def go(fn: Callable[_P, Any], /, *args: _P.args, **kwargs: _P.kwargs) -> None: ...
+def run(fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T: ...
+def check_callable(what: str, fn: object, /) -> None:
+    """TypeError, beginning with what, if fn cannot be called or if calling it runs nothing."""
+
+def unsignaled(f: Callable[..., _T], /, *args: Any) -> _T:
+    """f(*args), which does not park; signal handlers run after it and not within."""
+
 def gosched() -> None: ...
 def goexit() -> NoReturn: ...
 def gomaxprocs(n: int = 0, /) -> int: ...
@@ -31,24 +43,44 @@ def goid() -> int:
 def compile(source: str | bytes, filename: str, /) -> CodeType:
     """The code of a program: a str, or bytes with an encoding as in a file. ValueError: it holds a null."""
 
-def import_owner() -> int:
-    """Who imports, for locks: the running goroutine, which may run on several threads, or the thread."""
-
 def is_main() -> bool:
     """True in the main goroutine."""
 
-class GoroutineInfo(NamedTuple):
+@final
+class GoroutineInfo(
+    structseq[Any], tuple[int, str, str, float, bool, FrameType | None, int, CodeType | None, int]
+):
     """One goroutine as it was when goroutines() looked."""
 
-    goid: int
-    status: str  # "running", "runnable", "waiting", "syscall"
-    wait_reason: str  # "" unless waiting
-    wait_since: float  # seconds of the monotonic clock; 0.0 unless waiting
-    locked: bool  # locked to its OS thread
-    frame: FrameType | None  # innermost Python frame
-    parent: int  # number of the goroutine that started it; 0 for main and for threads
-    created_code: CodeType | None  # where the go() stands
-    created_line: int
+    __match_args__: Final = (
+        "goid",
+        "status",
+        "wait_reason",
+        "wait_since",
+        "locked",
+        "frame",
+        "parent",
+        "created_code",
+        "created_line",
+    )
+    @property
+    def goid(self) -> int: ...
+    @property
+    def status(self) -> str: ...  # "running", "runnable", "waiting", "syscall"
+    @property
+    def wait_reason(self) -> str: ...  # "" unless waiting
+    @property
+    def wait_since(self) -> float: ...  # seconds of the monotonic clock; 0.0 unless waiting
+    @property
+    def locked(self) -> bool: ...  # locked to its OS thread
+    @property
+    def frame(self) -> FrameType | None: ...  # innermost Python frame
+    @property
+    def parent(self) -> int: ...  # number of the goroutine that started it; 0 for main and for threads
+    @property
+    def created_code(self) -> CodeType | None: ...  # where the go() stands
+    @property
+    def created_line(self) -> int: ...
 
 def goroutines() -> list[GoroutineInfo]: ...
 
@@ -64,16 +96,36 @@ def traceback(all: bool, *, calls: Sequence[tuple[FrameType, int]] | None = None
 def set_traceback(*, level: int, all: bool, crash: bool, ancestors: int, prefix: str) -> None: ...
 def crash() -> NoReturn: ...
 def start_panic() -> None: ...
+def die_within(seconds: float, text: bytes, status: int, /) -> None:
+    """The process has so long to end by itself; else text is written and it ends with status."""
+
+def dies_in_time() -> None:
+    """The limit of die_within() is met: the caller writes its text itself."""
+
+def write_error(text: bytes, /) -> None:
+    """Writes to the standard error of the process's start."""
+
 def _walk_start(seconds: float, /) -> None: ...
+def _walk_read(address: int, n: int, care: int, /) -> bytes | None: ...
+def _walk_line(code: CodeType, lasti: int, care: int, /) -> int: ...
+def _walk_pc(code: CodeType, lasti: int, care: int, /) -> int: ...
+def _walk_time(times: int, care: int, /) -> tuple[int, int]: ...
 def _walk_stop() -> tuple[int, int, list[tuple[str, str, int]]]:
     """(samples, samples dropped, [(function, its caller, times seen)])"""
 
-class ThreadStats(NamedTuple):
-    threads: int  # Ms that exist
-    idle: int  # Ms asleep without work
-    created: int  # Ms ever made
-    handoffs: int  # Ps taken from a goroutine that was blocked or busy
-    main_moves: int  # times the main goroutine ran on a thread other than the main one
+@final
+class ThreadStats(structseq[Any], tuple[int, int, int, int, int]):
+    __match_args__: Final = ("threads", "idle", "created", "handoffs", "main_moves")
+    @property
+    def threads(self) -> int: ...  # Ms that exist
+    @property
+    def idle(self) -> int: ...  # Ms asleep without work
+    @property
+    def created(self) -> int: ...  # Ms ever made
+    @property
+    def handoffs(self) -> int: ...  # Ps taken from a goroutine that was blocked or busy
+    @property
+    def main_moves(self) -> int: ...  # times the main goroutine ran on a thread other than the main one
 
 def thread_stats() -> ThreadStats: ...
 def set_max_threads(n: int, /) -> int: ...
@@ -86,20 +138,24 @@ def configure(
 ) -> None:
     """Hands the parsed environment to the core; once, while gort is imported."""
 
+def report_to_main(yes: object, /) -> None:
+    """Exceptions that escape goroutines, and deadlocks, are told to main instead of ending the process."""
+
+def escaped() -> list[BaseException]:
+    """The exceptions that escaped goroutines since the last call; only if they are told to main."""
+
 def set_hooks(
     *,
-    panic: Callable[[BaseException, int], int],
+    panic: Callable[[BaseException], int],
     fatal: Callable[[str], None],
-    start: Callable[[], None],
     threading: Callable[[], None],
 ) -> None:
     """Python functions that the core calls.
 
-    panic(exc, goid): an exception escaped goroutine goid; print what there is to print, flush, and
+    panic(exc): an exception escaped the running goroutine; print what there is to print, flush, and
         return the exit status. The core then ends the process with it (os._exit).
     fatal(text): after the core has decided to die with `fatal error: text` (a deadlock, say); prints the
         fatal error line and the goroutines; the core then ends the process with status 2.
-    start(): called in a new goroutine before its function, only while threading has trace or profile hooks.
     threading(): called when the first goroutine starts, before it; loads the module threading.
     """
 
@@ -139,6 +195,9 @@ def start_gc(percent: int, memory_limit: int, debug: tuple[int, ...], /) -> None
     debug: (gctrace, gcpacertrace, gcstoptheworld, gccheckmark, invalidptr, gcshrinkstackoff).
     """
 
+def collect() -> None:
+    """A full collection, after the one that runs."""
+
 def set_gc_percent(percent: int, /) -> int:
     """Returns the previous one; negative: off."""
 
@@ -149,11 +208,17 @@ def set_force_period(seconds: float, most: float, /) -> None:
     """After which time a full collection is forced if it will take no more than `most`; for tests."""
 
 def _collect_forced() -> None: ...
+def age_pools(pools: dict[int, Any], phase: str, info: dict[str, Any], /) -> None:
+    """For gc.callbacks: a full collection empties the pools, of which there are weak references."""
+
+def forget_pool(pools: dict[int, Any], key: int, reference: Any, /) -> None:
+    """The callback of that reference."""
+
 def _gc_callback(phase: str, info: dict[str, Any], /) -> None:
     """The pacer's entry in gc.callbacks."""
 
 def scavenge_all() -> None:
-    """Gives the memory of all idle spans back to the system."""
+    """Gives the memory of all idle spans and of dead goroutines back to the system."""
 
 def set_scavenger(debug: bool, lazily: bool, /) -> None:
     """debug: everything idle goes every 10 ms. lazily: by MADV_FREE."""
@@ -186,8 +251,10 @@ def set_finalizer_loop(fn: Callable[[], None], /) -> None:
 
 # -- channels (chan.c, select.c) --------------------------------------------------------------
 
+@final
 class Chan(Generic[_T]):
-    def __init__(self, capacity: int = 0, /) -> None: ...
+    def __new__(cls, capacity: int = 0) -> Self: ...
+    def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
     def send(self, value: _T, /) -> None: ...
     def recv(self) -> _T | None: ...
     def recv_ok(self) -> tuple[_T | None, bool]: ...
@@ -199,8 +266,9 @@ class Chan(Generic[_T]):
     def __iter__(self) -> Iterator[_T]: ...
     def __next__(self) -> _T: ...
 
-def chan(capacity: int = 0, /) -> Chan[Any]: ...
+def chan(capacity: int = 0) -> Chan[Any]: ...
 
+@final
 class _Default:
     """The type of `default`."""
 
@@ -208,17 +276,19 @@ default: Final[_Default]
 
 def select(*cases: Any) -> tuple[int, Any, bool]: ...
 
-# -- sync (sema.c, sync.c) --------------------------------------------------------------------
+# -- sync (sema.c, mutex.c, rwmutex.c, waitgroup.c) ---------------------------------------------
 
+@final
 class Sema:
-    """A counting semaphore, first come first served: the base of what sync builds in Python."""
+    """A counting semaphore, first come first served."""
 
-    def __init__(self, count: int = 0, /) -> None: ...
+    def __new__(cls, count: int = 0, /) -> Self: ...
     def acquire(self, reason: str = "semacquire", /) -> None:
         """Takes one, parks while there is none. `reason` is one of WAIT_REASONS."""
     def try_acquire(self) -> bool: ...
     def release(self) -> None: ...
 
+@final
 class Mutex:
     def __init__(self) -> None: ...
     def lock(self) -> None: ...
@@ -227,6 +297,7 @@ class Mutex:
     def __enter__(self) -> Mutex: ...
     def __exit__(self, *exc: object) -> None: ...
 
+@disjoint_base
 class RWMutex:
     def __init__(self) -> None: ...
     def lock(self) -> None: ...
@@ -235,15 +306,81 @@ class RWMutex:
     def rlock(self) -> None: ...
     def try_rlock(self) -> bool: ...
     def runlock(self) -> None: ...
+    def rlocker(self) -> RLocker: ...
     def __enter__(self) -> RWMutex: ...
     def __exit__(self, *exc: object) -> None: ...
 
+@final
+class RLocker:
+    """The reader's side of a RWMutex as a Locker."""
+
+    def lock(self) -> None: ...
+    def unlock(self) -> None: ...
+    def __enter__(self) -> RLocker: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+class _Locker(Protocol):
+    def lock(self) -> Any: ...
+    def unlock(self) -> Any: ...
+
+@disjoint_base
+class Cond:
+    @property
+    def l(self) -> Any: ...  # noqa: E743
+    def __new__(cls, locker: _Locker, /) -> Self: ...
+    def wait(self) -> None: ...
+    def signal(self) -> None: ...
+    def broadcast(self) -> None: ...
+
+@disjoint_base
+class Once:
+    def __init__(self) -> None: ...
+    def do(self, f: Callable[[], Any], /) -> None: ...
+    def _value(self, f: Callable[[], _T], /) -> _T: ...
+
+@disjoint_base
+class Map(Generic[_K, _V]):
+    def __init__(self) -> None: ...
+    def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
+    def load(self, key: _K, /) -> tuple[_V | None, bool]: ...
+    def store(self, key: _K, value: _V, /) -> None: ...
+    def load_or_store(self, key: _K, value: _V, /) -> tuple[_V, bool]: ...
+    def load_and_delete(self, key: _K, /) -> tuple[_V | None, bool]: ...
+    def delete(self, key: _K, /) -> None: ...
+    def swap(self, key: _K, value: _V, /) -> tuple[_V | None, bool]: ...
+    def compare_and_swap(self, key: _K, old: _V, new: _V, /) -> bool: ...
+    def compare_and_delete(self, key: _K, old: _V, /) -> bool: ...
+    def clear(self) -> None: ...
+    def range(self, f: Callable[[_K, _V], Any], /) -> None: ...
+    def items(self) -> Iterator[tuple[_K, _V]]: ...
+
+@final
 class WaitGroup:
+    _n: Final[int]
     def __init__(self) -> None: ...
     def add(self, delta: int = 1, /) -> None: ...
     def done(self) -> None: ...
     def wait(self) -> None: ...
     def go(self, fn: Callable[_P, Any], /, *args: _P.args, **kwargs: _P.kwargs) -> None: ...
+    def _go(
+        self,
+        fn: Callable[..., Any],
+        places: Sema | None,
+        failed: Callable[[Exception], None],
+        /,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """go(), with a unit of `places` while fn runs, and failed(exc) if an Exception escapes it."""
+    def _try_go(
+        self,
+        fn: Callable[..., Any],
+        places: Sema | None,
+        failed: Callable[[Exception], None],
+        /,
+        *args: Any,
+        **kwargs: Any,
+    ) -> bool: ...
 
 WAIT_REASONS: Final[tuple[str, ...]]
 
@@ -259,20 +396,30 @@ class _Int:
     def and_(self, mask: int, /) -> int: ...
     def or_(self, mask: int, /) -> int: ...
 
+@final
 class Int32(_Int): ...
+
+@final
 class Int64(_Int): ...
+
+@final
 class Uint32(_Int): ...
+
+@final
 class Uint64(_Int): ...
 
+@final
 class Bool:
-    def __init__(self, value: bool = False, /) -> None: ...
+    def __new__(cls, value: bool = False, /) -> Self: ...
     def load(self) -> bool: ...
     def store(self, value: bool, /) -> None: ...
     def swap(self, new: bool, /) -> bool: ...
     def compare_and_swap(self, old: bool, new: bool, /) -> bool: ...
 
+@final
 class Pointer(Generic[_T]):
-    def __init__(self, value: _T | None = None, /) -> None: ...
+    def __new__(cls, value: _T | None = None, /) -> Self: ...
+    def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
     def load(self) -> _T | None: ...
     def store(self, value: _T | None, /) -> None: ...
     def swap(self, new: _T | None, /) -> _T | None: ...
@@ -282,22 +429,22 @@ class Pointer(Generic[_T]):
 # -- time (timer.c) ---------------------------------------------------------------------------
 
 def sleep(seconds: float, /) -> None: ...
+def timer_chan(seconds: float, period: float = 0.0, /) -> Chan[float]:
+    """The channel of a new timer that runs already. `period` 0.0: it fires once."""
 
+@final
 class RuntimeTimer:
-    """One entry of the timer heap. `period` 0.0: fires once.
+    """A timer: it has a channel of its own, `c`, or calls fn in a goroutine; then `c` is None.
 
-    With `chan` the Unix time (float) is sent without blocking when it fires; with `fn` a goroutine is
-    started that calls it. Not started by the constructor: call reset().
+    Not started by the constructor: call reset().
     """
 
-    @overload
-    def __init__(self, *, chan: Chan[float], period: float = 0.0) -> None: ...
-    @overload
-    def __init__(self, *, fn: Callable[[], Any], period: float = 0.0) -> None: ...
+    c: Any
+    def __new__(cls, *, fn: Callable[[], Any] = ...) -> Self: ...
     def reset(self, seconds: float, period: float = 0.0, /) -> bool:
-        """(Re)starts. A value of an earlier start not yet received is taken back. True if it was active."""
+        """(Re)starts. What was sent and not received is taken back. True if it was active."""
     def stop(self) -> bool:
-        """True if this call stopped it before it fired. A value not yet received is taken back."""
+        """True if it was active: set, and not fired, or what it sent was not received."""
 
 # -- calls into C (cgo.c, cgo_check.c) ----------------------------------------------------------
 

@@ -70,7 +70,16 @@ def _is_bytes(text: str) -> bool:
     return _bytes(text) is not None
 
 
-TRACEBACK_WORDS = ("none", "single", "all", "system", "crash")
+# The words of GOTRACEBACK: whose frames are shown (0: no goroutine; 1: the program's; 2: those of the runtime
+# too), whether those of every goroutine are, and whether the process aborts.
+TRACEBACK_WORDS = {
+    "none": (0, False, False),
+    "single": (1, False, False),
+    "all": (1, True, False),
+    "system": (2, True, False),
+    "crash": (2, True, True),
+}
+TRACEBACK_LEVELS = ", ".join(TRACEBACK_WORDS) + " or a number"
 
 
 def is_traceback_level(text: str) -> bool:
@@ -86,10 +95,26 @@ def _is_any(text: str) -> bool:
     return True
 
 
+# What a setting is to gort's heap.
+_OF_THE_HEAP = "it has no effect without the heap"
+_MODE = "a debug mode, in which the heap is installed"
+
+
 class Setting:
     """A row of the table: an environment variable, or a name inside GODEBUG."""
 
-    __slots__ = ("accepts", "built", "default", "godebug", "is_valid", "meaning", "name", "otherwise")
+    __slots__ = (
+        "accepts",
+        "built",
+        "default",
+        "flag",
+        "godebug",
+        "heap",
+        "is_valid",
+        "meaning",
+        "name",
+        "otherwise",
+    )
 
     def __init__(
         self,
@@ -101,6 +126,8 @@ class Setting:
         meaning: str,
         godebug: bool = False,
         otherwise: str = "",
+        heap: str = "",
+        flag: int | None = None,
     ) -> None:
         self.name = name
         self.default = default
@@ -110,6 +137,8 @@ class Setting:
         self.meaning = meaning
         self.godebug = godebug
         self.otherwise = otherwise  # what a malformed value stands for; empty: it changes nothing
+        self.heap = heap  # _OF_THE_HEAP, _MODE or, if it is neither, empty
+        self.flag = flag  # the place at which _core.start_gc() takes it; None: it does not
 
 
 _INTEGER = "an integer of 32 bits"
@@ -122,8 +151,10 @@ def _debug(
     accepts: str = _INTEGER,
     is_valid: Callable[[str], bool] = _is_integer,
     built: bool = False,
+    heap: str = "",
+    flag: int | None = None,
 ) -> Setting:
-    return Setting(name, default, accepts, is_valid, built, meaning, godebug=True)
+    return Setting(name, default, accepts, is_valid, built, meaning, godebug=True, heap=heap, flag=flag)
 
 
 TABLE: tuple[Setting, ...] = (
@@ -134,6 +165,7 @@ TABLE: tuple[Setting, ...] = (
         _is_percentage,
         True,
         "collect when the heap has grown by this percentage over what was live; off: never",
+        heap=_OF_THE_HEAP,
     ),
     Setting(
         "GOMEMLIMIT",
@@ -142,6 +174,7 @@ TABLE: tuple[Setting, ...] = (
         _is_bytes,
         True,
         "collect and give memory back more eagerly as the program's memory comes near to this",
+        heap=_OF_THE_HEAP,
     ),
     Setting(
         "GOMAXPROCS",
@@ -162,7 +195,7 @@ TABLE: tuple[Setting, ...] = (
     Setting(
         "GOTRACEBACK",
         "single",
-        "none, single, all, system, crash or a number",
+        TRACEBACK_LEVELS,
         is_traceback_level,
         True,
         "how much is printed when the program dies; crash: also abort, for a core dump",
@@ -187,8 +220,13 @@ TABLE: tuple[Setting, ...] = (
         True,
         "debugging settings: the names that follow",
     ),
-    _debug("allocfreetrace", "1: a line and a stack for each block allocated and freed", built=True),
-    _debug("clobberfree", "1: freed blocks are filled with 0xdeadbeef", built=True),
+    _debug(
+        "allocfreetrace",
+        "1: a line and a stack for each block allocated and freed",
+        built=True,
+        heap=_MODE,
+    ),
+    _debug("clobberfree", "1: freed blocks are filled with 0xdeadbeef", built=True, heap=_MODE),
     _debug(
         "cgocheck",
         "what is checked of the arguments of foreign calls: 0 nothing, 1 cheaply, 2 every word",
@@ -199,22 +237,50 @@ TABLE: tuple[Setting, ...] = (
         "efence",
         "1: every object on pages of its own, at addresses that are never used again",
         built=True,
+        heap=_MODE,
     ),
-    _debug("gccheckmark", "1: a second, independent mark after each collection", built=True),
-    _debug("gcpacertrace", "1: the pacer's figures at each collection", built=True),
-    _debug("gcshrinkstackoff", "1: goroutine stacks are not shrunk", built=True),
+    _debug(
+        "gccheckmark",
+        "1: a second, independent mark after each collection",
+        built=True,
+        heap=_OF_THE_HEAP,
+        flag=3,
+    ),
+    _debug(
+        "gcpacertrace",
+        "1: the pacer's figures at each collection",
+        built=True,
+        heap=_OF_THE_HEAP,
+        flag=1,
+    ),
+    _debug("gcshrinkstackoff", "1: goroutine stacks are not shrunk", built=True, flag=5),
     _debug(
         "gcstoptheworld",
         "1: a collection also waits for goroutines that compute in C; 2: and gives memory back in the pause",
         built=True,
+        heap=_OF_THE_HEAP,
+        flag=2,
     ),
-    _debug("gctrace", "1: a line for each collection, and when memory is given back", built=True),
-    _debug("invalidptr", "1: a bad pointer that the collector meets is fatal", default="1", built=True),
+    _debug(
+        "gctrace",
+        "1: a line for each collection, and when memory is given back",
+        built=True,
+        heap=_OF_THE_HEAP,
+        flag=0,
+    ),
+    _debug(
+        "invalidptr",
+        "1: a bad pointer that the collector meets is fatal",
+        default="1",
+        built=True,
+        flag=4,
+    ),
     _debug(
         "madvdontneed",
         "0: give memory back with MADV_FREE in place of MADV_DONTNEED",
         default="1",
         built=True,
+        heap=_OF_THE_HEAP,
     ),
     _debug(
         "memprofilerate",
@@ -224,8 +290,8 @@ TABLE: tuple[Setting, ...] = (
         is_valid=_is_rate,
         built=True,
     ),
-    _debug("sbrk", "1: an allocator that never frees and never collects", built=True),
-    _debug("scavenge", "1: idle memory is given back every 10 ms", built=True),
+    _debug("sbrk", "1: an allocator that never frees and never collects", built=True, heap=_MODE),
+    _debug("scavenge", "1: idle memory is given back every 10 ms", built=True, heap=_OF_THE_HEAP),
     _debug("scheddetail", "1: schedtrace also describes each processor, thread and goroutine", built=True),
     _debug("schedtrace", "a line about the scheduler every so many milliseconds", built=True),
     _debug(
@@ -246,6 +312,17 @@ def text(name: str) -> str:
 def integer(name: str) -> int:
     """The value in force of a setting that holds an integer."""
     return number(_texts[name])
+
+
+def heap_modes() -> dict[str, bool]:
+    """Which debug modes of the heap are on, by their names."""
+    return {setting.name: integer(setting.name) != 0 for setting in TABLE if setting.heap == _MODE}
+
+
+def collector_flags() -> tuple[int, ...]:
+    """The settings that _core.start_gc() takes, in its order."""
+    flags = [(setting.flag, integer(setting.name)) for setting in TABLE if setting.flag is not None]
+    return tuple(value for _, value in sorted(flags))
 
 
 def gc_percent() -> int:
@@ -299,22 +376,6 @@ def _label(setting: Setting) -> str:
     return f"GODEBUG {setting.name}" if setting.godebug else setting.name
 
 
-_OF_THE_HEAP = (
-    "allocfreetrace",
-    "clobberfree",
-    "efence",
-    "sbrk",
-    "GOGC",
-    "GOMEMLIMIT",
-    "gccheckmark",
-    "gcpacertrace",
-    "gcstoptheworld",
-    "gctrace",
-    "madvdontneed",
-    "scavenge",
-)
-
-
 _reports: list[str] = []
 
 
@@ -327,10 +388,15 @@ def start(no_heap: str | None) -> None:
     """Reports on standard error what was read. `no_heap`: why there is no heap."""
     reports = _reports[:]
     if no_heap is not None:
-        given = {setting.name: (setting, value) for setting, value in _given(os.environ)}
+        given = dict(_given(os.environ))
+        rows = [
+            *(row for row in TABLE if row.heap == _MODE),
+            *(row for row in TABLE if row.heap == _OF_THE_HEAP),
+        ]
         reports += [
-            f"gort: {_label(setting)}={value!r} has no effect without gort's heap ({no_heap})"
-            for setting, value in (given[name] for name in _OF_THE_HEAP if name in given)
+            f"gort: {_label(setting)}={given[setting]!r} has no effect without gort's heap ({no_heap})"
+            for setting in rows
+            if setting in given
         ]
     if reports:
         report("\n".join(reports))
@@ -338,7 +404,4 @@ def start(no_heap: str | None) -> None:
 
 def report(text: str) -> None:
     """Writes lines to standard error, whatever state sys.stderr is in."""
-    try:
-        os.write(2, f"{text}\n".encode())
-    except OSError:
-        pass  # No standard error, nobody to tell.
+    _core.write_error(f"{text}\n".encode())

@@ -16,16 +16,15 @@ if TYPE_CHECKING:
 def collect() -> None:
     """A full collection: Go's runtime.GC.
 
-    It has ended when gc() returns: garbage is freed, and finalizers are queued. The same as gc.collect(),
-    which also returns how much it found; while a collection runs already, both do nothing.
+    It has ended when gc() returns: garbage is freed, finalizers are queued. It is a collection of its own,
+    also if one is due. (gc.collect(), which returns how much it found, takes the place of one that is due.)
+    While a collection of another goroutine runs it waits for its end; gc.collect() does nothing then. Within
+    a collection, in a __del__ that it calls, it does nothing.
     """
-    gc.collect()
+    _core.collect()
 
 
 _why_not: str | None = "the runtime has not started"
-
-
-_MODES = ("allocfreetrace", "clobberfree", "efence", "sbrk")
 
 
 def install() -> str | None:
@@ -34,7 +33,7 @@ def install() -> str | None:
     given = os.environ.get("GORT_HEAP", "")
     if given not in ("", "0", "1"):
         _env.report(f"gort: GORT_HEAP={given!r} is not 0 or 1; using 1")
-    modes = {name: _env.integer(name) != 0 for name in _MODES}
+    modes = _env.heap_modes()
     if any(modes.values()):
         gc.collect()  # which empties CPython's own lists of free objects, too
     _why_not = "GORT_HEAP=0" if given == "0" else _core.install_heap(**modes)
@@ -72,10 +71,9 @@ def require_heap(what: str) -> None:
 
 def start_collector() -> None:
     """Has the pacer rule CPython's collector, as the environment says."""
-    names = ("gctrace", "gcpacertrace", "gcstoptheworld", "gccheckmark", "invalidptr", "gcshrinkstackoff")
     never = _env.integer("sbrk") != 0
     percent, limit = (-1, _env.NO_LIMIT) if never else (_env.gc_percent(), _env.memory_limit())
-    _core.start_gc(percent, limit, tuple(_env.integer(name) for name in names))
+    _core.start_gc(percent, limit, _env.collector_flags())
     _core.set_scavenger(_env.integer("scavenge") > 0, _env.integer("madvdontneed") == 0)
 
 

@@ -1,6 +1,6 @@
 """What a PC means: Go's Func, Frame and Frames.
 
-A PC is an int in a text segment that exists by name only (src/_core/pc.c): every code object that has
+A PC is an int in a text segment that exists by name only (src/_core/stacks/pc.c): every code object that has
 appeared in a PC owns a range of it for as long as it lives, and no other ever gets that range.
 """
 

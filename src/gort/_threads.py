@@ -5,25 +5,12 @@ The module is large, and a program without goroutines may live without it: the f
 
 from __future__ import annotations
 
-import sys
-
 from . import _core
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-def goroutine_started() -> None:
-    """Gives a new goroutine the trace and profile functions that threading gives a new thread."""
-    import threading
-
-    trace = threading.gettrace()
-    if trace is not None:
-        sys.settrace(trace)
-    profile = threading.getprofile()
-    if profile is not None:
-        sys.setprofile(profile)
+    from typing import Any
 
 
 def main_returned() -> None:
@@ -42,6 +29,7 @@ def watch_the_end() -> None:
         import threading
     except OSError:  # No file descriptor is left, say. The next goroutine tries again.
         return
+    keep_no_dummies()
     register: Callable[[Callable[[], None]], None] = vars(threading)["_register_atexit"]
     try:
         register(main_returned)
@@ -49,13 +37,64 @@ def watch_the_end() -> None:
         main_returned()
 
 
-def own_import_locks() -> None:
-    """Makes the locks of modules that are being imported belong to goroutines instead of threads.
+def keep_no_dummies() -> None:
+    """Has current_thread() give a goroutine one object for its life, which threading does not keep longer.
 
-    A module whose body parks would else be taken for finished by the other goroutines of its thread.
+    Threading makes a dummy for a thread that it did not start. It would keep one for each goroutine, since it
+    never knows their end; and a dummy is a daemon, as would be the Threads that a goroutine starts: main's
+    return would kill them.
     """
-    bootstrap = vars(sys.modules["_frozen_importlib"])
-    thread = type(sys)("_thread")
-    vars(thread).update(vars(bootstrap["_thread"]), get_ident=_core.import_owner)
-    bootstrap["_thread"] = thread
-    _core.import_owner()  # main remembers who it is
+    import threading
+
+    own = threading.local()
+    names = vars(threading)
+    dummy: Any = names["_DummyThread"]
+
+    class Life:
+        """Ends with the goroutine's thread-locals."""
+
+        def __init__(self, thread: Any) -> None:
+            self.thread = thread
+
+        def __del__(self) -> None:
+            self.thread.ended = True
+
+    class Goroutine(dummy):  # type: ignore[misc]
+        ended = False
+
+        def __init__(self) -> None:
+            threading.Thread.__init__(self, name=f"goroutine-{_core.goid()}", daemon=False)
+            names["_dangling"].discard(self)
+            self._started.set()
+            self._set_ident()
+            if names["_HAVE_THREAD_NATIVE_ID"]:
+                self._set_native_id()
+
+        def is_alive(self) -> bool:
+            return not self.ended
+
+        def join(self, timeout: float | None = None) -> None:
+            raise RuntimeError("cannot join a goroutine; a WaitGroup waits for one")
+
+        def __repr__(self) -> str:
+            return f"<{self.name} {'ended' if self.ended else 'started'}>"
+
+    Goroutine.__module__ = dummy.__module__
+
+    def current_foreign_thread() -> threading.Thread:
+        if _core.goid() < 2:
+            return dummy()  # type: ignore[no-any-return]
+        life = getattr(own, "life", None)
+        if life is None:
+            own.life = life = Life(Goroutine())
+        return life.thread  # type: ignore[no-any-return]
+
+    names["_gort_current_foreign_thread"] = current_foreign_thread
+    threading.current_thread.__code__ = _current_thread.__code__  # for all who have imported the function
+
+
+def _current_thread() -> object:
+    try:
+        return _active[get_ident()]  # type: ignore[name-defined]  # noqa: F821  # it runs in the module threading
+    except KeyError:
+        return _gort_current_foreign_thread()  # type: ignore[name-defined]  # noqa: F821

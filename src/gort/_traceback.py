@@ -1,8 +1,12 @@
 """What is printed when the program dies: panics and fatal errors, in Go's form with Python's frames.
 
 The hooks here are called by the core with a healthy interpreter, while every other goroutine is still
-there. The core writes what concerns goroutines (src/_core/traceback.c), and by itself what a signal is the
-cause of. All text goes to file descriptor 2 in one write, so that it is not mixed with the program's own.
+there. The core writes what concerns goroutines (src/_core/stacks/traceback.c), and by itself what a
+signal is the cause of. All text goes to the standard error of the process's start in one write, so that
+it is not mixed with the program's own.
+
+A panic has a time limit from the moment its text is made. What may hang (the program's excepthook, a flush of
+a pipe that nobody reads) hangs in vain: the core then writes the text and ends the process (`die_within`).
 
 The module traceback is loaded by the panic: few programs have one. If that fails, because no file descriptor
 or no memory is left, the interpreter's own printer does the work; it needs no module.
@@ -13,6 +17,7 @@ from __future__ import annotations
 import atexit
 import io
 import os
+import stat
 import sys
 
 from . import _core, _env
@@ -20,7 +25,9 @@ from . import _core, _env
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import traceback
+    from collections.abc import Callable
     from types import FrameType, ModuleType, TracebackType
+    from typing import Any
 
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _LAUNCHER = _HERE + "_cli.py"
@@ -33,18 +40,12 @@ class Level:
     __slots__ = ("all", "crash", "frames")
 
     def __init__(self, frames: int, all: bool, crash: bool) -> None:
-        self.frames = frames  # 0: no goroutine is shown; 1: the program's frames; 2: those of the runtime too
+        self.frames = frames  # whose frames are shown, as in _env.TRACEBACK_WORDS
         self.all = all  # show every goroutine, not only the one that failed
         self.crash = crash  # abort, so that a core is dumped
 
 
-_LEVELS = {
-    "none": Level(0, False, False),
-    "single": Level(1, False, False),
-    "all": Level(1, True, False),
-    "system": Level(2, True, False),
-    "crash": Level(2, True, True),
-}
+_LEVELS = {word: Level(*meaning) for word, meaning in _env.TRACEBACK_WORDS.items()}
 
 
 def _level_of(text: str) -> Level:
@@ -79,7 +80,7 @@ def set_level(text: str) -> None:
     if not isinstance(text, str):
         raise TypeError(f"set_traceback() takes a str, not {text!r}")
     if text and not _env.is_traceback_level(text):
-        raise ValueError(f"set_traceback(): {text!r} is not none, single, all, system, crash or a number")
+        raise ValueError(f"set_traceback(): {text!r} is not {_env.TRACEBACK_LEVELS}")
     asked, least = _level_of(text or "single"), _level_of(_env.text("GOTRACEBACK"))
     _set(Level(asked.frames | least.frames, asked.all or least.all, asked.crash or least.crash))
 
@@ -92,25 +93,86 @@ def is_runtime_file(filename: str) -> bool:
 # -- the hooks ---------------------------------------------------------------------------------
 
 
-def panic(exc: BaseException, goid: int) -> int:
-    """An exception escaped goroutine `goid`. Prints it and returns the exit status of the process.
+def panic(exc: BaseException) -> int:
+    """An exception escaped this goroutine. Prints it, and returns the status with which the process ends.
 
-    SystemExit is the orderly end: threads are joined, atexit runs, and its status is returned.
+    The program's excepthook has seen the exception before, and open files are flushed. SystemExit is the
+    orderly end: threads are joined, atexit runs, and its status is returned.
     """
     if isinstance(exc, SystemExit):
         return _exit(exc)
+    text = _panic_text(exc)
+    _core.die_within(_PATIENCE, text.encode("utf-8", "backslashreplace"), 2)
+    text = _tell_hooks(exc, sys.modules.get("threading")) + text
+    _flush()
+    _save_files()
+    _core.dies_in_time()
+    return _say(text)
+
+
+def main_panics(exc: BaseException) -> int:
+    """The same in main, where the interpreter ends the program with this status as it does without gort."""
+    text = _panic_text(exc)
+    text = _tell_hooks(exc, None) + text
+    _flush()
+    return _say(text)
+
+
+def _panic_text(exc: BaseException) -> str:
     _dying.acquire()
     _load_traceback()
     _core.start_panic()
-    level = _level
+    _forget_goexit(exc)
     stacks = ""
-    if level.frames > 0:
-        stacks = "\n" + _core.traceback(level.all, calls=_calls(exc.__traceback__))
-    _flush()
-    write(_exception(exc, level) + stacks)
-    if level.crash:
+    if _level.frames > 0:
+        stacks = "\n" + _core.traceback(_level.all, calls=_calls(exc.__traceback__))
+    return _exception(exc, _level) + stacks
+
+
+def _say(text: str) -> int:
+    write(text)
+    if _level.crash:
         _core.crash()
     return 2
+
+
+# How long a program that dies may take, in seconds, for what its own code does then.
+_PATIENCE = 5.0
+
+
+def _forget_goexit(exc: BaseException) -> None:
+    """An exception that was raised while goexit() unwound the goroutine was not caused by that."""
+    one: BaseException | None = exc
+    seen: set[int] = set()
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        if isinstance(one.__context__, _core.Goexit):
+            one.__context__ = one.__context__.__context__
+        one = one.__cause__ or one.__context__
+
+
+# The exception that the program's hook is being told of.
+_told: BaseException | None = None
+
+
+def _tell_hooks(exc: BaseException, threading: ModuleType | None) -> str:
+    """Calls the program's own threading.excepthook, else its sys.excepthook: error trackers set one of them.
+
+    They see the exception as if it had escaped a thread or main. The result is what went wrong in them.
+    """
+    global _told
+    _told = exc
+    try:
+        if threading is not None and threading.excepthook is not threading.__excepthook__:
+            thread = threading.current_thread()
+            threading.excepthook(threading.ExceptHookArgs([type(exc), exc, exc.__traceback__, thread]))
+        elif sys.excepthook not in (excepthook, sys.__excepthook__):
+            sys.excepthook(type(exc), exc, exc.__traceback__)
+    except BaseException as trouble:
+        return "Error in the program's excepthook:\n" + _exception(trouble, _LEVELS["single"]) + "\n"
+    finally:
+        _told = None
+    return ""
 
 
 def _calls(trace: TracebackType | None) -> list[tuple[FrameType, int]]:
@@ -140,8 +202,12 @@ def fatal(text: str) -> None:
     """Prints `fatal error: text` and, unless GOTRACEBACK is none, every goroutine."""
     _core.start_panic()
     stacks = _core.traceback(True) if _level.frames > 0 else ""
+    text = f"fatal error: {text}\n" + (stacks and "\n" + stacks)
+    _core.die_within(_PATIENCE, text.encode("utf-8", "backslashreplace"), 2)
     _flush()
-    write(f"fatal error: {text}\n" + (stacks and "\n" + stacks))
+    _save_files(False)
+    _core.dies_in_time()
+    write(text)
     if _level.crash:
         _core.crash()
 
@@ -152,9 +218,17 @@ _python_excepthook = sys.excepthook
 
 
 def excepthook(kind: type[BaseException], exc: BaseException, trace: TracebackType | None) -> None:
-    """gort's sys.excepthook: a goexit that leaves the main thread's last frame ends main and nothing else."""
+    """gort's sys.excepthook: a goexit that leaves the main thread's last frame ends main and nothing else.
+
+    A hook of the program's may call this one, as the one that was there before: a panic is not printed twice.
+    """
     if isinstance(exc, _core.Goexit) and _core.is_main():
         _outlive_main()
+    elif exc is _told:
+        pass
+    elif exc is _launched[0]:
+        _flush()
+        write(_launched[1])
     else:
         _python_excepthook(kind, exc, trace)
 
@@ -164,15 +238,32 @@ def _outlive_main() -> None:
     try:
         _core.main_goexit()
     except KeyboardInterrupt as exc:
-        interrupted(exc)
+        _interrupted(exc)
+    except SystemExit:
+        raise  # The interpreter, which called this hook, ends the program with it.
     except BaseException as exc:
-        os._exit(panic(exc, _core.goid()))
+        sys.exit(main_panics(exc))
 
 
-def interrupted(exc: KeyboardInterrupt) -> None:
+# The KeyboardInterrupt that leaves a program that `gort run` has started, and its text.
+_launched: tuple[BaseException | None, str] = None, ""
+
+
+def leaves_main(exc: KeyboardInterrupt) -> None:
+    """Python ends the program, by way of sys.excepthook: the runtime's frames shall not be shown there.
+
+    The text is made now. An eval() in the hook (where a module makes a named tuple there is one) would have
+    CPython forget that it has to die by SIGINT.
+    """
+    global _launched
+    if sys.excepthook is excepthook:
+        _launched = exc, _exception(exc, _LEVELS["single"])
+
+
+def _interrupted(exc: KeyboardInterrupt) -> None:
     """Ends the process as Python does when Ctrl-C ends main: a traceback, atexit, and death by SIGINT.
 
-    Shells stop a script for that, and not for an exit status.
+    Shells stop a script for that, and not for an exit status. For a main that has ended by goexit already.
     """
     if sys.excepthook in (excepthook, sys.__excepthook__):
         _flush()
@@ -182,8 +273,27 @@ def interrupted(exc: KeyboardInterrupt) -> None:
     _finish()
     import signal
 
+    _core.die_within(_PATIENCE, b"", 128 + signal.SIGINT)
+    _save_files()
+
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.raise_signal(signal.SIGINT)
+
+
+# This module ends the process; the interpreter does not.
+_leaving = False
+
+
+def ends() -> None:
+    """The last that the interpreter does before it takes itself apart: from now on nothing is scheduled.
+
+    What abandoned goroutines refer to, a module's globals among them, is not destroyed then, as it is not in
+    a program with daemon threads.
+    """
+    abandoned = _core.num_goroutine() > 1
+    _core.shutdown()
+    if abandoned and not _leaving:
+        _save_files()
 
 
 # Taken by the first goroutine that ends the process, never given back: a second one waits for the end.
@@ -198,15 +308,24 @@ def _exit(exc: SystemExit) -> int:
     if code is None:
         status = 0
     elif isinstance(code, int):
-        status = code & 0xFF
+        # What does not fit into a C long is -1 to the interpreter.
+        status = (code if -(2**63) <= code < 2**63 else -1) & 0xFF
     elif sys.stderr is not None:
-        print(code, file=sys.stderr)
+        try:
+            text = str(code)
+        except Exception:
+            text = ""
+        print(text, file=sys.stderr)
     _finish()
+    _core.die_within(_PATIENCE, b"", status)
+    _save_files()
     return status
 
 
 def _finish() -> None:
     """What the interpreter does before it ends, as far as a program can see it."""
+    global _leaving
+    _leaving = True
     if threading := sys.modules.get("threading"):
         # threading._shutdown() would wait for the main thread, which does not end before this process does.
         for function in reversed(threading._threading_atexits):
@@ -217,6 +336,80 @@ def _finish() -> None:
                 thread.join()
     atexit._run_exitfuncs()
     _flush()
+
+
+# -- open files --------------------------------------------------------------------------------
+
+# Classes of the standard library whose finalizers write an end, or remove a file.
+_CLOSED = (
+    ("gzip", "GzipFile"),
+    ("bz2", "BZ2File"),
+    ("lzma", "LZMAFile"),
+    ("zipfile", "ZipFile"),
+    ("tempfile", "_TemporaryFileWrapper"),
+)
+
+
+def _save_files(close: bool = True) -> None:
+    """Writes what open files still hold. The interpreter, which does not end in the usual way, lets none go.
+
+    Files of the disk come first: a pipe that nobody reads may block for ever. `close`: those that have an end
+    of their own get it, and temporary ones go.
+    """
+    calls: list[Callable[[], object]] = []
+    try:
+        _core.unsignaled(_find_files, calls, close)
+    except BaseException:
+        pass  # A signal's handler raised, which ran afterwards.
+    # Each comes twice: what is done has nothing left to do, and what a handler's exception left undone has.
+    calls.reverse()
+    while calls:
+        try:
+            while calls:
+                calls.pop()()
+        except BaseException:
+            pass  # closed, on a full disk, in the hands of a goroutine that is inside it
+
+
+def _find_files(calls: list[Callable[[], object]], close: bool) -> None:
+    import gc
+
+    kinds = [getattr(sys.modules.get(module), name, None) for module, name in _CLOSED]
+    closed = tuple(kind for kind in kinds if isinstance(kind, type))
+    texts: list[Any] = []
+    endings: list[Any] = []
+    buffers: list[Any] = []
+    lists: dict[type, list[Any] | None] = {}  # by type, since there are many objects
+    for one in gc.get_objects():
+        kind = type(one)
+        if kind not in lists:
+            ancestors = kind.__mro__
+            lists[kind] = (
+                texts
+                if io.TextIOWrapper in ancestors
+                else buffers
+                if io.BufferedWriter in ancestors or io.BufferedRandom in ancestors
+                else endings
+                if any(each in ancestors for each in closed)
+                else None
+            )
+        if (found := lists[kind]) is not None:
+            found.append(one)
+    for step in (
+        [one.flush for one in texts if _is_on_disk(one)],
+        [one.close for one in endings if close],
+        [one.flush for one in sorted(buffers, key=_is_on_disk, reverse=True)],
+        [one.flush for one in texts],
+    ):
+        for call in step:
+            calls += (call, call)
+
+
+def _is_on_disk(file: Any) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    except BaseException:
+        return False
 
 
 # -- text --------------------------------------------------------------------------------------
@@ -289,10 +482,5 @@ def _flush() -> None:
 
 
 def write(text: str) -> None:
-    """Writes text to file descriptor 2, whatever sys.stderr is."""
-    data = text.encode("utf-8", "backslashreplace")
-    try:
-        while data:
-            data = data[os.write(2, data) :]
-    except OSError:
-        pass
+    """Writes text to the standard error of the process's start, whatever sys.stderr is."""
+    _core.write_error(text.encode("utf-8", "backslashreplace"))

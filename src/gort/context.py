@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeAlias
 
 from . import time
-from ._core import Chan, Error, go, select
+from ._core import Chan, Error, check_callable, go, select, unsignaled
 from ._duration import Duration, to_seconds
 
 __all__ = [
@@ -262,7 +262,10 @@ class _Cancelable(_Derived):
 
     def _cancel(self, err: BaseException, cause: BaseException | None = None) -> None:
         """Ends this context and all below it. After it, from whomever it was called, done() is closed."""
-        outcome = _Outcome(err, cause if cause is not None else err)
+        # What a signal's handler raises must not leave half of them.
+        unsignaled(self._end, _Outcome(err, cause if cause is not None else err))
+
+    def _end(self, outcome: _Outcome) -> None:
         pending = [self]
         while pending:
             ctx = pending.pop()
@@ -418,8 +421,7 @@ def after_func(ctx: Context, f: Callable[[], Any], /) -> Callable[[], bool]:
     ctx is no Context or f cannot be called.
     """
     _check_context(ctx)
-    if not callable(f):
-        raise TypeError(f"after_func() takes a callable, not {f!r}")
+    check_callable("after_func()", f)
     child = _AfterFunc(ctx, f)
     child._follow()
 

@@ -1,13 +1,16 @@
 """Go's package time, the part that waits: sleep, timers and tickers.
 
 A duration is a number of seconds, int or float, or a datetime.timedelta. Clocks are monotonic; what a timer's
-channel carries is the Unix time, in seconds, at which it fired.
+channel carries is the Unix time, in seconds, at which it fired. The channel can only be received from.
+
+As in Go since 1.23 the channel of a timer or ticker is unbuffered, stop and reset leave no old value behind,
+and a timer that nothing refers to is freed, stopped or not.
 """
 
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from ._core import Chan, RuntimeTimer
+from ._core import Chan, RuntimeTimer, timer_chan
 from ._core import sleep as _sleep
 from ._duration import LONGEST, Duration, to_seconds
 
@@ -59,19 +62,20 @@ class Timer:
 
     def __init__(self, d: Duration, /) -> None:
         seconds = to_seconds(d)
-        self.c = Chan(1)
-        self._timer = RuntimeTimer(chan=self.c)
+        self._timer = RuntimeTimer()
+        self.c = self._timer.c
         self._timer.reset(seconds)
 
     def stop(self) -> bool:
-        """Stops the timer; True if that kept it from firing. Mirrors Go's Timer.Stop.
+        """Stops the timer; True if it was active. Mirrors Go's Timer.Stop.
 
+        It is active from its start until its value has been received or, with a function, until it fires.
         After stop, `c` gives no value of before.
         """
         return self._timer.stop()
 
     def reset(self, d: Duration, /) -> bool:
-        """Sets the timer to fire after d; True if it was active. Mirrors Go's Timer.Reset.
+        """Sets the timer to fire after d; True if it was active, as stop() says. Mirrors Go's Timer.Reset.
 
         After reset, `c` gives no value of before.
         """
@@ -99,7 +103,7 @@ def after(d: Duration, /) -> Chan[float]:
 
     Raises TypeError if d is no duration, and ValueError if it is NaN.
     """
-    return Timer(d).c
+    return timer_chan(to_seconds(d))
 
 
 class Ticker:
@@ -113,8 +117,8 @@ class Ticker:
 
     def __init__(self, d: Duration, /) -> None:
         seconds = _interval(d, "NewTicker")
-        self.c: Chan[float] = Chan(1)
-        self._timer = RuntimeTimer(chan=self.c, period=seconds)
+        self._timer = RuntimeTimer()
+        self.c: Chan[float] = self._timer.c
         self._timer.reset(seconds, seconds)
 
     def stop(self) -> None:
@@ -139,4 +143,5 @@ def tick(d: Duration, /) -> Chan[float] | None:
 
     Raises TypeError if d is no duration, and ValueError if it is NaN.
     """
-    return Ticker(d).c if to_seconds(d) > 0 else None
+    seconds = to_seconds(d)
+    return timer_chan(seconds, seconds) if seconds > 0 else None

@@ -66,7 +66,7 @@ def test_beyond_the_bounds_is_refused(kind: IntType) -> None:
             lambda n: value.compare_and_swap(5, n),
         ):
             with pytest.raises(OverflowError) as caught:
-                attempt(beyond)
+                attempt(beyond)  # type: ignore[no-untyped-call]
             assert str(caught.value) == f"{kind.__name__} holds {low} to {high}, not {beyond}"
     assert value.load() == 5
 
@@ -135,7 +135,7 @@ def test_argument_counts(kind: IntType) -> None:
         lambda: value.compare_and_swap(1, 2, 3),
     ):
         with pytest.raises(TypeError):
-            attempt()
+            attempt()  # type: ignore[no-untyped-call]
 
 
 def test_types_are_final_and_named(kind: IntType) -> None:

@@ -324,9 +324,11 @@ __main__.<module>(...)
     assert "gort" not in outcome.stderr.replace(str(folder), "")
 
 
-def test_atexit_does_not_run_in_a_panic(folder: Path) -> None:
-    code = "import atexit; atexit.register(print, 'atexit'); print('before'); raise ValueError('boom')"
-    outcome = gort("run", "-c", code)
+def test_atexit_runs_in_a_panic_of_main_alone(folder: Path) -> None:
+    code = "import atexit; atexit.register(print, 'atexit'); print('before'); "
+    outcome = gort("run", "-c", code + "raise ValueError('boom')")
+    assert (outcome.status, outcome.stdout) == (2, "before\natexit\n")
+    outcome = gort("run", "-c", code + "import gort; gort.go(lambda: 1 / 0); gort.chan().recv()")
     assert (outcome.status, outcome.stdout) == (2, "before\n")
 
 

@@ -24,7 +24,7 @@ def test_waits_for_all() -> None:
 
 def test_keyword_arguments() -> None:
     group, got = Group(), []
-    group.go(lambda a, *, b: got.append((a, b)), 1, b=2)
+    group.go(lambda a, *, b: got.append((a, b)), 1, b=2)  # type: ignore[misc]
     group.wait()
     assert got == [(1, 2)]
 
@@ -88,6 +88,8 @@ def test_limit() -> None:
     def work() -> None:
         running[0] += 1
         most[0] = max(most[0], running[0])
+        while most[0] < 3:
+            gosched()  # until three have come
         for _ in range(5):
             gosched()
         running[0] -= 1

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import collections.abc
+import functools
+import re
 import subprocess
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import FrameType
 from typing import Any, Protocol, runtime_checkable
 
 import pytest
 
 import gort
-from gort import Chan, chan, default, go, run, runtime, select, type_assert
-from gort.runtime import Error, TypeAssertionError
+import gort.sync.errgroup
+from gort import Chan, chan, context, default, go, run, runtime, select, sync, type_assert
+from gort.runtime import Error, TypeAssertionError, gosched
 from harness import isolated
 
 Anywhere = Callable[..., Any]
@@ -24,7 +29,7 @@ Anywhere = Callable[..., Any]
 
 def test_go_passes_arguments() -> None:
     got: Chan[Any] = chan()
-    assert go(lambda *args, **kwargs: got.send((args, kwargs)), 1, 2, key="value") is None  # type: ignore[func-returns-value]
+    assert go(lambda *args, **kwargs: got.send((args, kwargs)), 1, 2, key="value") is None
     assert got.recv() == ((1, 2), {"key": "value"})
 
 
@@ -79,7 +84,7 @@ def test_run_of_goexit_gives_none() -> None:
 def test_run_many_at_once() -> None:
     results: Chan[int] = chan()
     for i in range(50):
-        go(lambda i=i: results.send(run(lambda: i * i)))
+        go(lambda i=i: results.send(run(lambda: i * i)))  # type: ignore[misc]
     assert sorted(results.recv() or 0 for _ in range(50)) == [i * i for i in range(50)]
 
 
@@ -87,6 +92,75 @@ def test_run_many_at_once() -> None:
 def test_run_needs_a_callable(bad: Any) -> None:
     with pytest.raises(TypeError, match=repr(bad)):
         run(bad)
+
+
+async def coroutine_function() -> None:
+    pass
+
+
+def generator_function() -> Iterator[int]:
+    yield 1
+
+
+async def asynchronous_generator() -> AsyncIterator[int]:
+    yield 1
+
+
+class Awaited:
+    async def __call__(self) -> None:
+        pass
+
+    def method(self) -> Iterator[int]:
+        yield 1
+
+
+STARTERS: dict[str, Callable[..., Any]] = {
+    "go()": go,
+    "run()": run,
+    "WaitGroup.go()": lambda f: sync.WaitGroup().go(f),
+    "Group.go()": lambda f: sync.errgroup.Group().go(f),
+    "Group.try_go()": lambda f: sync.errgroup.Group().try_go(f),
+    "after_func()": lambda f: context.after_func(context.background(), f),
+    "Once.do()": lambda f: sync.Once().do(f),
+    "once_func()": sync.once_func,
+    "Map.range()": lambda f: sync.Map().range(f),
+}
+
+
+@pytest.mark.parametrize("what", STARTERS)
+def test_what_runs_nothing_cannot_be_started(what: str) -> None:
+    for f, kind in (
+        (coroutine_function, "a coroutine function"),
+        (generator_function, "a generator function"),
+        (asynchronous_generator, "an asynchronous generator function"),
+        (functools.partial(functools.partial(coroutine_function)), "a coroutine function"),
+        (Awaited(), "a coroutine function"),
+        (Awaited().method, "a generator function"),
+    ):
+        text = f"{what}: {f!r} is {kind}, and calling it runs nothing: start a function that "
+        with pytest.raises(TypeError, match=re.escape(text)):
+            STARTERS[what](f)
+
+
+def test_run_is_seen_by_nobody() -> None:
+    """What a profile function is told of first is the call of the program's function, as in a thread."""
+    events = []
+
+    def profile(frame: FrameType, event: str, arg: Any) -> None:
+        events.append((event, frame.f_code.co_name))
+
+    def work() -> None:
+        pass
+
+    group = sync.errgroup.Group()
+    for start in (run, go, sync.WaitGroup().go, group.go):
+        events.clear()
+        threading.setprofile(profile)
+        start(work)
+        for _ in range(100):
+            gosched()
+        threading.setprofile(None)
+        assert events[:2] == [("call", "work"), ("return", "work")]
 
 
 # -- type_assert ------------------------------------------------------------------------------
@@ -209,7 +283,7 @@ def test_goroutines_get_threadings_trace_function() -> None:
 
     threading.settrace(trace)
     run(lambda: traced_function())
-    threading.settrace(None)  # type: ignore[arg-type]
+    threading.settrace(None)
     # What was instrumented for one goroutine still runs in the others, and in main.
     done = 0
     for _ in range(100):

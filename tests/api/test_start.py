@@ -49,7 +49,6 @@ OWN = {
     "gort._env",
     "gort._heap",
     "gort._lazy",
-    "gort._run",
     "gort._threads",
     "gort._traceback",
 }

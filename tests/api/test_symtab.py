@@ -6,6 +6,7 @@ import functools
 import gc
 import importlib
 import sys
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -285,3 +286,49 @@ def test_frozen_and_zipped_modules(tmp_path: Path) -> None:
     assert frames[1].file == str(tmp_path / "packed.zip" / "zipped_mod.py")
     # The module's own code is gone, the frozen importer's is not.
     assert "importlib._bootstrap._find_and_load" in names(module.pcs)
+
+
+@pytest.mark.parametrize("depth", [10, 62, 63, 64, 65, 126, 127, 128, 129, 600])
+def test_callers_of_deep_stacks(depth: int) -> None:
+    """Whole, in order, and cut where it is asked for, at each size of the array that they are gathered in."""
+
+    def deep(n: int) -> list[int]:
+        return deep(n - 1) if n else runtime.callers(0)
+
+    whole = deep(depth)
+    assert names(whole)[1 : depth + 2] == [f"{__name__}.{deep.__qualname__}"] * (depth + 1)
+
+    def parts(n: int) -> None:
+        if n:
+            parts(n - 1)
+            return
+        mine = runtime.callers(0)
+        for skip in (0, 1, 5, 63, 64, 65, 127, 128):
+            for limit in (0, 1, 63, 64, 65, 127, 128, 129, len(mine), 10**12):
+                got = runtime.callers(skip, limit)
+                assert len(got) == max(0, min(limit, len(mine) - skip))
+                assert got[2:] == mine[skip + 2 :][: max(0, limit - 2)]
+
+    parts(depth)
+
+
+def test_a_deep_stack_is_walked_once() -> None:
+    """callers() costs what the depth costs: ten times the depth is not a hundred times the time."""
+
+    def cost(depth: int) -> float:
+        if depth:
+            return cost(depth - 1)
+        best = 9.0
+        for _ in range(5):
+            start = time.perf_counter()
+            runtime.callers(0)
+            best = min(best, time.perf_counter() - start)
+        return best
+
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(100_000)
+    try:
+        few, many = cost(3_000), cost(60_000)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert many < 130 * few  # it is 20 to 50 times; quadratic it would be 400

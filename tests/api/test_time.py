@@ -101,7 +101,7 @@ def test_ticker_takes_a_timedelta() -> None:
     assert first is not None
     assert second is not None
     assert second > first
-    assert ticker.stop() is None  # type: ignore[func-returns-value]
+    assert ticker.stop() is None
 
 
 @pytest.mark.parametrize("d", [0, -1.5, timedelta(0), float("-inf")])

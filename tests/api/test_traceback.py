@@ -74,11 +74,11 @@ def test_none(level: str) -> None:
 
 @pytest.mark.parametrize("level", ["system", "2", "3"])
 def test_system_shows_the_runtimes_frames(level: str) -> None:
-    source = "import gort\ngort.go(gort.run, lambda: 1 // 0)\ngort.chan().recv()"
+    source = "import gort\ngort.go(gort.type_assert, 1, str)\ngort.chan().recv()"
     outcome = die(level, source)
     assert outcome.status == 2
-    assert "\ngort._run.run.<locals>.body(...)\n" not in die("all", source).stderr
-    assert "gort._run.run(...)" in outcome.stderr
+    assert "gort._assert.type_assert(...)" not in die("all", source).stderr
+    assert "gort._assert.type_assert(...)" in outcome.stderr
     outcome = die(level, "import gort\nraise LookupError", runner="gort")
     assert outcome.status == 2
     assert "gort._cli.main(...)" in outcome.stderr
@@ -179,7 +179,7 @@ def test_created_by_a_module() -> None:
         group.go(gort.chan().recv)
         group.wait()
         """
-    assert "created by gort.sync.errgroup.Group._start in goroutine 1" in die(None, source).stderr
+    assert "created by gort.sync.errgroup.Group.go in goroutine 1" in die(None, source).stderr
 
 
 def test_exceptions_that_cannot_be_printed() -> None:
@@ -212,8 +212,8 @@ def test_exception_groups_and_causes() -> None:
         import gort
         def fail():
             try:
-                gort.run(lambda: 1 // 0)
-            except ZeroDivisionError as error:
+                gort.type_assert(1, str)
+            except gort.runtime.Error as error:
                 raise ExceptionGroup("both", [error, KeyError("k")]) from error
         gort.go(fail)
         gort.chan().recv()
@@ -221,8 +221,8 @@ def test_exception_groups_and_causes() -> None:
     stderr = die(None, source).stderr
     assert "ExceptionGroup: both (2 sub-exceptions)" in stderr
     assert "The above exception was the direct cause of the following exception:" in stderr
-    assert "_run.py" not in stderr
-    assert "_run.py" in die("system", source).stderr
+    assert "_assert.py" not in stderr
+    assert "_assert.py" in die("system", source).stderr
 
 
 def test_output_comes_before_the_panic() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import gc
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -66,7 +66,7 @@ def test_generator_moves_between_goroutines() -> None:
 def test_generator_parked_in_one_goroutine_refuses_another() -> None:
     gate = chan()
 
-    def parked() -> Iterator[Any]:
+    def parked() -> Generator[Any, None, None]:
         yield gate.recv()
 
     generator, results = parked(), chan(1)
@@ -136,7 +136,7 @@ def test_hand_driven_coroutines() -> None:
     """A coroutine is an object: goroutines may take turns in driving it."""
 
     class Yield:
-        def __await__(self) -> Iterator[str]:
+        def __await__(self) -> Generator[str, str, str]:
             gosched()
             received = yield "suspended"
             return received
@@ -222,7 +222,7 @@ def test_asyncio_in_main_beside_goroutines() -> None:
 @isolated()
 def test_asyncio_in_a_goroutine() -> None:
     for n in range(3):
-        assert gort.run(lambda n=n: asyncio.run(program(n))) == 45 + n
+        assert gort.run(lambda n=n: asyncio.run(program(n))) == 45 + n  # type: ignore[misc]
     assert asyncio.run(program(3)) == 48
 
 
@@ -230,7 +230,7 @@ def test_asyncio_in_a_goroutine() -> None:
 def test_asyncio_in_many_goroutines_at_once() -> None:
     wg, results = WaitGroup(), []
     for n in range(10):
-        wg.go(lambda n=n: results.append(asyncio.run(program(n))))
+        wg.go(lambda n=n: results.append(asyncio.run(program(n))))  # type: ignore[misc]
     results.append(asyncio.run(program(10)))
     wg.wait()
     assert sorted(results) == [45 + n for n in range(11)]

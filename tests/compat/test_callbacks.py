@@ -82,7 +82,7 @@ def test_many_goroutines_inside_callbacks(kind: str) -> None:
         return n * 2
 
     for n in range(300):
-        wg.go(lambda n=n: results.append(lib.call(callback, n)))
+        wg.go(lambda n=n: results.append(lib.call(callback, n)))  # type: ignore[misc]
     sleep(0.005)
     gate.close()
     wg.wait()
@@ -219,7 +219,7 @@ def test_sqlite_functions(parks: bool) -> None:
         database = sqlite3.connect(":memory:", check_same_thread=False)
         database.create_function("twice", 1, lambda x: (pause(), x * 2)[1])
         database.create_function("napping", 1, lambda x: (time.sleep(0.0001), x + 1)[1])
-        database.create_aggregate("joined", 1, Joined)
+        database.create_aggregate("joined", 1, Joined)  # type: ignore[arg-type]
         database.create_collation("backwards", lambda a, b: (pause(), (a < b) - (a > b))[1])
         database.set_progress_handler(pause, 20)
         database.execute("create table t(x)")

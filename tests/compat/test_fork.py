@@ -396,3 +396,67 @@ def test_fork_with_a_pending_timer_and_no_goroutine() -> None:
         os._exit(0)
     assert os.waitpid(pid, 0)[1] == 0
     assert ch.recv() > 0
+
+
+@isolated(timeout=60)
+def test_the_child_of_a_thread_ends_with_it() -> None:
+    """As without gort, with status 0: whatever the child has done, gort's own threads do not keep it."""
+    from gort.time import sleep
+
+    def by_goroutines() -> None:
+        done = chan()
+        go(done.send, 1)
+        done.recv()
+        go(sleep, 1000)
+
+    def by_the_scavenger() -> None:
+        kept = [bytes(3_000_000) for _ in range(20)]
+        del kept
+        time.sleep(0.05)
+
+    def by_a_child() -> None:
+        pid = os.fork()
+        if pid == 0:
+            by_goroutines()
+            return
+        assert os.waitpid(pid, 0)[1] == 0
+
+    local = threading.local()
+    reading, writing = os.pipe()
+
+    class Writes:
+        def __del__(self) -> None:
+            done = chan()
+            go(done.send, 1)
+            done.recv()
+            os.write(writing, b"destructor ran")
+
+    def with_a_local() -> None:
+        by_goroutines()
+        local.writes = Writes()
+
+    def before_another() -> None:
+        with_a_local()
+        threading.Thread(target=lambda: (time.sleep(0.1), os._exit(5))).start()
+
+    outcomes = []
+
+    def fork(body: Callable[[], None]) -> None:
+        pid = os.fork()
+        if pid == 0:
+            body()
+            return
+        outcomes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+    for body in (lambda: None, by_goroutines, by_the_scavenger, by_a_child, with_a_local, before_another):
+        thread = threading.Thread(target=fork, args=(body,))
+        thread.start()
+        thread.join()
+    assert outcomes == [0, 0, 0, 0, 0, 5]
+    assert os.read(reading, 100) == b"destructor ran" * 2
+
+    pid = os.fork()
+    if pid == 0:
+        by_goroutines()
+        sys.exit(3)  # main's child ends as a program does
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3

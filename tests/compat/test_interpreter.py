@@ -22,6 +22,7 @@ from gort.runtime import gosched, num_goroutine
 from gort.sync import WaitGroup
 from gort.time import sleep
 from harness import isolated, run_source
+from helpers import wait_until_parked
 
 # -- subinterpreters --------------------------------------------------------------------------
 
@@ -147,7 +148,7 @@ def import_at_once(modules: list[str], times: int) -> list[Any]:
     wg, got = WaitGroup(), []
     for _ in range(times):
         for name in modules:
-            wg.go(lambda name=name: got.append(importlib.import_module(name)))
+            wg.go(lambda name=name: got.append(importlib.import_module(name)))  # type: ignore[misc]
     wg.wait()
     return got
 
@@ -300,7 +301,7 @@ def test_frames_of_parked_goroutines_can_be_kept() -> None:
 
     for n in range(50):
         wg.go(body, n)
-    sleep(0.002)
+    wait_until_parked(50, "chan receive")
     frames = [info.frame for info in _core.goroutines() if info.wait_reason == "chan receive"]
     assert len(frames) == 50
     gate.close()

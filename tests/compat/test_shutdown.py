@@ -18,7 +18,7 @@ from gort import chan, go, select
 from gort.runtime import gosched
 from gort.sync import Cond, Mutex, WaitGroup
 from gort.time import Ticker, after_func, sleep
-from harness import isolated, run_source
+from harness import clib, isolated, run_source
 
 
 @isolated(stdout="end")
@@ -233,7 +233,7 @@ def test_weakref_finalizers() -> None:
 
 @isolated(status=5)
 def test_exit_in_run_in_run() -> None:
-    gort.run(gort.run, gort.run, sys.exit, 5)
+    gort.run(gort.run, gort.run, sys.exit, 5)  # type: ignore[arg-type]
 
 
 @isolated(status=9)
@@ -364,3 +364,25 @@ def test_runtime_in_an_interactive_session() -> None:
         [sys.executable, "-i", "-q"], input=program, capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.split() == ["5", "2"]
+
+
+def test_thread_of_the_runtime_begins_while_the_interpreter_ends() -> None:
+    """The interpreter has freed the other thread states by then; the debug allocator overwrites them."""
+    run_source(
+        """
+        import time
+        from gort import go
+
+        class Slow:
+            def __del__(self, sleep=time.sleep):
+                sleep(0.2)
+
+        slow = Slow()
+        go(time.sleep, 5)
+        time.sleep(0.06)
+        """,
+        env={
+            "LD_PRELOAD": f"{os.environ.get('LD_PRELOAD', '')} {clib('late')}".strip(),
+            "PYTHONMALLOC": "debug",
+        },
+    ).check(stderr="")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import select as system_select
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +16,7 @@ from typing import Any
 import pytest
 
 import gort
-from gort import _core, chan, go, select
+from gort import _core, chan, go, runtime, select
 from gort.runtime import gosched
 from gort.sync import Cond, Mutex, RWMutex, WaitGroup
 from gort.time import Ticker, sleep
@@ -147,9 +150,10 @@ def test_interrupt_while_the_main_thread_is_blocked_in_c_by_another_goroutine() 
         print("a signal must not end another goroutine's sleep early")
 
     def wait() -> None:
-        for _ in range(20):
+        for n in range(20):
             go(block)
-            sleep(0.002)
+            while len(where) == n:
+                sleep(0.002)
             if where[-1] == os.getpid():
                 break
         chan().recv()
@@ -417,3 +421,335 @@ def test_interrupt_of_a_program(runner: str) -> None:
         runner=runner,
         send=INTERRUPT,
     ).check(stdout="ready\ninterrupted", stderr="")
+
+
+# -- main on another thread than the process's first one, which a goroutine blocks in C ----------
+
+
+def away(occupied: float = 3600) -> None:
+    """Returns when main runs on another thread."""
+
+    def block(jobs: Any) -> None:
+        jobs.recv()
+        time.sleep(occupied)
+
+    while threading.get_native_id() == os.getpid():
+        jobs = [chan() for _ in range(4)]
+        for each in jobs:
+            go(block, each)
+        sleep(0.01)
+        for each in jobs:
+            each.send(None)
+        sleep(0.01)
+
+
+def later(number: int, times: int = 1) -> None:
+    """A process sends the signal."""
+    code = f"import os, time\nfor _ in range({times}): time.sleep(0.3); os.kill({os.getpid()}, {int(number)})"
+    os.posix_spawn(sys.executable, [sys.executable, "-Sc", code], os.environ)
+
+
+class Handled(Exception):
+    pass
+
+
+def raises(number: int, frame: Any) -> None:
+    raise Handled
+
+
+def retried(number: int, frame: Any) -> None:
+    """Two signals interrupt a call that goes on after the first."""
+    count.append(number)
+    if len(count) == 3:
+        raise Handled
+
+
+count: list[int] = []
+
+CALLS: dict[str, Callable[[], Any]] = {
+    "sleep": lambda: time.sleep(3600),
+    "Lock": lambda: locked_of_threading().acquire(),
+    "Lock with a time limit": lambda: locked_of_threading().acquire(timeout=3600),
+    "read": lambda: os.read(os.pipe()[0], 1),
+    "select": lambda: system_select.select([os.pipe()[0]], [], []),
+    "sigwaitinfo": lambda: signal.sigwaitinfo([signal.SIGUSR2]),
+    "Thread.join": lambda: sleeping_thread().join(),
+}
+
+
+def sleeping_thread() -> threading.Thread:
+    thread = threading.Thread(target=time.sleep, args=(3600,), daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("call", CALLS)
+@isolated(stdout="interrupted")
+def test_signal_interrupts_main_in_c_on_another_thread(call: str) -> None:
+    signal.signal(signal.SIGTERM, raises)
+    away()
+    later(signal.SIGTERM)
+    try:
+        CALLS[call]()
+    except Handled:
+        print("interrupted", flush=True)
+    os._exit(0)
+
+
+@isolated(stdout="three times")
+def test_each_signal_interrupts_main_on_another_thread() -> None:
+    signal.signal(signal.SIGALRM, retried)
+    away()
+    signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
+    try:
+        time.sleep(3600)
+    except Handled:
+        print("three times" if len(count) == 3 else count, flush=True)
+    os._exit(0)
+
+
+@isolated(stdout="woken")
+def test_wakeup_descriptor_while_main_is_on_another_thread() -> None:
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    away()
+    assert signal.set_wakeup_fd(theirs) == -1
+    later(signal.SIGTERM)
+    assert os.read(ours, 1) == bytes([signal.SIGTERM])
+    print("woken", flush=True)
+    os._exit(0)
+
+
+@pytest.mark.parametrize("target", ["ident of main_thread", "own ident"])
+@isolated(stdout="handled")
+def test_signal_to_the_thread_that_main_is_on(target: str) -> None:
+    signal.signal(signal.SIGUSR1, raises)
+    away()
+    ident = threading.main_thread().ident if target.startswith("ident") else threading.get_ident()
+    assert ident
+    try:
+        signal.pthread_kill(ident, signal.SIGUSR1)
+        time.sleep(3600)
+    except Handled:
+        print("handled", flush=True)
+    os._exit(0)
+
+
+@isolated(stdout="handled in 1")
+def test_goroutine_sends_to_its_own_thread() -> None:
+    """It arrives, although the thread takes no signals of the process."""
+    done = chan(1)
+    signal.signal(signal.SIGUSR1, lambda number, frame: done.send(_core.goid()))
+
+    def send() -> None:
+        runtime.lock_os_thread()
+        signal.raise_signal(signal.SIGUSR1)
+
+    go(send)
+    print("handled in", done.recv())
+
+
+# -- masks --------------------------------------------------------------------------------------
+
+
+def blocked(thread: str = "thread-self") -> set[int]:
+    with open(f"/proc/{thread}/status") as status:
+        mask = next(int(line.split()[1], 16) for line in status if line.startswith("SigBlk"))
+    return {n for n in range(1, 65) if mask >> (n - 1) & 1}
+
+
+def of_output(start: Callable[[int], int | None]) -> set[int]:
+    """The mask of a child that is started with a descriptor to write its status to."""
+    ours, theirs = os.pipe()
+    pid = start(theirs)
+    os.close(theirs)
+    with open(ours) as text:
+        mask = next(int(line.split()[1], 16) for line in text if line.startswith("SigBlk"))
+    if pid:
+        os.waitpid(pid, 0)
+    return {n for n in range(1, 65) if mask >> (n - 1) & 1}
+
+
+SHOW = ["/bin/cat", "/proc/self/status"]
+
+
+def by_fork(fd: int) -> int:
+    pid = os.fork()
+    if pid == 0:
+        with open("/proc/thread-self/status", "rb") as status:
+            os.write(fd, status.read())
+        os._exit(0)
+    return pid
+
+
+def by_exec(fd: int) -> int:
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(fd, 1)
+        gort.run(os.execv, SHOW[0], SHOW)
+    return pid
+
+
+def by_thread(fd: int) -> None:
+    def show() -> None:
+        with open("/proc/thread-self/status", "rb") as status:
+            os.write(fd, status.read())
+
+    thread = threading.Thread(target=show)
+    thread.start()
+    thread.join()
+
+
+def by_popen(fd: int, **options: Any) -> None:
+    subprocess.run(SHOW, stdout=fd, check=True, **options)
+
+
+CHILDREN: dict[str, Callable[[int], int | None]] = {
+    "Popen": by_popen,
+    "Popen that forks": lambda fd: by_popen(fd, preexec_fn=int),
+    "fork": by_fork,
+    "exec": by_exec,
+    "posix_spawn": lambda fd: os.posix_spawn(
+        SHOW[0], SHOW, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, fd, 1)]
+    ),
+    "posix_spawnp": lambda fd: os.posix_spawnp(
+        "cat", SHOW, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, fd, 1)]
+    ),
+    "Thread": by_thread,
+}
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+@isolated(stderr=None)
+def test_what_a_goroutine_starts_has_the_mask_of_the_program(child: str) -> None:
+    program = {signal.SIGUSR1, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_SETMASK, program)
+
+    def on_another_thread() -> None:
+        runtime.lock_os_thread()
+        assert threading.get_native_id() != os.getpid()
+        assert blocked() > {signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGQUIT, signal.SIGURG}
+        assert not blocked() & {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGPROF}
+        assert of_output(CHILDREN[child]) == program
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP]) == program
+        assert of_output(CHILDREN[child]) == program | {signal.SIGHUP}
+        assert signal.pthread_sigmask(signal.SIG_SETMASK, program) == program | {signal.SIGHUP}
+        assert blocked() > {signal.SIGINT, signal.SIGHUP}
+
+    gort.run(on_another_thread)
+    assert blocked() == program and of_output(CHILDREN[child]) == program
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+@isolated(stderr=None)
+def test_main_takes_its_mask_along(child: str) -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGUSR1})
+    away(1)
+    assert blocked() == {signal.SIGUSR1} == of_output(CHILDREN[child])
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    assert blocked() == {signal.SIGUSR1, signal.SIGTERM} == of_output(CHILDREN[child])
+    os.kill(os.getpid(), signal.SIGTERM)  # the first thread has heard of it
+    assert signal.sigwait([signal.SIGTERM]) == signal.SIGTERM
+    tid = threading.get_native_id()
+    while threading.get_native_id() != os.getpid():
+        sleep(0.01)
+    assert blocked() == {signal.SIGUSR1, signal.SIGTERM}
+    assert signal.SIGINT in blocked(f"self/task/{tid}")
+
+
+@pytest.mark.parametrize("program", ["without goroutines", "with goroutines", "busy"])
+@isolated()
+def test_blocked_signal_waits_for_sigwait(program: str) -> None:
+    """No thread of the runtime takes it: neither sysmon nor an M, whatever it is doing."""
+    _core.set_scavenger(True, False)
+    blocks = [bytearray(100000) for _ in range(300)]
+    del blocks
+    if program != "without goroutines":
+        for _ in range(5):
+            go(time.sleep, 3600)
+        sleep(0.01)
+    if program == "busy":
+        go(busy)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    for _ in range(10):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+        assert signal.sigpending() == {signal.SIGTERM}
+        assert signal.sigwait([signal.SIGTERM]) == signal.SIGTERM
+    os._exit(0)
+
+
+@isolated()
+def test_threads_of_the_runtime_block_signals() -> None:
+    go(time.sleep, 3600)
+    sleep(0.01)
+    names = set()
+    for tid in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{tid}/comm") as comm:
+            name = comm.read().strip()
+        if name.startswith("gort"):
+            names.add(name)
+            assert blocked(f"self/task/{tid}") > {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT}
+    assert names == {"gort M", "gort sysmon"}
+    os._exit(0)
+
+
+# -- who is told while main waits ---------------------------------------------------------------
+
+SENDERS: dict[str, Callable[[], None]] = {
+    "os.kill": lambda: os.kill(os.getpid(), signal.SIGINT),
+    "raise_signal": lambda: signal.raise_signal(signal.SIGINT),
+    "interrupt_main": lambda: _thread.interrupt_main(),
+    "pthread_kill": lambda: signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT),
+}
+
+
+@pytest.mark.parametrize("sender", SENDERS)
+@pytest.mark.parametrize("where", ["goroutine", "thread", "timer"])
+@isolated()
+def test_whoever_sends_main_wakes(where: str, sender: str) -> None:
+    """It is no deadlock, although nobody else could wake main; and nobody has to look at a clock."""
+    from gort.time import after_func
+
+    start = {
+        "goroutine": lambda: go(SENDERS[sender]),
+        "thread": lambda: threading.Timer(0.02, SENDERS[sender]).start(),
+        "timer": lambda: after_func(0.002, SENDERS[sender]),
+    }[where]
+    began = time.monotonic()
+    for _ in range(20):
+        try:
+            start()  # type: ignore[no-untyped-call]
+            chan().recv()
+        except KeyboardInterrupt:
+            continue
+    assert time.monotonic() - began < 15  # and not a look once a second
+
+
+@isolated(timeout=120)
+def test_a_signal_on_its_way_is_no_deadlock() -> None:
+    """Main falls asleep while a goroutine that nobody waits for sends; over and over."""
+    for n in range(1000):
+        try:
+            go(os.kill, os.getpid(), signal.SIGINT)
+            for _ in range(n % 7):
+                gosched()
+            chan().recv()
+        except KeyboardInterrupt:
+            continue
+
+
+@isolated(stdout=OUTPUT, send=INTERRUPT)
+def test_interrupt_main_that_is_locked_to_its_thread() -> None:
+    runtime.lock_os_thread()
+    go(sleep, 3600)
+    interrupted(chan().recv)
+
+
+@isolated(stdout=OUTPUT)
+def test_locked_main_is_woken_by_a_thread() -> None:
+    """Nothing but the call itself can tell m0, which sleeps."""
+    runtime.lock_os_thread()
+    threading.Timer(0.2, _thread.interrupt_main).start()
+    interrupted(chan().recv)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import contextvars
 import ctypes
 import decimal
 import gc
+import io
 import logging
 import queue
 import random
@@ -329,6 +331,24 @@ def test_current_thread_in_goroutines() -> None:
     assert threading.active_count() < 50
 
 
+@pytest.mark.parametrize("inside", [False, True])
+@isolated()
+def test_excepthook_names_who_runs(inside: bool) -> None:
+    """By the identity that get_ident() gives, if no Thread object is given."""
+
+    def said(thread: threading.Thread | None) -> str:
+        out = io.StringIO()
+        with contextlib.redirect_stderr(out):
+            threading.excepthook(threading.ExceptHookArgs((ValueError, ValueError("x"), None, thread)))
+        return out.getvalue()
+
+    def check() -> None:
+        assert said(None) == f"Exception in thread {threading.get_ident()}:\nValueError: x\n"
+        assert said(threading.Thread(name="a name")) == "Exception in thread a name:\nValueError: x\n"
+
+    gort.run(check) if inside else check()
+
+
 @isolated()
 def test_once_across_threads_and_goroutines() -> None:
     once, count, wg = Once(), [0], WaitGroup()
@@ -424,3 +444,21 @@ def test_stale_request_to_drop_the_gil() -> None:
     ctypes.c_size_t.from_address(address + 3 * ctypes.sizeof(ctypes.c_void_p)).value |= 1
     gate.send(None)
     wg.wait()
+
+
+@pytest.mark.parametrize("procs", [1, 2])
+@isolated()
+def test_timer_of_a_thread_while_main_blocks(procs: int) -> None:
+    """There has been no goroutine, and main is in C: somebody looks at the timers all the same."""
+    gort.runtime.gomaxprocs(procs)
+    woken = []
+
+    def nap() -> None:
+        for _ in range(3):
+            gort.time.sleep(0.005)
+        woken.append(1)
+
+    thread = threading.Thread(target=nap, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert woken

@@ -78,7 +78,7 @@ def test_threading_settrace_reaches_new_goroutines() -> None:
     for _ in range(10):
         wg.go(traced, 5)
     wg.wait()
-    threading.settrace(None)  # type: ignore[arg-type]
+    threading.settrace(None)
     assert calls["call"] == calls["return"] == 10
     assert calls["line"] == 10 * (3 + 3 * 5)
     gort.run(traced, 5)
@@ -118,7 +118,7 @@ def test_threading_setprofile_reaches_new_goroutines() -> None:
     threading.setprofile(profiler)
     for _ in range(5):
         gort.run(traced, 3)
-    threading.setprofile(None)  # type: ignore[arg-type]
+    threading.setprofile(None)
     assert calls[0] == 5
 
 

@@ -48,7 +48,61 @@ def test_capacity_takes_index() -> None:
         def __index__(self) -> int:
             return 3
 
-    assert chan(Three()).cap == 3
+    assert chan(Three()).cap == 3  # type: ignore[arg-type]
+
+
+def test_capacity_by_name() -> None:
+    assert chan(capacity=4).cap == Chan(capacity=4).cap == Chan(4).cap == 4
+    for make, name in ((chan, "chan"), (Chan, "Chan")):
+        with pytest.raises(TypeError, match=rf"^{name}\(\) takes a capacity and nothing else, got size=4$"):
+            make(size=4)  # type: ignore[call-arg]
+        with pytest.raises(TypeError, match=rf"^{name}\(\) got its capacity twice"):
+            make(4, capacity=4)  # type: ignore[misc]
+        with pytest.raises(TypeError, match="got 2 arguments"):
+            make(4, 5)  # type: ignore[call-arg]
+        with pytest.raises(ValueError, match="makechan"):
+            make(capacity=-1)
+
+
+def test_capacity_costs_nothing_until_it_is_used() -> None:
+    channels = [chan(2**33) for _ in range(20)]
+    gc.collect()
+    for ch in channels:
+        ch.send("x")
+        assert ch.cap == 2**33 and len(ch) == 1
+
+
+@pytest.mark.parametrize("capacity", [1, 3, 64, 65, 100, 1000])
+def test_values_stay_in_order_while_the_ring_grows(capacity: int) -> None:
+    """The ring is full at every place of its first value when it grows."""
+    for start in range(min(capacity, 64)):
+        ch = chan(capacity)
+        for i in range(start):
+            ch.send(i)
+            assert ch.recv() == i
+        for i in range(capacity):
+            assert select((ch, i), default)[0] == 0
+        assert len(ch) == capacity and select((ch, -1), default)[0] == 1
+        assert [ch.recv() for _ in range(capacity)] == list(range(capacity))
+
+
+def test_collector_sees_values_wherever_they_lie() -> None:
+    refs = []
+    for count in (1, 5, 64, 65, 200):
+        ch = chan(1000)
+        for _ in range(40):
+            ch.send(None)
+            ch.recv()
+        for _ in range(count):
+            thing = Thing()
+            thing.ch = ch  # type: ignore[attr-defined]
+            refs.append(weakref.ref(thing))
+            ch.send(thing)
+        gc.collect()
+        assert all(ref() is not None for ref in refs[-count:])
+    del ch, thing
+    gc.collect()
+    assert all(ref() is None for ref in refs)
 
 
 @pytest.mark.parametrize("capacity", [-1, -(2**70), 2**62, 2**63, 2**70])
@@ -67,12 +121,12 @@ def test_capacity_of_wrong_type(capacity: Any) -> None:
 def test_wrong_arguments() -> None:
     ch = chan(1)
     for call in (
-        lambda: chan(1, 2),
-        lambda: ch.send(),
-        lambda: ch.send(1, 2),
-        lambda: ch.recv(1),
-        lambda: ch.recv_ok(1),
-        lambda: ch.close(1),
+        lambda: chan(1, 2),  # type: ignore[call-arg]
+        lambda: ch.send(),  # type: ignore[call-arg]
+        lambda: ch.send(1, 2),  # type: ignore[call-arg]
+        lambda: ch.recv(1),  # type: ignore[call-arg]
+        lambda: ch.recv_ok(1),  # type: ignore[call-arg]
+        lambda: ch.close(1),  # type: ignore[call-arg]
     ):
         with pytest.raises(TypeError):
             call()
@@ -94,7 +148,7 @@ def test_no_copies(make: Callable[[Any], Any]) -> None:
 
 def test_bare_object_is_safe() -> None:
     """Whatever `__new__` without `__init__` gives, it must not crash."""
-    ch = Chan.__new__(Chan)
+    ch = Chan.__new__(Chan)  # type: ignore[var-annotated]
     assert len(ch) == 0
     assert select(ch, default) == (1, None, False)
     assert repr(ch)
@@ -539,7 +593,7 @@ def test_collection_with_parked_generators_and_with_blocks() -> None:
         gc.collect()
     assert len(entered) == 200
     gate.close()
-    assert sorted(results.recv() for _ in range(200)) == [(n, True, True) for n in range(200)]
+    assert sorted(results.recv() or () for _ in range(200)) == [(n, True, True) for n in range(200)]
     wait_until(lambda: not entered)
 
 

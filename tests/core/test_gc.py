@@ -46,6 +46,13 @@ def traced(source: str, **variables: str) -> list[dict[str, Any]]:
     return [match.groupdict() for match in matches if match]
 
 
+class Cycle:
+    """Garbage as soon as nobody else refers to it."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
 # -- GOGC -----------------------------------------------------------------------------------------
 
 
@@ -256,7 +263,7 @@ def test_slices_leave_giant_containers_out() -> None:
     gc.callbacks.append(note)
     deadline = time.monotonic() + 60
     while again["small"] < 3 and time.monotonic() < deadline:  # three times round
-        _young = [[] for _ in range(10_000)]
+        _young: list[list[Any]] = [[] for _ in range(10_000)]
     gc.callbacks.remove(note)
     assert again == {"small": 3}, again
 
@@ -324,8 +331,220 @@ def test_gc_module() -> None:
     assert (cycles(), gc.get_stats()) == (before, stats)
     gc.set_threshold(100, 5, 5)
     kept.extend([bytes(1000)] for _ in range(30_000))
-    assert gc.get_threshold() in ((100, 5, 5), (-1, 5, 5), (-1, 5, -1))
+    assert gc.get_threshold() == (100, 5, 5)
     assert gc.get_stats()[1]["collections"] > stats[1]["collections"] + 20
+
+
+@isolated()
+def test_thresholds_are_the_programs_at_all_times() -> None:
+    """Also while the pacer wants something, which it asks of CPython by thresholds of its own."""
+    from gort import runtime
+    from gort.runtime import debug
+
+    seen = set()
+
+    def look(phase: str, info: dict[str, int]) -> None:
+        seen.add(gc.get_threshold())
+
+    gc.callbacks.append(look)
+    ours = gc.get_threshold()
+    kept = [[bytes(1000)] for _ in range(60_000)]
+    for _ in range(2000):
+        kept.append([bytes(1000)])
+        seen.add(gc.get_threshold())
+    assert seen == {ours} and ours[0] > 0
+
+    # what is set in a callback, after a young one has asked for a slice, and where a full one is asked for
+    given = [(5000, 50, 100), (4000, 40, 2**31 - 1)]
+
+    def change(phase: str, info: dict[str, int]) -> None:
+        gc.set_threshold(*given[0])
+
+    for _ in range(2):
+        gc.callbacks[:] = [change]
+        gc.collect(0)
+        kept.extend([bytes(1000)] for _ in range(30_000))
+        gc.callbacks[:] = []
+        assert gc.get_threshold() == given[0]
+        given.reverse()
+    gc.set_threshold(100)
+    assert gc.get_threshold()[0] == 100
+    for wrong in ((), ("1",), (1, 2, 3, 4), (2**40,)):
+        with pytest.raises((TypeError, OverflowError)):
+            gc.set_threshold(*wrong)
+    old = gc.get_threshold()
+    gc.set_threshold(0)
+    gc.collect()
+    gc.set_threshold(*old)
+    assert gc.get_threshold() == old
+
+    # none of them keeps the full ones from coming
+    del kept
+    debug.set_memory_limit(1)
+    before = runtime.read_mem_stats().num_gc
+    while runtime.read_mem_stats().num_gc < before + 3:
+        [[bytes(1000)] for _ in range(3000)]
+
+
+@isolated()
+def test_without_a_threshold_none_is_due() -> None:
+    """gc.collect(0) is the program's own then: it looks at all of the young ones, however often in vain."""
+    from gort.runtime import debug
+
+    debug.set_gc_percent(-1)
+    kept: list[list[int]] = []
+    for _ in range(8):
+        kept.extend([i] for i in range(100))
+        gc.collect(0)
+    kept.extend([i] for i in range(3000))
+    for _ in range(1000):
+        Cycle()
+    assert gc.collect(0) >= 1000
+    assert len(kept) == 3800
+
+
+@isolated()
+def test_what_others_compute_while_a_finalizer_waits_is_not_the_collectors() -> None:
+    import gort
+    from gort import runtime
+
+    runtime.gomaxprocs(1)
+    started, done = gort.chan(), gort.chan()
+
+    class Waits(Cycle):
+        def __del__(self) -> None:
+            started.close()
+            done.recv()
+
+    def collect() -> None:
+        Waits()
+        gc.collect()
+
+    ended = gort.chan()
+    gort.go(lambda: (collect(), ended.close()))
+    started.recv()
+    end = time.perf_counter() + 1
+    while time.perf_counter() < end:
+        pass
+    before = runtime.read_mem_stats().gc_cpu_fraction
+    done.close()
+    ended.recv()
+    # that second would be nearly all of the time that there was
+    assert runtime.read_mem_stats().gc_cpu_fraction < before + 0.2
+
+
+@isolated(timeout=60)
+def test_a_fork_waits_for_a_collection_that_is_about_to_end() -> None:
+    """In the child CPython's collector would be busy for ever with one that another thread had begun."""
+    import threading
+
+    import gort  # noqa: F401
+
+    works = 0
+    for _ in range(10):
+        inside = threading.Event()
+
+        class Slow(Cycle):
+            def __del__(self, inside: threading.Event = inside) -> None:
+                inside.set()
+                time.sleep(0.003)
+
+        Slow()
+        thread = threading.Thread(target=gc.collect)
+        thread.start()
+        inside.wait()
+        pid = os.fork()
+        if pid == 0:
+            Cycle()
+            os._exit(gc.collect() == 0)
+        works += os.waitpid(pid, 0)[1] == 0
+        thread.join()
+    assert works >= 5
+
+
+@isolated()
+def test_a_forced_cycle_though_one_is_due() -> None:
+    from gort import runtime
+    from gort.runtime import debug
+
+    runtime.gc()
+    debug.set_memory_limit(1 << 20)
+    for _ in range(5):
+        before = runtime.read_mem_stats()
+        large = bytes(8 << 20)  # a full one is due from here on, at the next new container
+        runtime.gc()
+        after = runtime.read_mem_stats()
+        assert after.num_forced_gc == before.num_forced_gc + 1
+        assert after.num_gc >= before.num_gc + 1
+        del large
+
+
+@isolated()
+def test_a_forced_cycle_after_the_one_that_runs() -> None:
+    """While a collection of another goroutine runs, runtime.gc() waits, and has one of its own then."""
+    from gort import chan, go, runtime
+
+    class Slow:
+        def __del__(self) -> None:
+            began.send(None)
+            leave.recv()
+
+    class Node:
+        freed = 0
+
+        def __del__(self) -> None:
+            Node.freed += 1
+
+    def collect(done: Any) -> None:
+        gc.collect()
+        done.send("other")
+
+    gc.collect()
+    gc.disable()
+    began, leave, ended, mine = chan(), chan(), chan(1), chan(1)
+    slow = Slow()
+    slow.me = slow  # type: ignore[attr-defined]
+    del slow
+    go(collect, ended)
+    began.recv()
+    node = Node()
+    node.me = node  # type: ignore[attr-defined]
+    del node
+    assert gc.collect() == 0
+
+    def own() -> None:
+        before = runtime.read_mem_stats().num_forced_gc
+        runtime.gc()
+        mine.send((Node.freed, runtime.read_mem_stats().num_forced_gc - before))
+
+    go(own)
+    for _ in range(5):
+        runtime.gosched()
+    assert len(mine) == 0
+    leave.send(None)
+    seen = mine.recv()
+    assert seen is not None
+    freed, forced = seen
+    assert freed == 1 and forced in (1, 2)  # the other's own ends in between
+    assert ended.recv() == "other"
+
+
+@isolated()
+def test_within_a_collection_gc_does_nothing() -> None:
+    from gort import runtime
+
+    class Node:
+        called = 0
+
+        def __del__(self) -> None:
+            runtime.gc()
+            Node.called += 1
+
+    node = Node()
+    node.me = node  # type: ignore[attr-defined]
+    del node
+    runtime.gc()
+    assert Node.called == 1
 
 
 @isolated()
@@ -646,6 +865,47 @@ def test_goals_are_lower_near_the_limit(limit: str) -> None:
         env={"GOMEMLIMIT": limit, "GOGC": "10000"},
     )
     outcome.check(stdout="True True", stderr="")
+
+
+@pytest.mark.parametrize("way", ["environment", "functions"])
+def test_limit_without_gogc(way: str) -> None:
+    """GOGC=off leaves the limit's cycles; gc.disable() does not."""
+    env = {"GOMEMLIMIT": "60MiB", "GOGC": "off"} if way == "environment" else {}
+    calls = "" if env else "debug.set_gc_percent(-1)\ndebug.set_memory_limit(60 << 20)\n"
+    source = "from gort.runtime import debug\n" + calls + GARBAGE
+    end = "\nm = runtime.read_mem_stats()\n"
+    end += "print(top < {} << 20, m.num_gc > 3, gc.get_threshold()[0] in (0, -1))"
+    run_source(source + end.format(64), env=env).check(stdout="True True True", stderr="")
+    run_source("import gc\ngc.disable()\n" + source + end.format(100), env=env).check(
+        stdout="False False True", stderr=""
+    )
+
+
+@isolated(timeout=180)
+def test_a_limit_below_what_is_alive_takes_half_of_the_time_at_most() -> None:
+    """By the processor's time: young collections are counted in."""
+    from gort.runtime import debug
+
+    spent, began = [0.0], [0.0]
+
+    def callback(phase: str, info: dict[str, int]) -> None:
+        now = time.process_time()
+        if phase == "start":
+            began[0] = now
+        else:
+            spent[0] += now - began[0]
+            longest[0] = max(longest[0], now - began[0])
+
+    longest = [0.0]
+    live = [[i, [i]] for i in range(100_000)]
+    debug.set_memory_limit(1 << 20)
+    gc.callbacks.append(callback)
+    start = time.process_time()
+    while time.process_time() - start < 3:
+        x: list[Any] = [[j, {j: j}] for j in range(2000)]
+        x.append(x)
+    total = time.process_time() - start
+    assert live and longest[0] < spent[0] < 0.55 * total + longest[0], (spent, longest, total)
 
 
 def test_limit_below_what_is_in_use() -> None:

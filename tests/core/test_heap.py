@@ -55,7 +55,7 @@ def test_every_block_is_counted(size: int) -> None:
     block = min((row for row in class_sizes() if row >= size), default=-(-size // 8192) * 8192)
     exact = 0
     for _ in range(10):
-        (idle, _), (busy, rows) = (differences(lambda n=n: lib.allocate(size, n)) for n in (0, count))
+        (idle, _), (busy, rows) = (differences(lambda n=n: lib.allocate(size, n)) for n in (0, count))  # type: ignore[misc]
         more = {name: busy[name] - idle[name] for name in busy}
         names = ("mallocs", "frees", "lookups", "total_alloc", "heap_alloc")
         exact += [more[name] for name in names] == [count, count, count, count * block, 0]

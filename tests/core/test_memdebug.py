@@ -164,7 +164,7 @@ def _count(size: int, kept: bool) -> None:
     names = ("mallocs", "frees", "lookups", "total_alloc", "heap_alloc")
     exact = 0
     for _ in range(10):
-        idle, busy = (more(lambda n=n: lib.allocate(size, n), *names) for n in (0, count))
+        idle, busy = (more(lambda n=n: lib.allocate(size, n), *names) for n in (0, count))  # type: ignore[misc]
         change = [b - a for a, b in zip(idle, busy, strict=True)]
         freed = 0 if kept else count
         exact += change == [count, freed, count, count * block, (count - freed) * block]

@@ -26,7 +26,7 @@ from gort.runtime import (
     unlock_os_thread,
 )
 from gort.sync import Mutex, WaitGroup
-from gort.time import sleep
+from gort.time import after_func, sleep
 from harness import isolated
 from helpers import Task, parked, run_in, wait_until, wait_until_parked
 
@@ -126,7 +126,8 @@ def test_reference_counts() -> None:
 
 def test_start_order_is_not_lifo_for_ever() -> None:
     """Many goroutines started at once all run, each once."""
-    seen, wg = [], WaitGroup()
+    wg = WaitGroup()
+    seen: list[Any] = []
     for i in range(2000):
         wg.go(seen.append, i)
     wg.wait()
@@ -149,7 +150,8 @@ def test_nested_starts() -> None:
 
 def test_exceptions_stay_in_their_goroutine() -> None:
     """What is being handled in one goroutine is not seen in another one."""
-    seen, wg = [], WaitGroup()
+    wg = WaitGroup()
+    seen: list[Any] = []
 
     def handle(n: int) -> None:
         try:
@@ -367,6 +369,26 @@ def test_busy_main_does_not_stop_the_others() -> None:
         assert python_time.monotonic() < deadline, "the other goroutine could not run"
 
 
+@isolated()
+def test_goroutine_that_gives_up_the_gil_for_moments_does_not_starve_the_others() -> None:
+    """It has it back before any other thread has woken up, and each time the others start to wait anew."""
+    written = 0
+
+    def write() -> None:
+        nonlocal written
+        numbers = range(150_000)
+        while True:
+            sum(numbers)  # some milliseconds, less than the switch interval
+            os.write(null, b"x")
+            written += 1
+
+    null = os.open(os.devnull, os.O_WRONLY)
+    go(write)
+    for _ in range(40):
+        sleep(0.001)
+    assert written < 600  # about 110; thousands if main has to be lucky
+
+
 def test_handoffs_are_counted() -> None:
     before = _core.thread_stats()
     wg = WaitGroup()
@@ -540,6 +562,91 @@ def test_main_goroutine_stays_on_the_main_thread_when_locked() -> None:
 
 
 # -- goexit -----------------------------------------------------------------------------------
+
+
+@isolated(timeout=40)
+def test_main_locks_itself_while_its_thread_is_occupied() -> None:
+    """It waits until the other has left the main thread, and holds nobody up meanwhile."""
+    reading, writing = os.pipe()
+    home = threading.get_native_id()
+
+    def occupier(begin: Any, where: Any) -> None:
+        begin.recv()  # it parks, so it may go on on the main thread
+        where.send(threading.get_native_id())
+        os.read(reading, 1)
+
+    def others() -> None:
+        for _ in range(1000):
+            gosched()
+        sleep(0.005)
+        for _ in range(1000):
+            gosched()
+        os.write(writing, b"x")
+
+    def occupied() -> bool:
+        begin, where = chan(), chan(1)
+        go(occupier, begin, where)
+        sleep(0.001)
+        begin.send(None)
+        sleep(0.01)  # it is in C there; main goes on somewhere else
+        return where.recv() == home != threading.get_native_id()
+
+    while not occupied():
+        os.write(writing, b"x")
+    for _ in range(3):
+        go(others)
+    lock_os_thread()
+    assert threading.get_native_id() == home
+    sleep(0.001)
+    assert threading.get_native_id() == home
+    unlock_os_thread()
+
+
+@isolated(timeout=60)
+def test_locked_main_is_found_whatever_wakes_its_thread() -> None:
+    """It is made runnable while its thread, woken by a signal, waits for the GIL."""
+    import signal
+
+    handled = []
+    signal.signal(signal.SIGALRM, lambda *_: handled.append(1))
+    lock_os_thread()
+    ch = chan()
+
+    def sender() -> None:
+        for i in range(300):
+            end = python_time.monotonic() + 0.002  # with the GIL, until the signal has come
+            os.kill(os.getpid(), signal.SIGALRM)
+            while python_time.monotonic() < end:
+                pass
+            ch.send(i)
+            sleep(0.0001)
+
+    go(sender)
+    assert [ch.recv() for _ in range(300)] == list(range(300))
+    assert handled
+
+
+@isolated()
+def test_what_follows_a_locked_goroutine_is_on_another_thread() -> None:
+    """Even if it is the same g: a timer is due when it ends, and starts a goroutine."""
+    threads = []
+
+    def locked(i: int, done: Any) -> None:
+        lock_os_thread()
+        threads.append(threading.get_native_id())
+        after_func(0.0002, lambda: following(done))
+        end = python_time.monotonic() + 0.0002 + i % 50 * 2e-5
+        while python_time.monotonic() < end:
+            pass  # sysmon says that the timer is due; it must not have taken the P away yet
+
+    def following(done: Any) -> None:
+        # the thread of the other has ended, or is about to
+        done.send(threading.get_native_id() != threads[-1])
+
+    for i in range(500):
+        done = chan(1)
+        go(locked, i, done)
+        assert done.recv()
 
 
 def test_goexit_runs_finally_blocks() -> None:

@@ -137,6 +137,7 @@ def test_mutex_unlocks_on_goexit() -> None:
         (lambda: RWMutex().runlock(), "sync: RUnlock of unlocked RWMutex"),
         (lambda: WaitGroup().done(), "sync: negative WaitGroup counter"),
         (lambda: WaitGroup().add(-1), "sync: negative WaitGroup counter"),
+        (lambda: (wg := WaitGroup(), wg.add(2**63 - 1), wg.add()), "sync: WaitGroup counter overflow"),
         (lambda: Mutex().__exit__(None, None, None), "sync: unlock of unlocked mutex"),
     ],
 )
@@ -162,13 +163,13 @@ def test_misuse_leaves_things_usable() -> None:
 
 def test_wrong_arguments() -> None:
     for call in (
-        lambda: Mutex(1),
-        lambda: Mutex().lock(1),
-        lambda: WaitGroup().add("x"),
-        lambda: WaitGroup().add(1.5),
-        lambda: WaitGroup().go(None),
-        lambda: WaitGroup().go(),
-        lambda: WaitGroup().wait(1),
+        lambda: Mutex(1),  # type: ignore[call-arg]
+        lambda: Mutex().lock(1),  # type: ignore[call-arg]
+        lambda: WaitGroup().add("x"),  # type: ignore[arg-type]
+        lambda: WaitGroup().add(1.5),  # type: ignore[arg-type]
+        lambda: WaitGroup().go(None),  # type: ignore[arg-type]
+        lambda: WaitGroup().go(),  # type: ignore[call-arg]
+        lambda: WaitGroup().wait(1),  # type: ignore[call-arg]
     ):
         with pytest.raises(TypeError):
             call()
@@ -331,7 +332,7 @@ def test_cond_signal_wakes_in_order() -> None:
     for i in range(10):
         with cond.l:
             cond.signal()
-        wait_until(lambda i=i: len(order) == i + 1)
+        wait_until(lambda i=i: len(order) == i + 1)  # type: ignore[misc]
     for task in tasks:
         task.join()
     assert order == list(range(10))
@@ -368,7 +369,9 @@ def test_cond_signal_without_waiter_is_lost() -> None:
 def test_bounded_buffer_with_cond() -> None:
     """The textbook producer-consumer over one lock and two conditions loses nothing."""
     mu = Mutex()
-    not_empty, not_full, items, got = Cond(mu), Cond(mu), [], []
+    not_empty, not_full = Cond(mu), Cond(mu)
+    items: list[Any] = []
+    got: list[Any] = []
 
     def produce(n: int) -> None:
         for i in range(100):

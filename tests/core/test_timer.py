@@ -18,6 +18,7 @@ from gort import _core, chan, default, go, select
 from gort.runtime import gosched
 from gort.sync import WaitGroup
 from gort.time import Ticker, Timer, after, after_func, sleep, tick
+from harness import isolated
 from helpers import Task, parked, wait_until, wait_until_parked
 
 Spawn = Callable[..., Any]
@@ -82,7 +83,7 @@ def test_equal_times_fire_first_come_first_served() -> None:
     fired, wg = [], WaitGroup()
     for n in range(50):
         wg.add(1)
-        after_func(0.02, lambda n=n: (fired.append(n), wg.done()))
+        after_func(0.02, lambda n=n: (fired.append(n), wg.done()))  # type: ignore[misc]
     wg.wait()
     assert sorted(fired) == list(range(50))
 
@@ -105,11 +106,188 @@ def test_stop_before_it_fires() -> None:
     assert select(timer.c, after(0.05))[0] == 1
 
 
-def test_stop_takes_back_what_nobody_received() -> None:
-    timer = Timer(0.001)
-    python_time.sleep(0.02)
+def test_stop_takes_back_what_nobody_received(anywhere: Callable[..., Any]) -> None:
+    """Until its value is received a timer is active: stop() and reset() say so, and leave nothing."""
+
+    def body() -> None:
+        timer = Timer(0.001)
+        python_time.sleep(0.02)
+        sleep(0.005)
+        assert timer.stop() is True
+        assert select(timer.c, default)[0] == 1
+        assert timer.stop() is False
+        assert timer.reset(0.001) is False
+        sleep(0.005)
+        assert timer.reset(3600) is True
+        assert select(timer.c, default)[0] == 1
+        assert timer.reset(0) is True
+        assert timer.c.recv() > 0
+        assert timer.stop() is False
+
+    anywhere(body)
+
+
+@pytest.mark.parametrize("make", [lambda: Timer(0), lambda: Ticker(1e-9)])
+def test_channel_is_unbuffered_and_receive_only(make: Callable[[], Timer | Ticker]) -> None:
+    timer = make()
+    sleep(0.002)
+    assert (len(timer.c), timer.c.cap) == (0, 0)
+    for operation in (lambda: timer.c.send(1.0), timer.c.close, lambda: select(default, (timer.c, 1.0))):
+        with pytest.raises(TypeError, match="a timer's channel, which is receive-only"):
+            operation()  # type: ignore[no-untyped-call]
+    assert select(timer.c, default)[0] == 0
+
+
+def test_tiny_durations_are_durations() -> None:
+    for d in (4e-10, 1e-12, 5e-324):
+        assert Ticker(d).c.recv() > 0
+        assert Timer(d).c.recv() > 0
+        ticks = tick(d)
+        assert ticks is not None and ticks.recv() > 0
+        ticker = Ticker(3600)
+        ticker.reset(d)
+        assert ticker.c.recv() > 0 and ticker.c.recv() > 0
+        sleep(d)
+    assert tick(-0.0) is None and tick(-5e-324) is None
+
+
+def test_value_is_the_time_at_which_it_fired() -> None:
+    """However late it is received; of ticks that were missed it is the first one's."""
+    before = python_time.time()
+    timer, ticker = Timer(0.01), Ticker(0.01)
+    python_time.sleep(0.2)
+    for ch in (timer.c, ticker.c):
+        assert before <= ch.recv() - 0.01 < before + 0.19  # and not when it is received
+    first = ticker.c.recv()
+    assert first >= before + 0.2  # the missed ones are gone
+    ticks = [first, *(ticker.c.recv() for _ in range(3))]
+    for tick_ in ticks:  # in step with the first
+        phase = (tick_ - before) / 0.01
+        assert abs(phase - round(phase)) < 0.45
+
+
+def test_several_receivers_of_one_ticker() -> None:
+    ticker, counts = Ticker(0.001), [0] * 4
+
+    def receive(n: int) -> None:
+        for _ in range(5):
+            ticker.c.recv()
+            counts[n] += 1
+
+    wg = WaitGroup()
+    for n in range(4):
+        wg.go(receive, n)
+    wg.wait()
+    assert counts == [5] * 4
+
+
+def test_a_value_goes_to_who_has_waited(spawn: Spawn) -> None:
+    """A due timer is received by the one who waits already, not by one who comes later and finds it due."""
+    timer = Timer(3600)
+    task = spawn(timer.c.recv)
+    wait_until_parked(1, "chan receive")
+    timer.reset(0.001)
+    python_time.sleep(0.01)
+    select(timer.c, default)
+    assert task.join() > 0
+    assert select(timer.c, default)[0] == 1
+
+
+def test_stop_while_others_wait() -> None:
+    timer, out = Timer(3600), chan(10)
+    for way in (timer.c.recv, lambda: select(timer.c, chan()), lambda: select(timer.c, timer.c)):
+        go(lambda way=way: out.send(way()))  # type: ignore[misc]
+    sleep(0.001)
+    assert timer.stop() is True and timer.stop() is False
     sleep(0.005)
-    timer.stop()
+    assert len(out) == 0
+    for _ in range(3):
+        assert timer.reset(0.001) is False
+        out.recv()
+    assert timer.stop() is False
+
+
+def test_timers_in_select() -> None:
+    """Due timers and other ready cases are taken with equal chances; the others go on."""
+    ready = chan(1)
+    ready.send(1)
+    taken = [0, 0, 0]
+    for _ in range(600):
+        i, value, ok = select(ready, after(0), after(-1))
+        assert ok
+        if i == 0:
+            ready.send(value)
+        taken[i] += 1
+    assert min(taken) > 120, taken
+    timers = [Timer(0.001) for _ in range(40)]
+    cases = [timer.c for timer in timers]
+    left = set(range(40))
+    while left:
+        left.remove(select(*cases)[0])
+    assert not any(timer.stop() for timer in timers)
+
+
+def test_a_select_that_parks_leaves_its_timers() -> None:
+    ch, timer = chan(), Timer(3600)
+    for i in range(50):
+        go(ch.send, i)
+        assert select(after(3600), ch, timer.c, after(3600))[:2] == (1, i)
+    assert timer.stop() is True
+
+
+@isolated()
+def test_unreachable_timers_are_freed_at_once() -> None:
+    """By their reference counts: they are in no cycle, and nothing else refers to them."""
+    gc.collect()
+    gc.disable()
+    c = chan(1)
+    kinds: list[Callable[[], Any]] = [
+        lambda: after(3600),
+        lambda: Timer(3600),
+        lambda: Ticker(3600),
+        lambda: Ticker(0.001),
+        lambda: tick(3600),
+        lambda: Timer(0),
+    ]
+    for make in kinds:
+        ref = weakref.ref(getattr(make(), "c", None) or make())
+        assert ref() is None
+    for _ in range(1000):
+        c.send(0)
+        select(c, after(3600))
+    before = sys.getallocatedblocks()
+    for _ in range(20_000):
+        c.send(0)
+        select(c, after(3600))
+        Ticker(3600)
+        Timer(3600)
+    assert sys.getallocatedblocks() - before < 1000
+
+
+def test_a_channel_keeps_its_timer() -> None:
+    ch = Timer(0.01).c
+    gc.collect()
+    assert ch.recv() > 0
+    ch = Ticker(0.001).c
+    assert ch.recv() < ch.recv()
+    out = chan()
+    go(lambda: out.send(after(0.01).recv()))
+    assert out.recv() > 0
+
+
+def test_user_code_cannot_run_within_reset() -> None:
+    """What a reset drops is nothing of the program's, so that a timer is in the heap once."""
+    timer = Timer(60)
+
+    class Token:
+        def __del__(self) -> None:
+            timer.reset(0.001)
+
+    for use in (lambda: timer.c.send(Token()), lambda: select((timer.c, Token()), default)):  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            use()  # type: ignore[no-untyped-call]
+        timer.stop()
+    sleep(0.01)
     assert select(timer.c, default)[0] == 1
 
 
@@ -121,15 +299,6 @@ def test_reset(spawn: Spawn) -> None:
     assert task.join() > 0
     assert timer.reset(0.002) is False
     assert timer.c.recv() > 0
-
-
-def test_reset_takes_back_an_old_value() -> None:
-    timer = Timer(0.001)
-    python_time.sleep(0.02)
-    sleep(0.005)
-    timer.reset(3600)
-    assert select(timer.c, default)[0] == 1
-    assert timer.stop()
 
 
 def test_after_func(anywhere: Callable[..., Any]) -> None:
@@ -176,10 +345,11 @@ def test_ticker(anywhere: Callable[..., Any]) -> None:
 
 
 def test_ticker_drops_what_nobody_takes() -> None:
-    ticker = Ticker(0.001)
-    python_time.sleep(0.05)
+    ticker = Ticker(0.5)
+    python_time.sleep(1.1)
     sleep(0.01)
-    assert len(ticker.c) <= 1
+    ticker.c.recv()
+    assert select(ticker.c, default)[0] == 1
     ticker.stop()
 
 
@@ -233,7 +403,7 @@ def test_many_timers_in_random_order() -> None:
     delays = [rng.uniform(0.0, 0.2) for _ in range(5000)]
     wg.add(len(delays))
     for n, delay in enumerate(delays):
-        after_func(delay, lambda n=n: (fired.append(n), wg.done()))
+        after_func(delay, lambda n=n: (fired.append(n), wg.done()))  # type: ignore[misc]
     wg.wait()
     assert sorted(fired) == list(range(5000))
 
@@ -256,7 +426,7 @@ def test_random_stops_and_resets() -> None:
     def fire(n: int) -> None:
         fired[n] = fired.get(n, 0) + 1
 
-    timers = [after_func(rng.uniform(0, 0.05), lambda n=n: fire(n)) for n in range(300)]
+    timers = [after_func(rng.uniform(0, 0.05), lambda n=n: fire(n)) for n in range(300)]  # type: ignore[misc]
     starts.update(dict.fromkeys(range(300), 1))
 
     def meddle(seed: int) -> None:
@@ -293,7 +463,7 @@ def test_timer_objects_are_freed() -> None:
 
     thing = Thing()
     ref = weakref.ref(thing)
-    timer = after_func(3600, lambda thing=thing: None)
+    timer = after_func(3600, lambda thing=thing: None)  # type: ignore[misc]
     del thing
     gc.collect()
     assert ref() is not None
@@ -305,7 +475,7 @@ def test_timer_objects_are_freed() -> None:
     done = chan()
     thing = Thing()
     ref = weakref.ref(thing)
-    after_func(0.001, lambda thing=thing: done.send(1))
+    after_func(0.001, lambda thing=thing: done.send(1))  # type: ignore[misc]
     del thing
     done.recv()
     gosched()
@@ -314,33 +484,57 @@ def test_timer_objects_are_freed() -> None:
 
 
 def test_reference_counts() -> None:
-    ch = chan(1)
-    before = sys.getrefcount(ch)
+    timer = _core.RuntimeTimer()
+    ch = timer.c
+    before = sys.getrefcount(ch), sys.getrefcount(timer)
     for _ in range(20):
-        timer = _core.RuntimeTimer(chan=ch)
         timer.reset(0.0001)
         ch.recv()
         timer.reset(3600)
+        assert select(ch, default)[0] == 1
         timer.stop()
-        del timer
-    gc.collect()
-    assert sys.getrefcount(ch) == before
+    assert (sys.getrefcount(ch), sys.getrefcount(timer)) == before
+    values = [after(0).recv(), select(after(0.001), after(3600))[1], after(0.001).recv()]
+    assert [sys.getrefcount(value) for value in values] == [3, 3, 3]
 
 
 def test_runtime_timer_bad_input() -> None:
-    for arguments in (
-        {},
-        {"chan": 3},
-        {"fn": 3},
-        {"chan": chan(1), "fn": print},
-        {"fn": print, "period": "x"},
-    ):
+    for arguments in ({"fn": 3}, {"fn": None}, {"period": 1}, {"chan": chan(1)}):
         with pytest.raises(TypeError):
-            _core.RuntimeTimer(**arguments)  # type: ignore[call-overload]
+            _core.RuntimeTimer(**arguments)
     timer = _core.RuntimeTimer(fn=print)
+    assert timer.c is None
     with pytest.raises(TypeError):
         timer.reset("x")  # type: ignore[arg-type]
     assert timer.stop() is False
+    with pytest.raises(TypeError):
+        _core.timer_chan("x")  # type: ignore[arg-type]
+
+
+@isolated()
+def test_a_function_starts_late_if_there_is_no_memory() -> None:
+    """The scheduler finds no memory for the goroutine, and runs no Python code: the next one starts it."""
+    import _testcapi
+
+    done, hold = chan(1), chan()
+    unraisable: list[Any] = []
+    sys.unraisablehook = unraisable.append
+    for _ in range(20):
+        go(hold.recv)
+        go(hold.recv)
+        sleep(0)  # now no goroutine waits for its next life
+        timer = after_func(0.0001, lambda: done.send(1))
+        until = python_time.perf_counter() + 0.0005
+        while python_time.perf_counter() < until:
+            pass
+        _testcapi.set_nomemory(0, 1)  # the next allocation fails
+        try:
+            gosched()
+        finally:
+            _testcapi.remove_mem_hooks()
+        assert select(done, after(60))[0] == 0
+        del timer
+    assert unraisable == []
 
 
 def test_timers_from_threads_wake_goroutines() -> None:

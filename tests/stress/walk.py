@@ -143,7 +143,7 @@ def main() -> None:
     gc.callbacks.append(on_collect)
     threading.setprofile(learn)
     run(0, 300)
-    threading.setprofile(None)  # type: ignore[arg-type]
+    threading.setprofile(None)
     sleep(0.1)
     learned = edges | {("main", "<module>"), ("run", "main")}
     print(f"seed {SEED}: {len(learned)} pairs learned", flush=True)

@@ -217,8 +217,30 @@ class _Runtime(GoModule):
 if TYPE_CHECKING:
     mem_profile_rate: int
 
-    def __getattr__(name: str) -> Any:
-        """What `name`, in Go's spelling, means."""
+    # Go's spellings, as tools/go_names.py writes them.
+    Breakpoint = breakpoint
+    Callers = callers
+    CallersFrames = callers_frames
+    Compiler: Final = compiler
+    FuncForPC = func_for_pc
+    GC = gc
+    GOMAXPROCS = gomaxprocs
+    GOROOT = goroot
+    Goexit = goexit
+    Gosched = gosched
+    KeepAlive = keep_alive
+    LockOSThread = lock_os_thread
+    MemProfileRate: int
+    NumCPU = num_cpu
+    NumCgoCall = num_cgo_call
+    NumGoroutine = num_goroutine
+    ReadMemStats = read_mem_stats
+    SetCgoTraceback = set_cgo_traceback
+    SetFinalizer = set_finalizer
+    Stack = stack
+    UnlockOSThread = unlock_os_thread
+    Version = version
+    # End of Go's spellings.
 
 else:
     sys.modules[__name__].__class__ = _Runtime

@@ -7,7 +7,7 @@ import io
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .. import _core, _env, _heap, _memstats, _traceback
 from .._core import set_max_stack, set_max_threads
@@ -137,7 +137,8 @@ def set_memory_limit(limit: int) -> int:
 def free_os_memory() -> None:
     """Collects, and gives as much memory as possible back to the system: Go's debug.FreeOSMemory.
 
-    Without it idle memory goes back in the background, some seconds after it was last needed.
+    So do the stacks of goroutines that have ended. Without it idle memory goes back in the background, some
+    seconds after it was last needed.
     """
     _heap.collect()
     _core.scavenge_all()
@@ -171,9 +172,18 @@ def write_heap_dump(file: int | _BinaryFile) -> None:
 
 
 if TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        """What `name`, in Go's spelling, means."""
+    # Go's spellings, as tools/go_names.py writes them.
+    FreeOSMemory = free_os_memory
+    PrintStack = print_stack
+    ReadGCStats = read_gc_stats
+    SetGCPercent = set_gc_percent
+    SetMaxStack = set_max_stack
+    SetMaxThreads = set_max_threads
+    SetMemoryLimit = set_memory_limit
+    SetTraceback = set_traceback
+    Stack = stack
+    WriteHeapDump = write_heap_dump
+    # End of Go's spellings.
 
 else:
     sys.modules[__name__].__class__ = GoModule

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
-from .. import context
+from .. import _core, context
 from .._core import Error, Mutex, Sema, WaitGroup
 
 __all__ = ["Group", "with_context"]
@@ -17,8 +17,7 @@ class Group:
     def __init__(self) -> None:
         self._cancel: Callable[[BaseException | None], None] | None = None
         self._running = WaitGroup()
-        self._mutex = Mutex()  # Held to change _active, _error and _places.
-        self._active = 0
+        self._mutex = Mutex()  # Held to set _error.
         self._error: Exception | None = None
         self._places: Sema | None = None
 
@@ -26,23 +25,17 @@ class Group:
         """Starts fn(*args, **kwargs) in a goroutine; waits first while the limit is reached.
 
         The first Exception that escapes such a function cancels the group's context and is what wait()
-        raises. SystemExit ends the process, as in any goroutine. Raises TypeError if fn cannot be called.
+        raises. SystemExit ends the process, as in any goroutine. Raises TypeError if fn cannot be called, or
+        if calling it runs nothing.
         Mirrors Go's Group.Go.
         """
-        _check(fn)
-        places = self._places
-        if places is not None:
-            places.acquire()
-        self._start(lambda: fn(*args, **kwargs), places)
+        _core.check_callable("Group.go()", fn)
+        self._running._go(fn, self._places, self._fail, *args, **kwargs)
 
     def try_go(self, fn: Callable[_P, Any], /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
         """Like go(), but if the limit is reached starts nothing and returns False. Go's Group.TryGo."""
-        _check(fn)
-        places = self._places
-        if places is not None and not places.try_acquire():
-            return False
-        self._start(lambda: fn(*args, **kwargs), places)
-        return True
+        _core.check_callable("Group.try_go()", fn)
+        return self._running._try_go(fn, self._places, self._fail, *args, **kwargs)
 
     def wait(self) -> None:
         """Waits for every goroutine of the group, and raises the first exception if there was one.
@@ -63,29 +56,10 @@ class Group:
         """
         if not isinstance(n, int):
             raise TypeError(f"set_limit() takes an integer, not {n!r}")
-        with self._mutex:
-            if self._active and self._places is not None:
-                raise Error(
-                    f"errgroup: modify limit while {self._active} goroutines in the group are still active"
-                )
-            self._places = Sema(n) if n >= 0 else None
-
-    def _start(self, call: Callable[[], Any], places: Sema | None) -> None:
-        with self._mutex:
-            self._active += 1
-
-        def body() -> None:
-            try:
-                call()
-            except Exception as exc:
-                self._fail(exc)
-            finally:
-                with self._mutex:
-                    self._active -= 1
-                if places is not None:
-                    places.release()
-
-        self._running.go(body)
+        active = self._running._n
+        if active and self._places is not None:
+            raise Error(f"errgroup: modify limit while {active} goroutines in the group are still active")
+        self._places = Sema(n) if n >= 0 else None
 
     def _fail(self, exc: Exception) -> None:
         with self._mutex:
@@ -94,11 +68,6 @@ class Group:
             self._error = exc
         if self._cancel is not None:
             self._cancel(exc)
-
-
-def _check(fn: object) -> None:
-    if not callable(fn):
-        raise TypeError(f"Group.go() takes a callable, not {fn!r}")
 
 
 def with_context(ctx: context.Context, /) -> tuple[Group, context.Context]:

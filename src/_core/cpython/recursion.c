@@ -1,0 +1,119 @@
+/* recursion.c: how deep a goroutine may call, by the size of its C stack.
+ *
+ * Invariant: where C has a count of its own, a goroutine whose C code calls deeper than its stack allows gets
+ * RecursionError before it reaches the guard, as long as each entry into C that is counted takes at most
+ * C_FRAME bytes.
+ *
+ * All with the GIL, but for eval_watch, which is async-signal-safe: whoever opens a stack's guard calls it
+ * (morestack.c).
+ *
+ * Rejected: giving goroutines the limit of threads. It is made for stacks of 8 MiB.
+ *
+ * Versions. From 3.12 on C has a counter of its own, c_recursion_remaining, which says no before a small
+ * stack ends. 3.11 has one for both, large enough for Python. There the evaluation of frames, which is how C
+ * code comes back to Python code, passes through gort while a stack's guard is open (the interpreter's
+ * eval_frame, PEP 523). A debugger's or compiler's own function stays where it is.
+ */
+#include "cpython/internal.h"
+
+/* C_RECURSION_LIMIT counts entries into C, blind to the size of the stack. The hungriest that the standard
+ * library is known for, sorted(key=...) calling itself, takes 2.4 KiB per counted entry. */
+#define C_FRAME 2400
+
+#if V313
+const bool c_recursion_is_deep = true;
+#else
+const bool c_recursion_is_deep = false;
+#endif
+
+int
+ts_c_budget(size_t stack)
+{
+#if V313
+    /* with less than twice the headroom left the trashcan frees nothing of what it has put aside */
+    const size_t limit = Py_C_RECURSION_LIMIT, least = 2 * Py_TRASHCAN_HEADROOM + 20;
+#elif V312
+    const size_t limit = C_RECURSION_LIMIT, least = 1;
+#else
+    const size_t limit = 1, least = 1; /* 3.11 has one counter for Python and C */
+#endif
+    size_t n = stack / C_FRAME;
+    return (int)(n > limit ? limit : n < least ? least : n);
+}
+
+void
+ts_set_c_budget(PyThreadState *ts, int budget)
+{
+#if V312
+    ts->c_recursion_remaining = budget;
+#else
+    (void)ts;
+    (void)budget;
+#endif
+}
+
+void
+ts_extend_c_budget(PyThreadState *ts, int more)
+{
+#if V312
+    ts->c_recursion_remaining += more;
+#else
+    (void)ts;
+    (void)more;
+#endif
+}
+
+#if V312
+const bool c_recursion_uncounted = false;
+
+void
+eval_watch(bool on)
+{
+    (void)on;
+}
+#else
+const bool c_recursion_uncounted = true;
+
+typedef struct {
+    PyThreadState *ts;
+    struct _PyInterpreterFrame *frame;
+    int throwing;
+    PyObject *result;
+} evaluation;
+
+static void
+evaluate(void *arg)
+{
+    evaluation *e = arg;
+    e->result = _PyEval_EvalFrameDefault(e->ts, e->frame, e->throwing);
+}
+
+/* Has the interpreter raise RecursionError, and clean up, as if the count were used up. */
+static void
+evaluate_too_deep(evaluation *e)
+{
+    PyThreadState *ts = e->ts;
+    int depth = ts->recursion_limit - ts->recursion_remaining;
+    ts->recursion_limit = main_interp->ceval.recursion_limit;
+    ts->recursion_remaining = 0;
+    evaluate(e);
+    ts->recursion_remaining = ts->recursion_limit - depth;
+}
+
+static PyObject *
+evaluate_watched(PyThreadState *ts, struct _PyInterpreterFrame *frame, int throwing)
+{
+    evaluation e = {ts, frame, throwing, NULL};
+    if (!morestack_eval(ts, evaluate, &e))
+        evaluate_too_deep(&e);
+    return e.result;
+}
+
+void
+eval_watch(bool on)
+{
+    _PyFrameEvalFunction now = main_interp->eval_frame;
+    if (on ? now == NULL : now == evaluate_watched)
+        main_interp->eval_frame = on ? evaluate_watched : NULL;
+}
+#endif

@@ -1,0 +1,82 @@
+/* threading.c: the module threading, as far as it can be asked without its code being run.
+ *
+ * Invariant: thread_name_of calls nothing of the program's: not the import system (which may wait for an
+ * import), no __getattribute__, no property. Neither function leaves an exception set.
+ *
+ * With the GIL. Dumps ask for names, where nothing may park.
+ *
+ * Rejected: importing threading, or asking threading.enumerate(). Whoever loads the module is the main thread
+ * to it, and its functions take its lock.
+ *
+ * Versions. All alike: threading._active and Thread._name. 3.11, 3.12: in the child of a fork threading makes a Thread
+ * object for who forked, if it knows none, under a lock that it makes anew only after that; a lost thread may hold it.
+ */
+#include "cpython/internal.h"
+
+/* Made at the import: in the child of a fork nothing of Python's may be allocated. */
+static struct {
+    PyObject *threading, *active, *name, *lock, *reinit;
+} names;
+
+/* dict[key], borrowed, of what may be no dict. */
+static PyObject *
+plain_item(PyObject *dict, PyObject *key)
+{
+    return dict && PyDict_CheckExact(dict) ? PyDict_GetItemWithError(dict, key) : NULL;
+}
+
+/* (PyImport_GetModule waits for whoever imports it, and a fork may have lost him.) */
+PyObject *
+threading_module(void)
+{
+    PyObject *module = plain_item(PyImport_GetModuleDict(), names.threading);
+    PyErr_Clear();
+    return module;
+}
+
+/* A variable of the module, borrowed. */
+static PyObject *
+variable(PyObject *name)
+{
+    PyObject *module = plain_item(PyImport_GetModuleDict(), names.threading);
+    return module && PyModule_Check(module) ? plain_item(PyModule_GetDict(module), name) : NULL;
+}
+
+PyObject *
+thread_name_of(unsigned long ident)
+{
+    PyObject *active = variable(names.active);
+    PyObject *key = active && PyDict_CheckExact(active) ? PyLong_FromUnsignedLong(ident) : NULL;
+    PyObject *thread = key ? PyDict_GetItemWithError(active, key) : NULL;
+    PyObject *name = NULL;
+    /* where the class has a _name, which may be a property, the generic lookup would ask that */
+    if (thread && !_PyType_Lookup(Py_TYPE(thread), names.name))
+        name = PyObject_GenericGetAttr(thread, names.name);
+    if (name && !PyUnicode_CheckExact(name))
+        Py_CLEAR(name);
+    Py_XDECREF(key);
+    PyErr_Clear();
+    return name;
+}
+
+void
+threading_lock_after_fork(void)
+{
+    if (!_PyThreadState_UncheckedGet())
+        return; /* C code has forked without the GIL: threading is not told */
+    PyObject *lock = variable(names.lock);
+    if (lock && strcmp(Py_TYPE(lock)->tp_name, "_thread.lock") == 0)
+        Py_XDECREF(PyObject_CallMethodNoArgs(lock, names.reinit)); /* a function in C */
+    PyErr_Clear();
+}
+
+int
+threading_init(void)
+{
+    names.threading = PyUnicode_InternFromString("threading");
+    names.active = PyUnicode_InternFromString("_active");
+    names.name = PyUnicode_InternFromString("_name");
+    names.lock = PyUnicode_InternFromString("_shutdown_locks_lock");
+    names.reinit = PyUnicode_InternFromString("_at_fork_reinit");
+    return names.threading && names.active && names.name && names.lock && names.reinit ? 0 : -1;
+}

@@ -1,0 +1,209 @@
+/* tstate.c: a thread state's life: made, lent to goroutine after goroutine, deleted.
+ *
+ * Invariants
+ *   1. A thread state that waits for its next goroutine is clean: no locals, no context, no hook, no
+ *      exception is left in it (ts_is_clean). A goroutine that used none of these costs one test.
+ *   2. A thread state that is attached nowhere is what PyGILState_Ensure finds in no thread.
+ *   3. A goroutine's thread state has the goroutine's number for its identifier (core.h: is_goid), and names
+ *      the OS thread that attached it last.
+ *
+ * ts_new needs no GIL (under tracemalloc its hook takes it). What resets or deletes is called with the GIL and
+ * may run destructors, hence any Python code, but for ts_delete, whose thread state is clean. What takes
+ * `careful` may then be called at any time, in signal handlers too.
+ *
+ * Rejected: a new thread state for each goroutine. Making one allocates, and making and deleting one take the
+ * lock of the list.
+ *
+ * Versions. What a thread state holds of a life differs: on_delete up to 3.12, threading_local_key and its
+ * sentinel in 3.13. 3.11 has one counter for calls in C and in Python. From 3.12 on a thread state knows
+ * whether it is the one that PyGILState_Ensure finds. In 3.11 PyThreadState_New crashes without memory.
+ */
+#include "cpython/internal.h"
+
+/* Holds ts nothing of the life that it was used for? */
+bool
+ts_is_clean(const PyThreadState *ts)
+{
+    return ts->dict == NULL && ts->context == NULL && ts->exc_state.exc_value == NULL &&
+           ts->c_traceobj == NULL && ts->c_profileobj == NULL && ts->async_exc == NULL &&
+           ts->async_gen_firstiter == NULL && ts->async_gen_finalizer == NULL
+#if V313
+           && ts->threading_local_key == NULL && ts->threading_local_sentinel == NULL
+#else
+           && ts->on_delete == NULL
+#endif
+        ;
+}
+
+/* Lets go of it in the order of PyThreadState_Clear: a trace function sees the destructors of
+ * thread-locals. */
+static void
+clear(PyThreadState *ts)
+{
+    Py_CLEAR(ts->dict);
+    Py_CLEAR(ts->async_exc);
+    Py_CLEAR(ts->exc_state.exc_value);
+    if (ts->c_tracefunc)
+        PyEval_SetTrace(NULL, NULL);
+    if (ts->c_profilefunc)
+        PyEval_SetProfile(NULL, NULL);
+    Py_CLEAR(ts->async_gen_firstiter);
+    Py_CLEAR(ts->async_gen_finalizer);
+    Py_CLEAR(ts->context);
+    ts->context_ver++;
+#if V313
+    Py_CLEAR(ts->threading_local_key);
+    Py_CLEAR(ts->threading_local_sentinel);
+#else
+    if (ts->on_delete) {
+        void (*f)(void *) = ts->on_delete;
+        ts->on_delete = NULL;
+        f(ts->on_delete_data);
+        ts->on_delete_data = NULL;
+    }
+#endif
+}
+
+/* What destructors leave behind is let go of, too, and what the destructors of that leave. Of those that
+ * never come to an end the last is left alive for ever, as that of the first is where CPython ends a
+ * thread. */
+#define CLEAR_ROUNDS 100
+
+static noinline void
+clear_all(PyThreadState *ts)
+{
+    for (int i = 0; i < CLEAR_ROUNDS && !ts_is_clean(ts); i++)
+        clear(ts);
+    if (likely(ts_is_clean(ts)))
+        return;
+    ts->dict = ts->context = ts->async_exc = ts->exc_state.exc_value = NULL;
+    ts->async_gen_firstiter = ts->async_gen_finalizer = NULL;
+    ts->c_tracefunc = ts->c_profilefunc = NULL;
+    ts->c_traceobj = ts->c_profileobj = NULL;
+#if V313
+    ts->threading_local_key = ts->threading_local_sentinel = NULL;
+#else
+    ts->on_delete = NULL;
+#endif
+}
+
+void
+ts_reset(PyThreadState *ts, int budget)
+{
+    if (unlikely(!ts_is_clean(ts)))
+        clear_all(ts);
+    ts->coroutine_origin_tracking_depth = 0;
+#if V312
+    ts->py_recursion_remaining = ts->py_recursion_limit;
+    ts->c_recursion_remaining = budget;
+#else
+    (void)budget;
+    ts->recursion_remaining = ts->recursion_limit;
+#endif
+    ts->recursion_headroom = 0;
+}
+
+/* It is no more what PyGILState_Ensure finds in this thread. */
+static void
+forget_thread(PyThreadState *ts)
+{
+    PyThread_tss_set(GILSTATE_KEY, NULL);
+#if V312
+    ts->_status.bound_gilstate = 0;
+#else
+    (void)ts;
+#endif
+}
+
+void
+ts_here(PyThreadState *ts)
+{
+    ts->native_thread_id = PyThread_get_thread_native_id();
+}
+
+void
+ts_leave(PyThreadState *ts)
+{
+    if (unlikely(!ts_is_clean(ts)))
+        clear_all(ts);
+    forget_thread(ts);
+    PyEval_SaveThread();
+}
+
+PyThreadState *
+ts_new(void)
+{
+#if !V312
+    /* without memory PyThreadState_New crashes */
+    void *room = PyMem_RawMalloc(2 * sizeof(PyThreadState) + 1024);
+    if (!room)
+        return NULL;
+    PyMem_RawFree(room);
+#endif
+    PyThreadState *ts = PyThreadState_New(main_interp);
+    if (!ts)
+        return NULL;
+    if (unlikely(PyThread_tss_get(GILSTATE_KEY) == ts))
+        forget_thread(ts);
+    tslist_add(ts);
+    return ts;
+}
+
+void
+ts_delete(PyThreadState *ts)
+{
+    ts_deleting(ts);
+    PyThreadState_Clear(ts);
+    PyThreadState_Delete(ts);
+}
+
+void
+ts_set_thread(PyThreadState *ts, unsigned long ident)
+{
+    ts->thread_id = ident;
+}
+
+unsigned long
+ts_ident(PyThreadState *ts, bool careful)
+{
+    PyThreadState copy;
+    const PyThreadState *v = look(ts, &copy, sizeof copy, careful);
+    return v ? v->thread_id : 0;
+}
+
+unsigned long
+ts_native_id(PyThreadState *ts, bool careful)
+{
+    PyThreadState copy;
+    const PyThreadState *v = look(ts, &copy, sizeof copy, careful);
+    return v ? v->native_thread_id : 0;
+}
+
+PyThreadState *
+ts_of_thread(void)
+{
+    return PyGILState_GetThisThreadState();
+}
+
+PyObject *
+ts_context(PyThreadState *ts)
+{
+    return ts->context;
+}
+
+void
+ts_set_context(PyThreadState *ts, PyObject *context)
+{
+    Py_XSETREF(ts->context, context);
+    ts->context_ver++;
+}
+
+bool
+ts_handling(PyThreadState *ts, PyObject *type)
+{
+    for (_PyErr_StackItem *e = ts->exc_info; e; e = e->previous_item) {
+        if (e->exc_value && PyErr_GivenExceptionMatches(e->exc_value, type))
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,243 @@
+/* mgcmark.c: marks of gort's own beside the collector's: the check of pointers (invalidptr), the second mark
+ * (gccheckmark), and the stop of the world (gcstoptheworld).
+ *
+ * CPython's collector marks by counting: it takes from each object's references those that other containers hold, and
+ * what has none left, and cannot be reached from one that has, is garbage. It believes what tp_traverse tells it. A
+ * pointer to freed memory, or a tp_traverse that tells of a reference which is not its own, leads it astray without a
+ * word, and the program crashes later, somewhere else.
+ *
+ * invalidptr. Before a full collection each pointer that a container holds is looked at: one that leads into the heap
+ * has to lead to a block that is allocated. mcentral.c and pymem.c put a mark into blocks that they free.
+ *
+ * gccheckmark. The collector keeps what it takes for garbage (gc.DEBUG_SAVEALL). Then everything is marked that can be
+ * reached from the interpreter's roots: modules, the frames of all thread states, goroutines' functions and
+ * arguments. No piece of the garbage may be among it. Then the garbage is cleared as the collector would have. Not all
+ * roots are known, since C code has references of its own; so the second mark can miss something, but never blames
+ * what is right.
+ *
+ * Lock: the GIL.
+ *
+ * Differs from Go: its check of pointers costs nothing, because its collector has to find the span of each anyway.
+ */
+#include "gc/mgc.h"
+
+#include "lib/addrmap.h"
+#include "cpython/compat.h"
+#include "mem/heap.h"
+#include "os/os.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* -- invalidptr ---------------------------------------------------------------------------------- */
+
+static noinline void
+bad_pointer(PyObject *holder, const void *p, const mspan *s, const char *what)
+{
+    char buf[400];
+    int n = snprintf(buf, sizeof buf, "runtime: pointer %p to %s", p, what);
+    if (s)
+        n += snprintf(buf + n, sizeof buf - (size_t)n, " span.base()=%p span.limit=%p span.state=%d",
+                      (void *)s->base, (void *)(s->base + ((size_t)s->npages << HEAP_PAGE_SHIFT)), s->state);
+    n += snprintf(buf + n, sizeof buf - (size_t)n, "\nruntime: found in object at *(%p), a %.100s\n",
+                  (void *)holder, Py_TYPE(holder)->tp_name);
+    write_all(errfd, buf, (size_t)n);
+    fatal("found bad pointer in Go heap (incorrect use of unsafe or cgo?)");
+}
+
+static int
+check_pointer(PyObject *p, void *holder)
+{
+    uintptr_t a = (uintptr_t)p;
+    if (unlikely(a < 4096 || a & (sizeof(void *) - 1) || a >> ADDRESS_BITS))
+        bad_pointer(holder, p, NULL, "an impossible address");
+    mspan *s = spanof(p);
+    if (!s)
+        return 0;
+    if (unlikely(s->state != SpanInUse))
+        bad_pointer(holder, p, s, "unallocated span");
+    if (unlikely(block_is_free(s, p)))
+        bad_pointer(holder, p, s, "free block");
+    /* A count of 0 is no fault: there are modules that traverse their lists of free objects, _asyncio in 3.12. */
+    uintptr_t type = (uintptr_t)Py_TYPE(p);
+    if (unlikely(type < 4096 || type & (sizeof(void *) - 1) || type >> ADDRESS_BITS || Py_REFCNT(p) < 0))
+        bad_pointer(holder, p, s, "what is no object");
+    return 0;
+}
+
+static void
+check_container(PyObject *op, void *unused)
+{
+    (void)unused;
+    Py_TYPE(op)->tp_traverse(op, check_pointer, op);
+}
+
+void
+gc_check_pointers(void)
+{
+    collector_each(check_container, NULL);
+}
+
+/* -- gccheckmark --------------------------------------------------------------------------------- */
+
+static struct {
+    addrmap reached;    /* objects, and the one that led there */
+    PyObject **pending; /* those that are still to be traversed */
+    size_t npending, pendingsize;
+    bool nomemory;
+} marks;
+
+static int
+mark(PyObject *op, void *from)
+{
+    if (!op || marks.nomemory)
+        return 0;
+    size_t before = marks.reached.n;
+    uintptr_t *holder = addrmap_put(&marks.reached, op);
+    if (marks.reached.n == before) { /* it was reached earlier */
+        marks.nomemory = !holder;
+        return 0;
+    }
+    *holder = (uintptr_t)from;
+    if (marks.npending == marks.pendingsize) {
+        size_t size = marks.pendingsize ? 2 * marks.pendingsize : 1 << 12;
+        PyObject **more = realloc(marks.pending, size * sizeof *more);
+        if (!more) {
+            marks.nomemory = true;
+            return 0;
+        }
+        marks.pending = more;
+        marks.pendingsize = size;
+    }
+    marks.pending[marks.npending++] = op;
+    return 0;
+}
+
+static void
+mark_all(void)
+{
+    interpreter_roots(mark, NULL);
+    allgs all = {0};
+    for (g *gp; (gp = allgs_next(&all)) != NULL;) {
+        if (gp->status == Gdead || gp->status == Glost || gp->flags & G_THREAD)
+            continue;
+        mark(gp->fn, NULL);
+        mark(gp->context, NULL);
+        Py_ssize_t n = gp->fn ? gp->nargs + (gp->kwnames ? PyTuple_GET_SIZE(gp->kwnames) : 0) : 0;
+        for (Py_ssize_t i = 1; i <= n; i++)
+            mark(gp->args[i], NULL);
+    }
+    while (marks.npending > 0 && !marks.nomemory) {
+        PyObject *op = marks.pending[--marks.npending];
+        /* types that are not on the heap cannot be traversed */
+        if (PyObject_IS_GC(op) &&
+            !(PyType_Check(op) && !PyType_HasFeature((PyTypeObject *)op, Py_TPFLAGS_HEAPTYPE)))
+            Py_TYPE(op)->tp_traverse(op, mark, op);
+    }
+}
+
+/* What the collector would have done. */
+static void
+clear_garbage(PyObject *garbage)
+{
+    Py_ssize_t n = PyList_GET_SIZE(garbage);
+    for (Py_ssize_t i = 0; i < n; i++) {
+        PyObject *op = PyList_GET_ITEM(garbage, i);
+        if (Py_TYPE(op)->tp_clear)
+            (void)Py_TYPE(op)->tp_clear(op);
+        if (PyErr_Occurred())
+            PyErr_WriteUnraisable(Py_TYPE(op)->tp_name ? (PyObject *)Py_TYPE(op) : NULL);
+    }
+}
+
+/* Objects with a tp_del are not cleared but put into gc.garbage, and what they hold is not cleared either. Such are rare:
+ * the rest of this garbage is left to the next collection. False: there are none. */
+static bool
+keep_legacy(PyObject *garbage, PyObject *list)
+{
+    bool any = false;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(garbage); i++) {
+        PyObject *op = PyList_GET_ITEM(garbage, i);
+        if (!Py_TYPE(op)->tp_del)
+            continue;
+        any = true;
+        if (PyList_Append(list, op) < 0)
+            PyErr_Clear(); /* no memory: the next collection finds it again */
+    }
+    return any;
+}
+
+static Py_ssize_t kept = -1; /* how much was in gc.garbage before; -1: no check is under way */
+
+void
+gc_checkmark_start(void)
+{
+    PyObject *garbage = collector_garbage();
+    kept = garbage && collector_save_all(true) ? PyList_GET_SIZE(garbage) : -1;
+}
+
+void
+gc_checkmark_end(void)
+{
+    if (kept < 0)
+        return;
+    collector_save_all(false);
+    PyObject *list = collector_garbage(), *garbage = PyList_GetSlice(list, kept, PyList_GET_SIZE(list));
+    if (!garbage || PyList_SetSlice(list, kept, PyList_GET_SIZE(list), NULL) < 0) {
+        PyErr_Clear(); /* no memory: it stays in gc.garbage */
+        Py_XDECREF(garbage);
+        kept = -1;
+        return;
+    }
+    kept = -1;
+    PyObject *found = NULL, *from = NULL;
+    if (PyList_GET_SIZE(garbage) > 0) {
+        PyObject_GC_UnTrack(garbage);
+        mark_all();
+        for (Py_ssize_t i = 0; !found && !marks.nomemory && i < PyList_GET_SIZE(garbage); i++) {
+            const uintptr_t *holder = addrmap_get(&marks.reached, PyList_GET_ITEM(garbage, i));
+            if (holder) {
+                found = PyList_GET_ITEM(garbage, i);
+                from = (PyObject *)*holder;
+            }
+        }
+        PyObject_GC_Track(garbage);
+    }
+    if (found) {
+        char buf[400];
+        int n = snprintf(buf, sizeof buf, "runtime: the collection takes %p, a %.100s, for garbage",
+                         (void *)found, Py_TYPE(found)->tp_name);
+        if (from)
+            n += snprintf(buf + n, sizeof buf - (size_t)n, "; it is held by %p, a %.100s", (void *)from,
+                          Py_TYPE(from)->tp_name);
+        else
+            n += snprintf(buf + n, sizeof buf - (size_t)n, "; a frame or the interpreter holds it");
+        buf[n++] = '\n';
+        write_all(errfd, buf, (size_t)n);
+        fatal("checkmark found unmarked object");
+    }
+    addrmap_clear(&marks.reached);
+    free(marks.pending);
+    marks = (__typeof__(marks)){0};
+    if (!keep_legacy(garbage, list))
+        clear_garbage(garbage);
+    Py_DECREF(garbage);
+}
+
+/* -- gcstoptheworld ------------------------------------------------------------------------------ */
+
+#define US 1000
+#define STOP_MAX ((int64_t)10 * 1000000000)
+
+/* Waits until no goroutine computes in C without the GIL: each is asleep in the kernel, or waits for the GIL. One that
+ * computes for more than 10 seconds is not waited for: it might itself wait for what only the interpreter does. */
+void
+gc_stop_the_world(void)
+{
+    m *self = getm();
+    int64_t end = nanotime() + STOP_MAX;
+    for (m *mp = sched.allm; mp; mp = mp->alllink) {
+        while (mp != self && mp->curg && thread_computes(mp->tid) && nanotime() < end)
+            sleep_ns(50 * US);
+    }
+}

@@ -1,0 +1,26 @@
+/* out.h: where text goes that is written without the interpreter. Any layer may use it. */
+#ifndef GORT_OUT_H
+#define GORT_OUT_H
+
+#include "os/os.h"
+
+/* A growing buffer, which the caller frees, or with fd >= 0 that file each time `buf` is full. With a buffer
+ * of the caller's and an fd all of the put functions are async-signal-safe. */
+typedef struct {
+    char *buf;
+    size_t n, cap;
+    int fd;
+    bool failed; /* no memory: text is missing */
+    /* for whoever writes about what is in the heap */
+    bool quiet;        /* nothing may be allocated there meanwhile: the caller is the allocator */
+    enum care pc_care; /* quiet: how that is read which the allocator may be just moving */
+} out;
+
+void put(out *o, const char *s, size_t n);
+void put_str(out *o, const char *s);
+void put_uint(out *o, uint64_t v);
+void put_hex(out *o, uint64_t v);  /* with 0x in front */
+void put_rune(out *o, uint32_t c); /* a character as UTF-8; half a surrogate pair as \u and its number */
+void out_flush(out *o);
+
+#endif

@@ -1,0 +1,204 @@
+/* fork.c: the child of a fork starts over with one goroutine.
+ *
+ * Only the thread that forked is left. The goroutine that forked becomes the main one, its M the new m0. This happens in two
+ * steps:
+ *   in_child          a pthread_atfork handler, inside fork(). CPython has not repaired itself yet: no Python code, no thread
+ *                     state is made or deleted, nor memory allocated that is Python's. When it returns, goroutines can be started and can wait.
+ *   sched_after_fork  an at-fork hook of the module os: what needs the interpreter.
+ * Between them CPython deletes the thread states of the lost threads and goroutines, and runs destructors of their
+ * thread-locals; and it calls hooks of the program that were registered before gort's. Both may use goroutines. That is why
+ * one step is not enough.
+ *
+ * fork() may also be called in C, by any thread, and perhaps only to exec: then there is no second step. If another thread
+ * was in the interpreter, the child finds what it was writing half written: then nothing is touched (nothing of Python can be
+ * used in such a child), unless CPython's own repair is called all the same, and the hook.
+ *
+ * Invariants
+ *   1. The others are lost (Glost) for ever, and so are the stacks that goroutines had: wait queues of channels and locks
+ *      point to sudogs there, and skip them (waitq_pop). A lost stack is neither released nor used again.
+ *   2. The stacks of lost pthreads are glibc's, which gives them to new threads. So sudogs of plain threads, and of a main
+ *      goroutine that was one, lie on the heap (waiter_for), as long as somebody waits.
+ *   3. What was handed over to a lost goroutine that has not run since, it gives back, if it is a lock's (handover). A value
+ *      that a receiver was given is lost with the receiver.
+ *   4. Timers are gone: what they would wake is.
+ *
+ * Rejected: to take sudogs of lost goroutines out of their queues. It would need a list of all that a goroutine waits in,
+ * on the path of each wait.
+ *
+ * Differs from Go, which does not fork.
+ */
+#include "core.h"
+
+#include "cpython/compat.h"
+#include "gc/mgc.h"
+#include "os/os.h"
+#include "sched/sched.h"
+
+#include <stdlib.h>
+
+/* Between the two steps. Main runs whatever it can itself: new threads would meet a CPython that is just making new
+ * locks. */
+bool fork_unfinished;
+static bool undone; /* the first step was not possible */
+static bool pinned; /* main is locked to its thread until the second */
+
+void
+fork_pin(g *gp)
+{
+    if (!fork_keeps_thread() || gp->lockcount)
+        return;
+    lock_thread(gp);
+    pinned = true;
+}
+
+void
+g_lost(g *gp)
+{
+    gp->ts = NULL;
+    gp->status = Glost;
+    for (const handover *h = gp->handover; h; h = h->outer)
+        h->lost(h->lock, h->w->fired != NULL);
+    gp->handover = NULL;
+}
+
+/* ts: of the thread that is left. */
+static void
+restart(PyThreadState *ts)
+{
+    m *mp = getm();
+    g *gp = mp ? mp->curg : NULL;
+    bool thread = gp && gp->flags & G_THREAD;
+
+    fork_unfinished = true;
+    atomic_store(&sched.lock, 0);
+    stacks_after_fork(gp);
+    for (m *tm = sched.threads; tm; tm = tm->alllink) {
+        if (tm != mp)
+            g_lost(tm->curg);
+    }
+    timers_after_fork();
+    gc_after_fork(ts);
+    bufferedio_after_fork(gp);
+    sched.midle = NULL;
+    sched.nmidle = sched.nmidlelocked = 0;
+    sched.allm = sched.mfree = NULL;
+    sched.mcount = 0;
+    sched.nthreads = 0;
+    sched.ngoroutines = 1;
+    sched.sysmonstarted = false;
+    atomic_store(&sched.sysmonwait, false);
+    atomic_store(&sched.ntakeover, 0);
+    atomic_store(&sched.nwaitgil, 0);
+    atomic_store(&making, 0);
+    coming_home = NULL;
+    sysmon_after_fork();
+    atomic_store(&sched.attention, false);
+    sched.runq = (gqueue){0};
+    sched.pidle = NULL;
+    sched.npidle = 0;
+    free_threads = NULL;
+    sched.threads = NULL;
+    for (int32_t i = sched.nprocs - 1; i >= 0; i--) {
+        allp[i]->runq = (gqueue){0};
+        pidleput(allp[i]);
+    }
+    compat_after_fork(ts);
+    if (PyGILState_Check())
+        ts_forget_drop_request(
+            ts); /* whoever asked for the GIL is lost: to give it up would be to wait for ever */
+    finalizers_forked();
+    morestack_after_fork(thread ? NULL : gp);
+    import_lock_after_fork();
+    threading_lock_after_fork();
+    if (!gp || thread) {
+        /* a plain thread forked: it is bound as the main thread when it comes to gort */
+        if (thread) {
+            mp->alllink = NULL;
+            sched.threads = mp;
+        }
+        setm(NULL);
+        maing = NULL;
+        m *fresh = calloc(1, sizeof *fresh);
+        if (!fresh)
+            throw("no memory in the child of a fork");
+        m0 = fresh;
+        return;
+    }
+    main_ident = owner_id();
+    maing = gp;
+    gp->flags = (uint8_t)((gp->flags | G_MAIN) & ~(G_UNPROVEN | G_BLOCKS | G_SYSTEM));
+    m0 = mp;
+    mp->ts = NULL; /* mloop makes one */
+    mp->ident = PyThread_get_thread_ident();
+    mp->tid = (int32_t)PyThread_get_thread_native_id();
+    mp->p = mp->nextp = NULL;
+    mp->nextg = NULL;
+    mp->takeover = false;
+    mp->inidle = false;
+    mp->alllink = mp->allprev = NULL;
+    sched.allm = mp;
+    sched.mcount = 1;
+    mp->deny = gp->lockcount ? 0xff : G_LOCKED;
+    acquirep(mp, pidleget());
+    fork_pin(gp);
+}
+
+static void
+in_child(void)
+{
+    PyThreadState *ts = compat_forked();
+    if (ts)
+        restart(ts);
+    else
+        undone = true;
+}
+
+/* From a hook: CPython is whole again. */
+void
+sched_after_fork(void)
+{
+    if (undone)
+        restart(PyThreadState_Get());
+    undone = false;
+    if (!fork_unfinished)
+        return; /* a hook has forked: the child has done this in the inner fork */
+    fork_unfinished = false;
+    if (pinned)
+        unlock_thread(maing);
+    pinned = false;
+    if (maing && !maing->lockcount)
+        m0->deny = m0_denies();
+    compat_after_fork(PyThreadState_Get());
+    if (!maing && watch_forker() < 0)
+        PyErr_Clear(); /* no memory: a thread of ours may keep the process when this one ends */
+    main_forked();
+    finalizers_after_fork();
+    session_after_fork();
+}
+
+void
+fork_init(void)
+{
+    around_forks(NULL, NULL, in_child);
+}
+
+/* -- who waits on a pthread's stack ---------------------------------------------------- */
+
+/* Several at once if a destructor runs, and waits, when the thread has just been woken. */
+waiter *
+pthread_waiter(pthread_g *gp, waiter *here)
+{
+    waiter *at = gp->free;
+    if (at)
+        gp->free = at->next;
+    else
+        at = malloc(sizeof *at);
+    return at ? at : here; /* without memory for 64 bytes a fork at this moment is the lesser risk */
+}
+
+void
+pthread_waiter_back(pthread_g *gp, waiter *at)
+{
+    at->next = gp->free;
+    gp->free = at;
+}

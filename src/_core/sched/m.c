@@ -1,0 +1,468 @@
+/* m.c: Ms, the threads that run goroutines: how they are made, sleep, and are woken with work.
+ *
+ * Invariants
+ *   1. An M that is asleep is in the list of idle ones (m.inidle), or is locked to a goroutine that is parked (nmidlelocked
+ *      counts those). Who takes an M out of the list must wake it.
+ *   2. Before it is woken it is told what to do: nextp and nextg by a thread that holds the GIL, or takeover by sysmon.
+ *   3. Records of Ms are never freed: sysmon and signal handlers may look at any.
+ *
+ * midleget, midleput, allocm, newm, wake_for_takeover, wake_m0 and gil_take need no GIL: sysmon calls them. The lists are under
+ * idlelock, a spin lock held for a few instructions, under which nothing else is locked and nothing allocated.
+ *
+ * Rejected: a spare M that always waits for the GIL. Each short release (a read of a cached file) would cost two thread
+ * switches. One stands by only while goroutine after goroutine blocks in C (m.chain): it gets the GIL the moment that the
+ * next one gives it up, instead of when sysmon has noticed.
+ *
+ * Differs from Go: an M that is taken over from keeps its goroutine; there is no P in a system call to come back to.
+ */
+#include "core.h"
+
+#include "cpython/compat.h"
+#include "os/annotate.h"
+#include "os/os.h"
+#include "sched/sched.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Under idlelock. */
+static m *
+idle_take(m *want, m *avoid)
+{
+    m *mp = want ? want : sched.midle;
+    if (!want && mp && mp == avoid)
+        mp = mp->idlelink;
+    if (mp && !mp->inidle)
+        mp = NULL;
+    if (mp) {
+        mp->inidle = false;
+        if (mp->lockedg)
+            sched.nmidlelocked--;
+        else {
+            sched.nmidle--;
+            if (mp->idleprev)
+                mp->idleprev->idlelink = mp->idlelink;
+            else
+                sched.midle = mp->idlelink;
+            if (mp->idlelink)
+                mp->idlelink->idleprev = mp->idleprev;
+        }
+    }
+    return mp;
+}
+
+/* Takes `want`, or if NULL any but `avoid` that is not locked to a goroutine, from the idle ones. Needs no GIL. Whoever
+ * took an M must wake it: an M whose sleep just ended by itself looks only whether it is still among them. */
+m *
+midleget(m *want, m *avoid)
+{
+    idlelock();
+    m *mp = idle_take(want, avoid);
+    idleunlock();
+    return mp;
+}
+
+/* It shall take over, and stand by for a P if one is given. */
+static void
+tell_takeover(m *mp, p *standby, bool chain)
+{
+    mp->standby = standby;
+    mp->chain = chain;
+    mp->standbytick = standby ? standby->schedtick + 1 : 0;
+    atomic_fetch_add(&sched.ntakeover, 1);
+    atomic_store(&mp->takeover, true);
+}
+
+/* The same as midleget, and it is told to take over. Under one lock: an M whose sleep ends by itself right now finds no
+ * work that others see, and would go on with a goroutine for as long as that likes, and the order with it. */
+static m *
+midleget_takeover(m *want, m *avoid, p *standby, bool chain)
+{
+    idlelock();
+    m *mp = idle_take(want, avoid);
+    if (mp)
+        tell_takeover(mp, standby, chain);
+    idleunlock();
+    return mp;
+}
+
+/* This one goes to sleep. One that is locked is found by its goroutine and by nobody else. */
+static void
+midleput(m *mp)
+{
+    idlelock();
+    mp->inidle = true;
+    if (mp->lockedg)
+        sched.nmidlelocked++;
+    else {
+        sched.nmidle++;
+        mp->idleprev = NULL;
+        mp->idlelink = sched.midle;
+        if (sched.midle)
+            sched.midle->idleprev = mp;
+        sched.midle = mp;
+    }
+    idleunlock();
+}
+
+void
+notewakeup(m *mp)
+{
+    atomic_store_explicit(&mp->note, 1, memory_order_release);
+    futex_wake(&mp->note);
+}
+
+/* No more threads can be had. With or without the GIL: sysmon comes here without it, and while it waits for the GIL the
+ * thread that holds it may come here too. It is reported once, and whoever has the GIL first does the dying. */
+static _Noreturn void
+die_of_threads(const char *why, const char *error)
+{
+    static _Atomic bool reported;
+    if (!atomic_exchange(&reported, true))
+        write_all(errfd, why, strlen(why));
+    PyGILState_Ensure();
+    if (!sched.throwing)
+        fatal(error);
+    PyEval_SaveThread(); /* another thread is dying for the same reason */
+    for (;;)
+        pause();
+}
+
+_Noreturn void
+thread_refused(int err)
+{
+    char buf[192];
+    snprintf(buf, sizeof buf, "runtime: failed to create new OS thread (have %d already; errno=%d)\n%s",
+             sched.mcount, err,
+             err == EAGAIN ? "runtime: may need to increase max user processes (ulimit -u)\n" : "");
+    die_of_threads(buf, "newosproc");
+}
+
+_Noreturn void
+thread_limit_exceeded(void)
+{
+    char buf[96];
+    snprintf(buf, sizeof buf, "runtime: program exceeds %d-thread limit\n", sched.maxmcount);
+    die_of_threads(buf, "thread exhaustion");
+}
+
+/* The list of all Ms, which sysmon walks and extends without the GIL. */
+void
+allm_add(m *mp)
+{
+    mp->allprev = NULL;
+    mp->alllink = sched.allm;
+    if (sched.allm)
+        sched.allm->allprev = mp;
+    sched.allm = mp;
+}
+
+void
+allm_remove(m *mp)
+{
+    idlelock();
+    if (mp->allprev)
+        mp->allprev->alllink = mp->alllink;
+    else
+        sched.allm = mp->alllink;
+    if (mp->alllink)
+        mp->alllink->allprev = mp->allprev;
+    sched.mcount--;
+    idleunlock();
+}
+
+/* The thread state is made here and not by the thread itself: malloc gives each thread that comes to it an arena of 64 MiB
+ * of addresses. It stays with the record when the thread ends. NULL: no memory. */
+m *
+allocm(void)
+{
+    idlelock();
+    m *mp = sched.mfree;
+    if (mp)
+        sched.mfree = mp->idlelink;
+    idleunlock();
+    PyThreadState *ts = mp ? mp->ts : NULL;
+    if (mp)
+        memset(mp, 0, sizeof *mp);
+    else if (!(mp = calloc(1, sizeof *mp)))
+        return NULL;
+    if (!ts) {
+        ts = ts_new();
+        if (!ts) {
+            free(mp); /* nobody has seen it: those that were in use have a thread state */
+            return NULL;
+        }
+        ts_set_thread(ts, scheduler_ident(mp));
+    }
+    mp->ts = ts;
+    idlelock();
+    if (++sched.mcount > sched.maxmcount && !sched.throwing) {
+        idleunlock();
+        thread_limit_exceeded();
+    }
+    mp->id = (int32_t)++sched.mcreated;
+    allm_add(mp);
+    idleunlock();
+    mp->deny = G_MAIN | G_LOCKED;
+    return mp;
+}
+
+/* Nobody runs as mp any more. Others may still look at it: it can be used again, but not be freed. */
+static void
+freem(m *mp)
+{
+    idlelock();
+    mp->idlelink = sched.mfree;
+    sched.mfree = mp;
+    idleunlock();
+}
+
+static void *mstart(void *arg);
+
+/* A thread for mp. Needs no GIL. False, and mp is gone: there are no addresses for it. */
+static bool
+newm(m *mp)
+{
+    int err = thread_start(mstart, mp, M_STACK, sigmask_runtime());
+    if (likely(!err))
+        return true;
+    if (err != ENOMEM)
+        thread_refused(err);
+    allm_remove(mp);
+    freem(mp);
+    return false;
+}
+
+/* No further thread can be had for lack of memory: the main thread does the work, if it sleeps, even what may block it,
+ * or whoever parks next. */
+static bool
+make_do(p *pp, g *gp)
+{
+    m *mp = NULL;
+    if (!m0->lockedg) {
+        m0->deny &= (uint8_t)~G_UNPROVEN;
+        mp = midleget(m0, NULL);
+    }
+    if (mp) {
+        mp->nextp = pp;
+        mp->nextg = gp;
+        pp->m = mp;
+        notewakeup(mp);
+        return true;
+    }
+    if (gp)
+        queue_push(&sched.runq, gp);
+    pidleput(pp);
+    return false;
+}
+
+/* Gives pp to an M that is idle or new, to run gp (if any) first. False: nobody can be had, pp is idle and gp queued. */
+bool
+startm_on(m *mp, p *pp, g *gp)
+{
+    bool fresh = false;
+    if (!mp) {
+        /* the main thread is given nothing that may block it */
+        mp = midleget(NULL, gp && !(gp->flags & m0->deny) ? NULL : m0);
+        if (!mp) {
+            mp = allocm();
+            if (unlikely(!mp))
+                return make_do(pp, gp);
+            fresh = true;
+        }
+    }
+    mp->nextp = pp;
+    mp->nextg = gp;
+    pp->m = mp;
+    pp->status = Prunning;
+    if (fresh)
+        return newm(mp) || make_do(pp, gp);
+    notewakeup(mp);
+    return true;
+}
+
+bool
+startm(p *pp, g *gp)
+{
+    return startm_on(NULL, pp, gp);
+}
+
+/* -- taking over ------------------------------------------------------------------------------- */
+
+/* So many thread states are being made, perhaps without the GIL: not once the interpreter has begun to take them apart. */
+_Atomic int32_t making;
+
+/* There is no memory for another thread. sysmon will ask again; meanwhile the main thread takes over if it sleeps. If all
+ * sleep and it may run nothing but its own goroutine, nobody is left. Needs no GIL. */
+static void
+takeover_refused(void)
+{
+    if (sched.stopping)
+        return;
+    m *mp = m0->lockedg ? NULL : midleget_takeover(m0, NULL, NULL, false);
+    if (mp)
+        notewakeup(mp);
+    else if (sched.npidle == sched.nprocs && awake_ms() == 0)
+        thread_refused(ENOMEM);
+}
+
+/* Wakes an M that will take a P for itself once it has the GIL: from sysmon a P that is stuck, else `standby` if the
+ * goroutine that it is about to run gives up the GIL. Needs no GIL. */
+void
+wake_for_takeover(p *standby, bool chain)
+{
+    m *mp = midleget_takeover(NULL, m0, standby, chain);
+    if (mp) {
+        notewakeup(mp);
+        return;
+    }
+    atomic_fetch_add(&making, 1);
+    mp = sched.stopping ? NULL : allocm();
+    atomic_fetch_sub(&making, 1);
+    if (unlikely(!mp)) {
+        takeover_refused();
+        return;
+    }
+    tell_takeover(mp, standby, chain);
+    if (unlikely(!newm(mp))) {
+        atomic_fetch_sub(&sched.ntakeover, 1);
+        takeover_refused();
+    }
+}
+
+/* sysmon: the main thread shall look for signals, if it is idle. Needs no GIL. */
+void
+wake_m0(void)
+{
+    if (midleget(m0, NULL))
+        notewakeup(m0);
+}
+
+/* Takes the P of a goroutine that sysmon saw make no progress, or that mp stood by for: it is in C, or waits for the
+ * GIL like any thread. */
+p *
+retake(m *mp)
+{
+    p *best = NULL;
+    for (int32_t i = 0; i < sched.nprocs; i++) {
+        p *pp = allp[i];
+        m *vm = pp->m;
+        if (pp->status != Prunning || !vm || vm == mp || vm->p != pp || !vm->curg ||
+            (pp->schedtick != pp->seentick && !(pp == mp->standby && pp->schedtick == mp->standbytick)))
+            continue;
+        if (!best || pp->seenwhen < best->seenwhen)
+            best = pp;
+    }
+    if (best) {
+        g *gp = best->m->curg;
+        if (!(gp->flags & G_MAIN))
+            gp->flags |= G_UNPROVEN | G_BLOCKS;
+        best->m->p = NULL;
+        best->syscalltick++;
+        best->schedtick++;
+        sched.handoffs++;
+        acquirep(mp, best);
+    }
+    return best;
+}
+
+/* -- sleeping ---------------------------------------------------------------------------------- */
+
+/* A thread that waits for the GIL asks for it only if it was not given up for a whole switch interval. One that gives it up
+ * more often, for moments, to write to a file, has it back before the waiting one has woken up, for seconds on end. So sysmon
+ * asks for those that wait here (relieve_gil). */
+void
+gil_take(PyThreadState *ts)
+{
+    atomic_fetch_add(&sched.nwaitgil, 1);
+    if (atomic_load(&sched.sysmonwait))
+        sysmon_wake();
+    sysmon_notice();
+    PyEval_RestoreThread(ts);
+    atomic_fetch_add_explicit(&sched.gilturns, 1, memory_order_relaxed);
+    /* The last one was taken for a taker by sysmon until now: a request that it made since we got the GIL has none. One
+     * that it makes after this line finds nobody waiting, and sysmon provides for it. */
+    if (atomic_fetch_sub(&sched.nwaitgil, 1) == 1)
+        ts_forget_drop_request(ts);
+}
+
+_Noreturn void
+sleep_forever(m *mp)
+{
+    mp->stopped = true;
+    _Atomic uint32_t never = 0;
+    for (;;)
+        futex_sleep(&never, 0, INT64_MAX);
+}
+
+/* Sleeps without the GIL until woken, or `deadline`, or on m0 a signal. Runs on g0 with mp->ts attached. */
+void
+stopm(m *mp, int64_t deadline)
+{
+    check(!mp->p && !mp->curg);
+    atomic_store(&mp->note, 0);
+    midleput(mp);
+    PyEval_SaveThread();
+    do {
+        int err = futex_sleep(&mp->note, 0, deadline);
+        if (err == EINTR && mp == m0)
+            break; /* perhaps a signal for the main goroutine */
+        if (err == ETIMEDOUT)
+            break;
+    } while (!atomic_load_explicit(&mp->note, memory_order_acquire));
+    midleget(mp, NULL); /* if nobody has */
+    if (unlikely(sched.stopping))
+        sleep_forever(mp);
+    gil_take(mp->ts);
+    if (mp->nextp) {
+        acquirep(mp, mp->nextp);
+        mp->nextp = NULL;
+    }
+}
+
+/* mp gives up its P, to another M if there is work for it. */
+void
+handoffp(m *mp)
+{
+    p *pp = mp->p;
+    if (!pp)
+        return;
+    mp->p = NULL;
+    if (pp->runq.head || sched.runq.head || atomic_load(&sched.timer0) != INT64_MAX)
+        startm(pp, NULL);
+    else
+        pidleput(pp);
+}
+
+/* -- the thread -------------------------------------------------------------------------------- */
+
+/* The thread of an M. The runtime's own part of its life allocates and frees nothing (allocm). */
+static void *
+mstart(void *arg)
+{
+    m *mp = arg;
+    this_m = mp;
+    sigmask_m();
+    mp->ident = PyThread_get_thread_ident();
+    mp->tid = (int32_t)PyThread_get_thread_native_id();
+    thread_name("gort M");
+    annotate_bounds(&mp->g0_lo, &mp->g0_hi);
+    mp->altstack = stack_altstack();
+    ts_here(mp->ts);
+    gil_take(mp->ts);
+    ts_find_tss(mp);
+    if (mp->nextp) {
+        acquirep(mp, mp->nextp);
+        mp->nextp = NULL;
+    }
+    mloop(mp);
+
+    ts_leave(mp->ts);
+    stack_altstack_free(mp->altstack);
+    this_m = NULL;
+    freem(mp);
+    return NULL;
+}

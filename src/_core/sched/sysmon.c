@@ -1,0 +1,414 @@
+/* sysmon.c: the thread that watches, without a P and without the GIL.
+ *
+ * It finds Ps whose goroutine makes no progress while there is work (runnable goroutines, due timers, a signal for the
+ * parked main goroutine, a collection that is due to the time, stacks to give back) and wakes an M that takes such a P
+ * (retake in m.c). It asks for the GIL on behalf of Ms that wait for it in vain (gil_take in m.c). It tells
+ * running Ms that timers are due, keeps the coarse clock, prints schedtrace, prepares stacks (stack.c), scavenges
+ * (mgcscavenge.c), and gives slabs of stacks back (reclaim.c).
+ *
+ * What counts as no progress: the P's schedtick stood still
+ *   - since the last look (20 us or more) and the goroutine does not hold the GIL: it is in C;
+ *   - for 10 ms although it has the GIL: it computes (Go's forcePreemptNS); 1 ms if a timer is due.
+ *
+ * How often it looks: every 20 us after it had something to do; after 50 looks in vain twice as seldom each time, at least
+ * every 1 ms while work waits, every 2 ms while a goroutine gets on, every 10 ms while none does: then whoever makes
+ * a goroutine runnable or sets a timer wakes it. It sleeps for good when all Ps are idle, no goroutine is in C, and has been
+ * so for a while.
+ *
+ * It follows ps, ms and gs freely: they stay readable. What it reads may be old by the time the woken M has the GIL; that
+ * M looks again.
+ *
+ * Differs from Go: Go's sysmon takes the P itself, because Go code says when it enters a system call. There is no
+ * netpoll here.
+ */
+#include "mem/heap.h"
+
+#include "cpython/compat.h"
+#include "gc/mgc.h"
+#include "os/os.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define US 1000
+#define MS 1000000
+
+_Atomic bool scavenger_asleep;
+
+static _Atomic int32_t tid; /* 0: it has not begun yet */
+static bool paused;         /* for a fork */
+static uint32_t generation; /* a fork leaves the parent's sysmon behind; a new one is started on demand */
+
+int32_t
+sysmon_tid(void)
+{
+    return atomic_load(&tid);
+}
+
+static bool
+runnable_waits(void)
+{
+    if (sched.runq.size)
+        return true;
+    for (int32_t i = 0; i < sched.nprocs; i++) {
+        if (allp[i] && allp[i]->runq.size)
+            return true;
+    }
+    return false;
+}
+
+static struct {
+    int64_t next, wait;
+} kicks;
+
+/* A signal waits for the main goroutine, which runs. If it is in C on another thread than the process's first one, which
+ * takes the signals, its call is not interrupted by itself. More than once, because the kick may come just before
+ * the call; more and more seldom, because the call may be one that goes on regardless. */
+static void
+hurry_main(const g *gp, int64_t now)
+{
+    signals_force();
+    m *mp = gp->m;
+    PyThreadState *ts = gp->ts;
+    if (!mp || mp == m0 || !ts || ts_running(ts) || (kicks.wait && now < kicks.next))
+        return;
+    kicks.wait = kicks.wait == 0 ? 1 * MS : kicks.wait < 1000 * MS ? 2 * kicks.wait : kicks.wait;
+    kicks.next = now + kicks.wait;
+    kick(mp->tid);
+}
+
+static struct {
+    uint32_t turn;
+    int64_t since; /* somebody waits for the GIL, and nobody of those who do has got it */
+    bool unsure;   /* whoever gives up the GIL now may wait until somebody takes it, and that may be nobody */
+} gilwait;
+
+static _Atomic bool asking;
+
+/* sched.stopping is set. From now on nobody asks for the GIL who may not take it: whoever gives it up would wait for ever. */
+void
+sysmon_asks_no_more(void)
+{
+    while (atomic_load(&asking))
+        thread_yield();
+    ts_forget_drop_request(PyThreadState_Get());
+}
+
+/* Has whoever holds the GIL give it up to somebody who waits in gil_take. */
+static void
+relieve_gil(int64_t now)
+{
+    uint32_t turn = atomic_load(&sched.gilturns);
+    if (!atomic_load(&sched.nwaitgil))
+        gilwait.since = 0;
+    else if (gilwait.since == 0 || turn != gilwait.turn) {
+        gilwait.since = now;
+        gilwait.turn = turn;
+    }
+    else if (now - gilwait.since >= gil_interval()) {
+        gilwait.since = now;
+        atomic_store(&asking, true);
+        if (!sched.stopping)
+            gil_request_drop();
+        atomic_store(&asking, false);
+        /* the one that waited may have got it before that, and be through */
+        gilwait.unsure = !atomic_load(&sched.nwaitgil);
+    }
+}
+
+static bool quiet; /* at the last look nothing was to do and no goroutine had got on */
+
+/* True if it woke somebody. */
+static bool
+retake_scan(int64_t now)
+{
+    bool due = atomic_load_explicit(&sched.timer0, memory_order_relaxed) <= now;
+    const g *gp0 = maing; /* read once: a thread that has forked may unbind it */
+    bool sig = gp0 && gp0->status == Gwaiting && signals_pending();
+    bool collect = gc_force_when() <= now || stacks_when(now) <= now;
+    if (due || sig || collect)
+        atomic_store_explicit(&sched.attention, true, memory_order_relaxed);
+    if (gp0 && gp0->status == Grunning && signals_pending())
+        hurry_main(gp0, now);
+    else
+        kicks.wait = 0;
+    relieve_gil(now);
+    bool runnable = runnable_waits();
+    bool stuck = false, alive = false; /* some P is; some P makes progress */
+    bool blocked = false;              /* ... in C */
+    bool wake = false;
+    for (int32_t i = 0; i < sched.nprocs; i++) {
+        p *pp = allp[i];
+        m *mp = pp ? pp->m : NULL;
+        if (!mp || pp->status != Prunning)
+            continue;
+        uint32_t tick = pp->schedtick;
+        if (tick != pp->seentick) {
+            pp->seentick = tick;
+            pp->seenwhen = now;
+            alive = true;
+            continue;
+        }
+        g *gp = mp->curg;
+        if (!gp) {
+            alive = true; /* between goroutines, or waiting for the GIL */
+            continue;
+        }
+        int64_t t = now - pp->seenwhen;
+        PyThreadState *ts = gp->ts;
+        bool in_c = !ts || !ts_running(ts);
+        if (t >= (in_c ? 20 * US : due ? 1 * MS : 10 * MS)) {
+            stuck = true;
+            blocked |= in_c;
+            wake |= pp->runq.size > 0; /* what waits behind it */
+        }
+        else
+            alive = true;
+    }
+    quiet = !alive && !runnable && !due && !sig && !collect && !gilwait.since;
+    /* a P that makes progress will come to the global queue, the timers and the signal by itself: two Ms at work would
+     * only fight for the GIL */
+    wake |= stuck && !alive && (due || sig || collect || runnable);
+    wake |= gilwait.unsure;
+    wake |= sched.npidle == sched.nprocs && (runnable || collect || (sig && m0->curg));
+    if (!wake || atomic_load(&sched.ntakeover) > 0)
+        return false;
+    if (sched.ending && gp0 && gp0->status == Grunning && !gilwait.unsure)
+        return false; /* main has returned: the others run only while an atexit handler waits for them */
+    wake_for_takeover(NULL, blocked);
+    gilwait.unsure &= !atomic_load(&sched.ntakeover) && !atomic_load(&sched.nwaitgil);
+    return true;
+}
+
+void
+sysmon_after_fork(void)
+{
+    atomic_store(&asking, false);
+    atomic_store(&sched.sysmonslow, false);
+    memset(&gilwait, 0, sizeof gilwait);
+    paused = false;
+    quiet = false;
+}
+
+/* Nothing happens: sleeps until somebody wakes it, or `until`. In between only the scavenger is at work, and it leaves
+ * word when it wants to go on. True: woken. */
+static bool
+sleep_quietly(int64_t until, int64_t *scavenging)
+{
+    uint32_t note = atomic_load(&sched.sysmonnote);
+    bool woken = false, slept = false;
+    int64_t wake;
+    atomic_store(&sched.sysmonwait, true);
+    do {
+        atomic_store(&scavenger_asleep,
+                     true); /* before it looks: whoever frees something later will wake us */
+        *scavenging = scavenge(nanotime(), true);
+        if (*scavenging != INT64_MAX)
+            atomic_store(&scavenger_asleep, false);
+        wake = until < gc_force_when() ? until : gc_force_when();
+        if (*scavenging < wake)
+            wake = *scavenging;
+        if (stacks_when(nanotime()) < wake)
+            wake = stacks_when(nanotime());
+        if (sched.npidle < sched.nprocs || atomic_load(&sched.nwaitgil) || sched.stopping)
+            break;
+        futex_sleep(&sched.sysmonnote, note, wake);
+        slept = true;
+        woken = nanotime() < wake || atomic_load(&sched.sysmonnote) != note;
+    } while (!woken && wake == *scavenging);
+    atomic_store(&sched.sysmonwait, false);
+    atomic_store(&scavenger_asleep, false);
+    return woken || !slept;
+}
+
+static void *
+sysmon_main(void *arg)
+{
+    uint32_t mine = (uint32_t)(uintptr_t)arg;
+    atomic_store(&tid, (int32_t)PyThread_get_thread_native_id());
+    thread_name("gort sysmon");
+    os_timerslack();
+    int64_t lasttrace = 0, quiet_since = 0, scavenging = INT64_MAX;
+    int64_t delay = 20 * US;
+    int idle = 0;
+    while (!sched.stopping && mine == generation) {
+        if (idle == 0)
+            delay = 20 * US;
+        else if (idle > 50)
+            delay *= 2;
+        int64_t now = nanotime(), timer0 = atomic_load_explicit(&sched.timer0, memory_order_relaxed);
+        bool work = timer0 <= now || atomic_load(&sched.nwaitgil) || runnable_waits();
+        int64_t cap = work ? 1 * MS : quiet ? 10 * MS : 2 * MS;
+        if (delay > cap)
+            delay = cap;
+        int64_t until = now + delay;
+        if (timer0 > now && timer0 < until)
+            until = timer0;
+        if (scavenging > now && scavenging < until)
+            until = scavenging;
+        uint32_t note = atomic_load(&sched.sysmonnote);
+        bool ahead = stacks_ahead();
+        if (!ahead) {
+            bool slow = until > now + 2 * MS;
+            atomic_store(&sched.sysmonslow, slow);
+            /* what has come since the look above, when nobody knew yet that we would have to be told */
+            if (!slow || !(runnable_waits() || atomic_load(&sched.timer0) < until))
+                futex_sleep(&sched.sysmonnote, note, until);
+            atomic_store(&sched.sysmonslow, false);
+        }
+
+        if (unlikely(quit_wanted()))
+            quit();
+        now = nanotime();
+        atomic_store_explicit(&sched.coarse, now, memory_order_relaxed);
+        if (sched.schedtrace > 0 && (lasttrace == 0 || now - lasttrace >= (int64_t)sched.schedtrace * MS)) {
+            lasttrace = now;
+            schedtrace(sched.scheddetail > 0);
+        }
+        scavenging = scavenge(now, !interpreter_busy());
+        stacks_finish();
+        idle = retake_scan(now) || ahead || atomic_load(&sched.sysmonnote) != note ? 0 : idle + 1;
+
+        if (sched.npidle == sched.nprocs && awake_ms() == 0) {
+            if (quiet_since == 0)
+                quiet_since = now;
+            if (now - quiet_since > 20 * MS) {
+                const g *gp = maing;
+                if (gp && gp->status == Gwaiting && signals_pending())
+                    wake_m0(); /* it came just before m0 fell asleep */
+                int64_t trace = sched.schedtrace > 0 ? lasttrace + (int64_t)sched.schedtrace * MS : INT64_MAX;
+                if (sleep_quietly(trace, &scavenging)) {
+                    idle = 0;
+                    quiet_since = 0;
+                }
+            }
+        }
+        else
+            quiet_since = 0;
+    }
+    return NULL;
+}
+
+static int
+start(void)
+{
+    generation++;
+    atomic_store(&tid, 0);
+    sched.sysmonstarted = true;
+    return thread_start(sysmon_main, (void *)(uintptr_t)generation, 64 << 10, sigmask_runtime());
+}
+
+void
+sysmon_start(void)
+{
+    int err = start();
+    if (err)
+        thread_refused(err);
+}
+
+void
+sysmon_try_start(void)
+{
+    static bool failed;
+    if (sched.sysmonstarted || sched.stopping || paused || failed)
+        return;
+    failed = start() != 0;
+    sched.sysmonstarted = !failed;
+}
+
+/* A program without goroutines has one thread as far as it knows: a fork shall find no other. CPython 3.12 and later count,
+ * and warn. */
+void
+sysmon_pause(void)
+{
+    paused = sched.sysmonstarted && sched.goidgen == 1;
+    if (!paused)
+        return;
+    generation++;
+    sysmon_wake();
+    int64_t now = nanotime(), end = now + 100 * MS;
+    _Atomic uint32_t never = 0;
+    for (; now < end && (atomic_load(&tid) == 0 || thread_exists(atomic_load(&tid))); now = nanotime())
+        futex_sleep(&never, 0, now + 50 * US);
+    sched.sysmonstarted = false;
+}
+
+/* After the fork, in the parent. */
+void
+sysmon_resume(void)
+{
+    if (paused) {
+        paused = false;
+        sysmon_try_start();
+    }
+}
+
+/* It shall look at once. */
+void
+sysmon_wake(void)
+{
+    atomic_fetch_add(&sched.sysmonnote, 1);
+    futex_wake(&sched.sysmonnote);
+}
+
+/* -- schedtrace -------------------------------------------------------------------------------- */
+
+void
+schedtrace(bool detailed)
+{
+    static char buf[1 << 16];
+    size_t n = 0;
+#define out(...)                                                                                             \
+    do {                                                                                                     \
+        if (n > sizeof buf - 512) {                                                                          \
+            write_all(errfd, buf, n);                                                                        \
+            n = 0;                                                                                           \
+        }                                                                                                    \
+        n += (size_t)snprintf(buf + n, sizeof buf - n, __VA_ARGS__);                                         \
+    } while (0)
+    out("SCHED %lldms: gomaxprocs=%d idleprocs=%d threads=%d spinningthreads=%d idlethreads=%d runqueue=%d",
+        (long long)((nanotime() - sched.starttime) / MS), sched.nprocs, sched.npidle, sched.mcount,
+        atomic_load(&sched.ntakeover), sched.nmidle, sched.runq.size);
+    if (!detailed) {
+        out(" [");
+        for (int32_t i = 0; i < sched.nprocs; i++)
+            out("%s%d", i ? " " : "", allp[i] ? allp[i]->runq.size : 0);
+        out("]\n");
+        write_all(errfd, buf, n);
+        return;
+    }
+    out(" gcwaiting=0 nmidlelocked=%d stopwait=0 sysmonwait=%d\n", sched.nmidlelocked,
+        (int)atomic_load(&sched.sysmonwait));
+    for (int32_t i = 0; i < sched.nprocs; i++) {
+        p *pp = allp[i];
+        if (!pp)
+            break; /* it is being made */
+        m *mp = pp->m;
+        g *gp = mp ? mp->curg : NULL;
+        int status = pp->status;
+        if (status == Prunning && gp && gp->ts && !ts_running(gp->ts))
+            status = Psyscall;
+        out("  P%d: status=%d schedtick=%u syscalltick=%u m=%d runqsize=%d gfreecnt=%lld\n", i, status,
+            pp->schedtick, pp->syscalltick, mp ? mp->id : -1, pp->runq.size,
+            i == 0 ? (long long)gfree_count() : 0LL);
+    }
+    for (m *mp = sched.allm; mp; mp = mp->alllink) {
+        p *pp = mp->p;
+        g *gp = mp->curg, *lg = mp->lockedg;
+        out("  M%d: p=%d curg=%lld mallocing=0 throwing=%d preemptoff= locks=0 dying=0 spinning=%s blocked=%s "
+            "lockedg=%lld\n",
+            mp->id, pp ? pp->id : -1, gp ? (long long)gp->goid : -1LL, (int)sched.throwing,
+            mp->takeover ? "true" : "false", mp->inidle ? "true" : "false", lg ? (long long)lg->goid : -1LL);
+    }
+    allgs all = {0};
+    for (g *gp; (gp = allgs_next(&all)) != NULL;) {
+        if (gp->status == Gdead || gp->status == Glost || gp->flags & G_THREAD)
+            continue;
+        m *mp = gp->m, *lm = gp->lockedm;
+        out("  G%lld: status=%d(%s) m=%d lockedm=%d\n", (long long)gp->goid, gp->status,
+            gp->status == Gwaiting ? waitreason_text[gp->waitreason] : "", mp ? mp->id : -1,
+            lm ? lm->id : -1);
+    }
+    write_all(errfd, buf, n);
+#undef out
+}

@@ -1,0 +1,502 @@
+/* signal.c: signals that end the process, and what is said before.
+ *
+ *     SIGQUIT                        every goroutine's stack; exit status 2
+ *     SIGSEGV, SIGBUS in the guard   a goroutine's stack has overflowed; exit status 2
+ *       of the stack it runs on
+ *     SIGSEGV, SIGBUS, SIGFPE,       `fatal error: unexpected signal during runtime execution`, the goroutine that
+ *     SIGABRT otherwise              did it, the others as GOTRACEBACK says; then whoever was there before, or the
+ *                                    default action, so that the parent sees the signal and a core is left
+ *
+ * SIGQUIT is answered in an orderly way if that can be: sysmon starts a thread that takes the GIL and writes. If it has not
+ * got it within a second, the interpreter is wedged: some thread is in C code and keeps the GIL. Then a signal of our own
+ * is sent to that thread, whose handler writes the dump without the GIL (traceback.c, `careful`), with the C frames
+ * that it was in. If that thread does not answer either, sysmon writes.
+ *
+ * Handlers run on the thread's alternate stack, use static memory, and take no lock. A failure inside of one is met by
+ * `dying`: the second says `panic during panic`, the third `stack trace unavailable` and exits with 4, more with 5.
+ *
+ * A program's own handlers, set by signal.signal() or in C, replace these, as they replace any other.
+ *
+ * A fault of the copy that reads what may not be there (CATCHING in os.h) is no failure: it goes on at its error exit. That
+ * can only be relied on while the handlers are these and the thread does not block the signals, which
+ * faults_are_caught() asks the kernel. Dumps do without: what they read they ask the kernel for.
+ *
+ * Differs from Go: a fault does not become a panic that could be recovered, since C code has no place to return to.
+ */
+#include "core.h"
+
+#include "cpython/compat.h"
+#include "os/os.h"
+#include "stacks/traceback.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SECOND 1000000000
+
+static struct fatalsig {
+    int sig;
+    const char *name, *text;
+    struct sigaction old;
+} fatals[] = {
+    {.sig = SIGSEGV, .name = "SIGSEGV", .text = "segmentation violation"},
+    {.sig = SIGBUS, .name = "SIGBUS", .text = "bus error"},
+    {.sig = SIGFPE, .name = "SIGFPE", .text = "floating-point exception"},
+    {.sig = SIGABRT, .name = "SIGABRT", .text = "abort"},
+};
+
+static _Atomic int dying;
+static _Atomic uint32_t
+    quits; /* 0; 1 wanted; 2 a thread tries to get the GIL; 3 nobody waits for it any more; 4 being written */
+static uintptr_t quit_pc;
+static int quit_code, quit_m;
+static char quit_regs[2048];
+static size_t quit_nregs;
+
+int
+start_dying(void)
+{
+    return atomic_fetch_add(&dying, 1) + 1;
+}
+
+static struct fatalsig *
+fatalsig_of(int sig)
+{
+    for (size_t i = 0; i < sizeof fatals / sizeof *fatals; i++) {
+        if (fatals[i].sig == sig)
+            return &fatals[i];
+    }
+    return NULL;
+}
+
+_Noreturn void
+crash(void)
+{
+    signal(SIGABRT, SIG_DFL);
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGABRT);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+    raise(SIGABRT);
+    _exit(2);
+}
+
+/* After what a second failure while dying says, no more is tried. */
+static void
+died_again(int times)
+{
+    if (times == 2) {
+        write_all(errfd, "panic during panic\n", 19);
+        return;
+    }
+    if (times == 3) {
+        write_all(errfd, "stack trace unavailable\n", 24);
+        _exit(4);
+    }
+    _exit(5);
+}
+
+/* The goroutine or thread that the handler interrupted. */
+static g *
+put_interrupted(out *o, void *uc)
+{
+    m *mp = getm();
+    g *gp = mp ? mp->curg : NULL;
+    if (gp && gp->flags & G_THREAD)
+        gp = NULL;
+    if (gp) {
+        put_header(o, gp, "running");
+        if (uc)
+            cgo_print_signal(o, uc);
+        put_frames(o, gp, gp->ts, true);
+        put_tail(o, gp, true);
+        return gp;
+    }
+    PyThreadState *ts = mp && !mp->curg ? NULL : ts_of_thread();
+    if (ts) {
+        put_str(o, "thread ");
+        put_uint(o, ts_native_id(ts, true));
+        put_str(o, " [running]:\n");
+    }
+    else
+        put_str(o, "goroutine 0 [idle]:\n");
+    if (uc)
+        cgo_print_signal(o, uc);
+    if (ts)
+        put_frames(o, NULL, ts, true);
+    return NULL;
+}
+
+static void
+put_regs(out *o, void *uc)
+{
+    const char *name;
+    uint64_t value;
+    for (int i = 0; context_reg(uc, i, &name, &value); i++) {
+        put_str(o, name);
+        for (size_t n = strlen(name); n < 7; n++)
+            put(o, " ", 1);
+        put_hex(o, value);
+        put(o, "\n", 1);
+    }
+}
+
+/* -- faults ---------------------------------------------------------------------------------------- */
+
+#define FRAME_MAX (1 << 20)
+
+/* The running goroutine, if the address is in the frame at its stack pointer: as far above that as a large frame reaches,
+ * or a little below, where calls push. A wild pointer into a guard is no overflow. */
+static g *
+touched_in_frame(int sig, const siginfo_t *info, const void *uc)
+{
+    m *mp = getm();
+    g *gp = mp ? mp->curg : NULL;
+    if ((sig != SIGSEGV && sig != SIGBUS) || info->si_code <= 0 || !gp)
+        return NULL;
+    registers r;
+    ucontext_registers(uc, &r);
+    return (uintptr_t)info->si_addr - (r.sp - 4096) <= FRAME_MAX ? gp : NULL;
+}
+
+/* The limit that the goroutine's stack has exceeded by touching addr, or 0: the fault is something else. */
+static size_t
+overflowed(const g *gp, const char *addr)
+{
+    if (!gp || addr >= gp->stack_lo || gp->stack_lo - addr > FRAME_MAX)
+        return 0;
+    return gp->extra ? (size_t)(gp->stack_hi - gp->stack_lo) : stack_guard_hit(addr);
+}
+
+static void
+on_fatal(int sig, siginfo_t *info, void *uc)
+{
+    static char buf[4096];
+    if ((sig == SIGSEGV || sig == SIGBUS) && info->si_code > 0 && fault_caught(uc))
+        return;
+    g *toucher = touched_in_frame(sig, info, uc);
+    if (toucher && morestack_fault(toucher, info->si_addr))
+        return;
+    struct fatalsig *s = fatalsig_of(sig);
+    int times = start_dying();
+    out o = {.buf = buf, .cap = sizeof buf, .fd = errfd};
+    size_t overflow = overflowed(toucher, info->si_addr);
+    if (times > 1)
+        died_again(times);
+    else {
+        if (overflow) {
+            put_str(&o, "runtime: goroutine stack exceeds ");
+            put_uint(&o, overflow);
+            put_str(&o, "-byte limit\nfatal error: stack overflow\n");
+        }
+        else {
+            put_str(&o, "fatal error: unexpected signal during runtime execution\n[signal ");
+            put_str(&o, s->name);
+            put_str(&o, ": ");
+            put_str(&o, s->text);
+            put_str(&o, " code=");
+            put_hex(&o, (uint64_t)(uint32_t)info->si_code);
+            put_str(&o, " addr=");
+            put_hex(&o, info->si_code > 0 ? (uintptr_t)info->si_addr : 0);
+            put_str(&o, " pc=");
+            put_hex(&o, context_pc(uc));
+            put_str(&o, "]\n");
+        }
+        out_flush(&o);
+        if (tb.level > 0) {
+            put(&o, "\n", 1);
+            g *gp = put_interrupted(&o, overflow ? NULL : uc);
+            out_flush(&o);
+            if (tb.all) {
+                put_others(&o, gp, true);
+                put_threads(&o, gp ? NULL : ts_of_thread(), true);
+            }
+            if (tb.level >= 2) {
+                put(&o, "\n", 1);
+                put_regs(&o, uc);
+            }
+        }
+        out_flush(&o);
+        if (overflow) {
+            if (tb.crash)
+                crash();
+            _exit(2);
+        }
+    }
+    /* whoever was here before us, or the default action: when the instruction is run again, or by raising it anew */
+    struct sigaction *old = &s->old;
+    if (times == 1 && old->sa_flags & SA_SIGINFO)
+        old->sa_sigaction(sig, info, uc);
+    else if (times == 1 && old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN)
+        old->sa_handler(sig);
+    signal(sig, SIG_DFL);
+    if (info->si_code <= 0 && sig != SIGABRT)
+        raise(sig);
+}
+
+bool
+faults_are_caught(void)
+{
+    const int sigs[] = {SIGSEGV, SIGBUS};
+    sigset_t blocked;
+    if (pthread_sigmask(SIG_BLOCK, NULL, &blocked) != 0)
+        return false;
+    for (size_t i = 0; i < sizeof sigs / sizeof *sigs; i++) {
+        struct sigaction now;
+        if (sigismember(&blocked, sigs[i]) || sigaction(sigs[i], NULL, &now) != 0 ||
+            !(now.sa_flags & SA_SIGINFO) || now.sa_sigaction != on_fatal)
+            return false;
+    }
+    return true;
+}
+
+/* -- SIGQUIT --------------------------------------------------------------------------------------- */
+
+static void
+put_quit(out *o)
+{
+    put_str(o, "SIGQUIT: quit\nPC=");
+    put_hex(o, quit_pc);
+    put_str(o, " m=");
+    put_uint(o, (uint64_t)quit_m);
+    put_str(o, " sigcode=");
+    put_uint(o, (uint64_t)(uint32_t)quit_code);
+    put(o, "\n", 1);
+}
+
+static _Noreturn void
+quit_end(out *o)
+{
+    if (tb.level >= 2) {
+        put(o, "\n", 1);
+        put(o, quit_regs, quit_nregs);
+    }
+    out_flush(o);
+    if (tb.crash)
+        crash();
+    _exit(2);
+}
+
+/* Writes without the GIL; from the handler of the interrupted thread, else uc is NULL. */
+static _Noreturn void
+quit_careful(void *uc)
+{
+    static char buf[4096];
+    out o = {.buf = buf, .cap = sizeof buf, .fd = errfd};
+    start_dying();
+    put_quit(&o);
+    if (tb.level > 0) {
+        put(&o, "\n", 1);
+        g *gp = NULL;
+        if (uc)
+            gp = put_interrupted(&o, uc);
+        put_others(&o, gp, true);
+        put_threads(&o, uc && !gp ? ts_of_thread() : NULL, true);
+    }
+    quit_end(&o);
+}
+
+static void
+on_quit(int sig, siginfo_t *info, void *uc)
+{
+    (void)sig;
+    int err = errno;
+    uint32_t none = 0;
+    if (atomic_compare_exchange_strong(&quits, &none, 1)) {
+        m *mp = getm();
+        quit_pc = context_pc(uc);
+        quit_m = mp ? mp->id : 0;
+        quit_code = info->si_code;
+        out o = {.buf = quit_regs, .cap = sizeof quit_regs, .fd = -1};
+        put_regs(&o, uc);
+        quit_nregs = o.n;
+        if (sched.sysmonstarted)
+            sysmon_wake();
+        else { /* there never was a goroutine but main */
+            atomic_store(&quits, 4);
+            quit_careful(uc);
+        }
+    }
+    errno = err;
+}
+
+bool
+quit_wanted(void)
+{
+    return atomic_load_explicit(&quits, memory_order_relaxed) == 1;
+}
+
+static void *
+quit_orderly(void *unused)
+{
+    (void)unused;
+    PyGILState_Ensure();
+    uint32_t trying = 2;
+    if (!atomic_compare_exchange_strong(&quits, &trying, 4))
+        return NULL; /* too late; and without giving back the GIL: the process ends */
+    start_dying();
+    out o = {.fd = -1};
+    put_quit(&o);
+    if (tb.level > 0) {
+        put_others(&o, NULL, false);
+        put_threads(&o, PyThreadState_Get(), false);
+    }
+    if (o.failed)
+        quit_careful(NULL);
+    write_all(errfd, o.buf, o.n);
+    static char buf[4096];
+    out rest = {.buf = buf, .cap = sizeof buf, .fd = errfd};
+    quit_end(&rest);
+}
+
+void
+quit(void)
+{
+    atomic_store(&quits, 2);
+    _Atomic uint32_t never = 0;
+    if (thread_start(quit_orderly, NULL, 256 << 10, sigmask_runtime()) == 0)
+        futex_sleep(&never, 0, nanotime() + SECOND);
+    uint32_t trying = 2;
+    if (atomic_compare_exchange_strong(&quits, &trying, 3)) {
+        for (m *mp = sched.allm; mp; mp = mp->alllink) {
+            g *gp = mp->curg;
+            if (gp && gp->ts && ts_running(gp->ts))
+                kick(mp->tid);
+        }
+        futex_sleep(&never, 0, nanotime() + SECOND);
+        uint32_t nobody = 3;
+        if (atomic_compare_exchange_strong(&quits, &nobody, 4))
+            quit_careful(NULL);
+    }
+    for (;;)
+        futex_sleep(&never, 0, INT64_MAX); /* the process is about to end */
+}
+
+/* -- beginnings ------------------------------------------------------------------------------------ */
+
+#define ALTSTACK (512 << 10) /* a symbolizer's libraries are no misers; what is not touched costs nothing */
+
+void *
+stack_altstack(void)
+{
+    stack_t ss;
+    if (sigaltstack(NULL, &ss) == 0 && !(ss.ss_flags & SS_DISABLE))
+        return NULL;
+    ss.ss_size = ALTSTACK;
+    ss.ss_flags = 0;
+    ss.ss_sp = mem_reserve(ss.ss_size);
+    if (ss.ss_sp) {
+        mem_guard(ss.ss_sp, 4096);
+        sigaltstack(&ss, NULL);
+    }
+    return ss.ss_sp;
+}
+
+/* A thread that ends runs some more instructions: a handler shall not find the stack registered but gone. */
+void
+stack_altstack_free(void *stack)
+{
+    stack_t none = {.ss_flags = SS_DISABLE}, old;
+    if (stack && sigaltstack(&none, &old) == 0) {
+        if (old.ss_sp == stack || old.ss_flags & SS_DISABLE)
+            mem_unmap(stack, ALTSTACK);
+        else
+            sigaltstack(&old, NULL); /* a library has put its own in place, and may go back to ours */
+    }
+}
+
+/* -- the runtime's own signal ---------------------------------------------------------------------- */
+
+static int kicksig;
+static _Atomic bool mask_pushed;
+static _Atomic uint64_t pushed_mask;
+
+static void
+on_kick(int sig, siginfo_t *info, void *uc)
+{
+    (void)sig, (void)info;
+    int err = errno;
+    if (getm() == m0 && atomic_exchange(&mask_pushed, false))
+        context_set_sigmask(uc, atomic_load(&pushed_mask));
+    uint32_t nobody = 3;
+    if (atomic_load(&quits) == 3 && atomic_compare_exchange_strong(&quits, &nobody, 4))
+        quit_careful(uc);
+    errno = err;
+}
+
+/* The last real-time signal that is nobody's. */
+static void
+kick_init(void)
+{
+    struct sigaction sa = {.sa_flags = SA_SIGINFO | SA_ONSTACK},
+                     now; /* no SA_RESTART: that is what it is for */
+    sigemptyset(&sa.sa_mask);
+    sa.sa_sigaction = on_kick;
+    for (int sig = SIGRTMAX - 1; sig > SIGRTMIN && !kicksig; sig--) {
+        if (sigaction(sig, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL &&
+            sigaction(sig, &sa, NULL) == 0)
+            kicksig = sig;
+    }
+}
+
+/* Those of Python are known to `getsignal`: whoever asks has looked there. Its default for SIGINT and what faulthandler
+ * installs for faults are no sign of a library. */
+bool
+handled_in_c(void)
+{
+    for (int sig = 1; sig <= SIGRTMAX; sig++) {
+        struct sigaction now;
+        if (sig == kicksig || sig == SIGINT || sig == SIGQUIT || sig == SIGILL || fatalsig_of(sig))
+            continue;
+        if (sigaction(sig, NULL, &now) == 0 &&
+            (now.sa_flags & SA_SIGINFO || (now.sa_handler != SIG_DFL && now.sa_handler != SIG_IGN)))
+            return true;
+    }
+    return false;
+}
+
+uint64_t
+kick_bit(void)
+{
+    return kicksig ? (uint64_t)1 << (kicksig - 1) : 0;
+}
+
+void
+kick(int32_t tid)
+{
+    struct sigaction now;
+    if (kicksig && sigaction(kicksig, NULL, &now) == 0 && now.sa_flags & SA_SIGINFO &&
+        now.sa_sigaction == on_kick) /* else the program has taken it */
+        thread_kill(tid, kicksig);
+}
+
+void
+push_mask(uint64_t mask)
+{
+    atomic_store(&pushed_mask, mask);
+    atomic_store(&mask_pushed, true);
+    kick(m0->tid);
+}
+
+void
+signals_init(void)
+{
+    struct sigaction sa, now;
+    memset(&sa, 0, sizeof sa);
+    sa.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+    sigemptyset(&sa.sa_mask);
+    sa.sa_sigaction = on_fatal;
+    for (size_t i = 0; i < sizeof fatals / sizeof *fatals; i++)
+        sigaction(fatals[i].sig, &sa, &fatals[i].old);
+    sa.sa_sigaction = on_quit;
+    sa.sa_flags |= SA_RESTART;
+    /* also where the parent had it ignored, as shells do for background jobs, and as in Go */
+    if (sigaction(SIGQUIT, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) &&
+        (now.sa_handler == SIG_DFL || now.sa_handler == SIG_IGN))
+        sigaction(SIGQUIT, &sa, NULL);
+    kick_init();
+    stack_altstack();
+}

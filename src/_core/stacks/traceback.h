@@ -1,0 +1,51 @@
+/* traceback.h: text about goroutines, in Go's form: traceback.c writes it, cgo.c adds the frames of C code. */
+#ifndef GORT_TRACEBACK_H
+#define GORT_TRACEBACK_H
+
+#include "core.h"
+#include "lib/out.h"
+
+/* GOTRACEBACK, and tracebackancestors. */
+struct tracebackcfg {
+    int level; /* 0: no goroutine is shown; 1: the program's frames; 2 and more: those of the runtime too */
+    bool all;  /* show every goroutine, not only the one that failed */
+    bool crash;
+    int ancestors;
+};
+extern struct tracebackcfg tb;
+
+/* Where a goroutine's creator was, and, with `next`, the creator's creator. */
+struct ancestors {
+    ancestors *next;
+    uint64_t goid;
+    uintptr_t gopc; /* of the go() that made it; 0: main */
+    size_t npcs;
+    uintptr_t pcs[];
+};
+ancestors *save_ancestors(g *creator, PyThreadState *ts); /* GIL; NULL: no memory */
+void free_ancestors(ancestors *a);
+
+/* Parts of a goroutine's text; `status` instead of its own if not NULL. `careful`: without the GIL, from anywhere. */
+void put_header(out *o, g *gp, const char *status);
+void put_frames(out *o, g *gp, PyThreadState *ts, bool careful);
+void put_tail(out *o, g *gp, bool careful);
+/* All others, each with an empty line in front. */
+void put_others(out *o, g *me, bool careful);
+void put_threads(out *o, PyThreadState *me, bool careful);
+/* The goroutine or thread that holds the GIL; NULL: it is no goroutine. */
+g *put_running(out *o);
+int gort_traceback_init(PyObject *module);
+int gort_walk_init(PyObject *module); /* walk.c */
+
+/* -- cgo.c: frames of C code -------------------------------------------------------------------- */
+
+/* The code of the Python function that every call from C to Python made through gort.cgo passes; NULL: not loaded. */
+extern PyCodeObject *cgo_callback_code;
+/* The frames of the C code that made gp's nth call to Python that has not returned, 0 the latest: for each a line
+ * `name(...)` and a line with a tab, the place. Nothing if there is no traceback function. Async-signal-safe as far as
+ * the program's functions are. */
+void cgo_print_context(out *o, g *gp, int nth);
+/* The frames of the C code that this thread was in when the signal came. Nothing if there is no traceback function. */
+void cgo_print_signal(out *o, void *ucontext);
+
+#endif

@@ -1,0 +1,19 @@
+/* chan.h: what select and the timers use of channels. */
+#ifndef GORT_CHAN_H
+#define GORT_CHAN_H
+
+#include "core.h"
+
+int chan_send_now(chan *c, PyObject *v); /* 1 sent, 0 would block, -1 exception set */
+int chan_recv_now(chan *c,
+                  PyObject **v); /* 1 received, 0 would block, -1 closed and drained, -2 exception set */
+bool chan_can_send(chan *c);     /* ... or is closed */
+bool chan_can_recv(chan *c);
+struct chantimer *chan_timer(chan *c);     /* NULL: it is no timer's */
+chan *chan_of_timer(struct chantimer *ct); /* owns ct from now on; NULL: MemoryError */
+waitq *chan_queue(chan *c, bool send);
+int chan_send(chan *c, PyObject *v);
+int chan_recv(chan *c, PyObject **v);
+int chan_close(chan *c);
+
+#endif

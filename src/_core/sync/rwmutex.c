@@ -1,0 +1,384 @@
+/* rwmutex.c: RWMutex, Go's sync.RWMutex, and its RLocker.
+ *
+ * Invariants
+ *   1. A writer first gets its turn (drains), which keeps later readers out, then waits for the readers that came before.
+ *   2. Whoever is woken owns what it waited for: a reader its read lock, the first writer the turn, the one that drains the lock.
+ *   3. In the child of a fork, what was handed over to a goroutine that is lost and has not run since is given back (the
+ *      *_lost functions), and the turn of one that is lost is over (draining).
+ *
+ * With the GIL.
+ *
+ * Differs from Go: no atomics. Misuse that is fatal in Go raises runtime.Error with Go's text.
+ */
+#include "core.h"
+
+#include "cpython/type.h"
+#include "sync/sync.h"
+
+#include <structmember.h>
+
+struct RWMutex {
+    PyObject_HEAD
+    int64_t readers; /* that hold it */
+    bool writing;    /* a writer holds it */
+    g *drains;       /* the writer that waits for the readers that came before it: see draining */
+    waitq writers;   /* the first one drains, the others wait for their turn */
+    waitq drainer;
+    waitq waiting; /* readers that came after a writer */
+    PyObject *weakrefs;
+};
+
+PyTypeObject *RWMutex_Type, *RLocker_Type;
+
+static void
+reader_lost(void *lock, bool woken)
+{
+    ((RWMutex *)lock)->readers -= woken;
+}
+
+static void
+writer_lost(void *lock, bool woken)
+{
+    if (woken)
+        ((RWMutex *)lock)->writing = false; /* in its name */
+}
+
+/* Does a writer wait for the readers that came before it? Not one that is lost in a fork, wherever it was: it may have been
+ * in no queue, running signal handlers. */
+static inline bool
+draining(RWMutex *rw)
+{
+    if (likely(!rw->drains))
+        return false;
+    if (unlikely(rw->drains->status == Glost))
+        rw->drains = NULL;
+    return rw->drains;
+}
+
+/* On behalf of gp; `kept` as in goes_on. */
+int
+rw_rwait(RWMutex *rw, g *gp, PyObject **kept)
+{
+    for (bool front = false;; front = true) {
+        if (!rw->writing && !draining(rw)) {
+            rw->readers++;
+            return 0;
+        }
+        if (wait_in(gp, &rw->waiting, front, waitReasonRWMutexRLock, rw, reader_lost) == 0)
+            return 0; /* the waker counted us */
+        if (!goes_on(kept))
+            return -1;
+    }
+}
+
+static int
+rw_rlock(RWMutex *rw)
+{
+    if (likely(!rw->writing && !draining(rw))) {
+        rw->readers++;
+        return 0;
+    }
+    g *gp = getg();
+    return gp ? rw_rwait(rw, gp, NULL) : -1;
+}
+
+/* No writer holds or drains any more: first all readers that wait, then, behind them, the next writer. */
+static void
+rw_next(RWMutex *rw, bool readers_first)
+{
+    if (readers_first) {
+        sudog *s;
+        while ((s = waitq_pop(&rw->waiting)) != NULL) {
+            rw->readers++;
+            goready(s->w->g);
+        }
+    }
+    sudog *s = waitq_pop(&rw->writers);
+    if (s) {
+        rw->drains = s->w->g; /* it goes on as the one that drains */
+        goready(s->w->g);
+    }
+    else if (!readers_first)
+        rw_next(rw, true);
+}
+
+int
+rw_runlock(RWMutex *rw)
+{
+    if (unlikely(rw->readers == 0)) {
+        PyErr_SetString(Error, "sync: RUnlock of unlocked RWMutex");
+        return -1;
+    }
+    if (--rw->readers == 0 && draining(rw)) {
+        sudog *s = waitq_pop(&rw->drainer);
+        if (s) {
+            rw->drains = NULL;
+            rw->writing = true; /* handed over */
+            goready(s->w->g);
+        }
+    }
+    return 0;
+}
+
+/* On behalf of gp; `kept` as in goes_on. */
+int
+rw_wait(RWMutex *rw, g *gp, PyObject **kept)
+{
+    for (bool front = false, mine = false; !mine; front = true) {
+        if (!rw->writing && !draining(rw)) {
+            rw->drains = gp;
+            break;
+        }
+        mine = wait_in(gp, &rw->writers, front, waitReasonRWMutexLock, NULL, NULL) == 0;
+        if (!mine && !goes_on(kept))
+            return -1;
+    }
+    for (;;) {
+        if (rw->readers == 0) {
+            rw->drains = NULL;
+            rw->writing = true;
+            return 0;
+        }
+        if (wait_in(gp, &rw->drainer, false, waitReasonRWMutexLock, rw, writer_lost) == 0)
+            return 0;
+        if (!goes_on(kept)) {
+            rw->drains = NULL;
+            rw_next(rw, true);
+            return -1;
+        }
+    }
+}
+
+static int
+rw_lock(RWMutex *rw)
+{
+    if (likely(!rw->writing && !draining(rw) && rw->readers == 0)) {
+        rw->writing = true;
+        return 0;
+    }
+    g *gp = getg();
+    return gp ? rw_wait(rw, gp, NULL) : -1;
+}
+
+int
+rw_unlock(RWMutex *rw)
+{
+    if (unlikely(!rw->writing)) {
+        PyErr_SetString(Error, "sync: Unlock of unlocked RWMutex");
+        return -1;
+    }
+    rw->writing = false;
+    rw_next(rw, true);
+    return 0;
+}
+
+#define METHOD(name, call)                                                                                   \
+    static PyObject *name(RWMutex *rw, PyObject *unused)                                                     \
+    {                                                                                                        \
+        (void)unused;                                                                                        \
+        if (unlikely(call(rw) < 0))                                                                          \
+            return NULL;                                                                                     \
+        Py_RETURN_NONE;                                                                                      \
+    }
+METHOD(RWMutex_lock, rw_lock)
+METHOD(RWMutex_unlock, rw_unlock)
+METHOD(RWMutex_rlock, rw_rlock)
+METHOD(RWMutex_runlock, rw_runlock)
+
+static bool
+is_method(PyObject *method, PyObject *l, PyCFunction f)
+{
+    return PyCFunction_Check(method) && PyCFunction_GET_SELF(method) == l &&
+           PyCFunction_GET_FUNCTION(method) == f;
+}
+
+bool
+rw_is_lock(PyObject *method, PyObject *l)
+{
+    return is_method(method, l, (PyCFunction)RWMutex_lock);
+}
+
+bool
+rw_is_unlock(PyObject *method, PyObject *l)
+{
+    return is_method(method, l, (PyCFunction)RWMutex_unlock);
+}
+
+static PyObject *
+RWMutex_try_lock(RWMutex *rw, PyObject *unused)
+{
+    (void)unused;
+    if (rw->writing || draining(rw) || rw->readers)
+        Py_RETURN_FALSE;
+    rw->writing = true;
+    Py_RETURN_TRUE;
+}
+
+static PyObject *
+RWMutex_try_rlock(RWMutex *rw, PyObject *unused)
+{
+    (void)unused;
+    if (rw->writing || draining(rw))
+        Py_RETURN_FALSE;
+    rw->readers++;
+    Py_RETURN_TRUE;
+}
+
+static PyObject *
+RWMutex_enter(RWMutex *rw, PyObject *unused)
+{
+    (void)unused;
+    if (rw_lock(rw) < 0)
+        return NULL;
+    return Py_NewRef(rw);
+}
+
+static PyObject *
+RWMutex_exit(RWMutex *rw, PyObject *const *args, Py_ssize_t nargs)
+{
+    (void)args;
+    (void)nargs;
+    return RWMutex_unlock(rw, NULL);
+}
+
+/* -- RLocker ------------------------------------------------------------------------------------- */
+
+/* The reader's side as a Locker. In C as the locks are: between any two instructions of Python code a signal handler may
+ * raise, also between rlock() and the block of a `with`. */
+typedef struct {
+    PyObject_HEAD
+    RWMutex *rw;
+} RLocker;
+
+static PyObject *
+RWMutex_rlocker(RWMutex *rw, PyObject *unused)
+{
+    (void)unused;
+    RLocker *l = (RLocker *)RLocker_Type->tp_alloc(RLocker_Type, 0);
+    if (l)
+        l->rw = (RWMutex *)Py_NewRef(rw);
+    return (PyObject *)l;
+}
+
+static PyObject *
+RLocker_lock(RLocker *l, PyObject *unused)
+{
+    return RWMutex_rlock(l->rw, unused);
+}
+
+static PyObject *
+RLocker_unlock(RLocker *l, PyObject *unused)
+{
+    return RWMutex_runlock(l->rw, unused);
+}
+
+static PyObject *
+RLocker_enter(RLocker *l, PyObject *unused)
+{
+    (void)unused;
+    if (unlikely(rw_rlock(l->rw) < 0))
+        return NULL;
+    return Py_NewRef(l);
+}
+
+static PyObject *
+RLocker_exit(RLocker *l, PyObject *const *args, Py_ssize_t nargs)
+{
+    (void)args;
+    (void)nargs;
+    return RWMutex_runlock(l->rw, NULL);
+}
+
+static int
+RLocker_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT((PyObject *)((RLocker *)self)->rw);
+    return 0;
+}
+
+static void
+RLocker_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    Py_CLEAR(((RLocker *)self)->rw);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef RLocker_methods[] = {
+    {"lock", (PyCFunction)RLocker_lock, METH_NOARGS, "lock($self, /)\n--\n\nThe RWMutex's rlock()."},
+    {"unlock", (PyCFunction)RLocker_unlock, METH_NOARGS, "unlock($self, /)\n--\n\nThe RWMutex's runlock()."},
+    {"__enter__", (PyCFunction)RLocker_enter, METH_NOARGS, NULL},
+    {"__exit__", (PyCFunction)(void (*)(void))RLocker_exit, METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot RLocker_slots[] = {
+    {Py_tp_doc, "The reader's side of a RWMutex as a Locker."},
+    {Py_tp_dealloc, RLocker_dealloc},
+    {Py_tp_traverse, RLocker_traverse},
+    {Py_tp_methods, RLocker_methods},
+    {0, NULL},
+};
+
+static PyType_Spec RLocker_spec = {
+    "gort.sync.RLocker", sizeof(RLocker), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, RLocker_slots};
+
+RWMutex *
+rlocker_rw(PyObject *l)
+{
+    return ((RLocker *)l)->rw;
+}
+
+/* -- the type ------------------------------------------------------------------------------------- */
+
+static PyMethodDef RWMutex_methods[] = {
+    {"rlocker", (PyCFunction)RWMutex_rlocker, METH_NOARGS,
+     "rlocker($self, /)\n--\n\nA Locker whose lock and unlock are rlock and runlock: Go's RWMutex.RLocker. `with` locks "
+     "for reading."},
+    {"lock", (PyCFunction)RWMutex_lock, METH_NOARGS,
+     "lock($self, /)\n--\n\nLocks for writing; waits for the readers that hold it. Later readers wait: Go's RWMutex.Lock."},
+    {"try_lock", (PyCFunction)RWMutex_try_lock, METH_NOARGS,
+     "try_lock($self, /)\n--\n\nLocks for writing if nobody holds it, and says whether it did: Go's RWMutex.TryLock."},
+    {"unlock", (PyCFunction)RWMutex_unlock, METH_NOARGS,
+     "unlock($self, /)\n--\n\nUndoes lock(): Go's RWMutex.Unlock. runtime.Error if it is not locked for writing."},
+    {"rlock", (PyCFunction)RWMutex_rlock, METH_NOARGS,
+     "rlock($self, /)\n--\n\nLocks for reading; waits while a writer holds it or waits for it: Go's RWMutex.RLock."},
+    {"try_rlock", (PyCFunction)RWMutex_try_rlock, METH_NOARGS,
+     "try_rlock($self, /)\n--\n\nLocks for reading if it need not wait, and says whether it did: Go's RWMutex.TryRLock."},
+    {"runlock", (PyCFunction)RWMutex_runlock, METH_NOARGS,
+     "runlock($self, /)\n--\n\nUndoes one rlock(): Go's RWMutex.RUnlock. runtime.Error if nobody reads."},
+    {"__enter__", (PyCFunction)RWMutex_enter, METH_NOARGS, NULL},
+    {"__exit__", (PyCFunction)(void (*)(void))RWMutex_exit, METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef RWMutex_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(RWMutex, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot RWMutex_slots[] = {
+    {Py_tp_doc,
+     "RWMutex()\n--\n\nA lock that any number of readers or one writer holds: Go's sync.RWMutex.\n\n"
+     "`with rw:` locks for writing, `with rw.rlocker():` for reading."},
+    {Py_tp_new, type_no_args},
+    {Py_tp_dealloc, type_free_weak},
+    {Py_tp_methods, RWMutex_methods},
+    {Py_tp_members, RWMutex_members},
+    {0, NULL},
+};
+
+static PyType_Spec RWMutex_spec = {"gort.sync.RWMutex", sizeof(RWMutex), 0,
+                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, RWMutex_slots};
+
+int
+gort_rwmutex_init(PyObject *module)
+{
+    RWMutex_Type = add_type(module, &RWMutex_spec);
+    RLocker_Type = add_type(module, &RLocker_spec);
+    return RWMutex_Type && RLocker_Type ? 0 : -1;
+}

@@ -1,0 +1,303 @@
+/* select.c: waiting for several channels at once.
+ *
+ * One pass over the cases counts those that are ready and picks one uniformly at random; only if none is, the goroutine
+ * puts a sudog for each case into the channels' queues, in random order, and parks. All sudogs share one `wait`: the first
+ * waker sets it, and queues skip sudogs whose wait is set, so exactly one case fires. The tuple to return is made before
+ * that: without memory for it nothing is sent or received.
+ *
+ * Differs from Go: Go locks all channels in address order and polls them in a random order; under the GIL there
+ * is nothing to lock, and a random pick among the ready ones gives the same distribution.
+ */
+#include "core.h"
+
+#include "sync/chan.h"
+#include "cpython/compat.h"
+#include "os/os.h"
+#include "sync/timer.h"
+
+#define ONSTACK 16
+
+typedef struct {
+    chan *c;         /* NULL: a nil channel, never ready */
+    PyObject *value; /* to send, borrowed; NULL: receive */
+} scase;
+
+static PyObject *Default; /* the singleton */
+
+static uint64_t rngstate;
+
+static inline uint32_t
+fastrandn(uint32_t n)
+{
+    uint64_t x = rngstate; /* xorshift64 */
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    rngstate = x;
+    return (uint32_t)(((x >> 32) * n) >> 32);
+}
+
+/* Fills the tuple; takes over the references to i and value (NULL: None). */
+static PyObject *
+result(PyObject *t, PyObject *i, PyObject *value, bool ok)
+{
+    PyTuple_SET_ITEM(t, 0, i);
+    PyTuple_SET_ITEM(t, 1, value ? value : Py_NewRef(Py_None));
+    PyTuple_SET_ITEM(t, 2, Py_NewRef(ok ? Py_True : Py_False));
+    return t;
+}
+
+static int
+parse(PyObject *const *cases, Py_ssize_t n, scase *sc, Py_ssize_t *defcase)
+{
+    *defcase = -1;
+    for (Py_ssize_t i = 0; i < n; i++) {
+        PyObject *o = cases[i];
+        sc[i] = (scase){NULL, NULL};
+        if (likely(Py_IS_TYPE(o, Chan_Type)))
+            sc[i].c = (chan *)o;
+        else if (o == Default) {
+            if (*defcase >= 0) {
+                PyErr_Format(PyExc_ValueError, "select: cases %zd and %zd are both default; there can be one",
+                             *defcase, i);
+                return -1;
+            }
+            *defcase = i;
+        }
+        else if (o == Py_None)
+            ;
+        else if (PyTuple_Check(o) && PyTuple_GET_SIZE(o) == 2 &&
+                 (Py_IS_TYPE(PyTuple_GET_ITEM(o, 0), Chan_Type) || PyTuple_GET_ITEM(o, 0) == Py_None)) {
+            if (PyTuple_GET_ITEM(o, 0) != Py_None) {
+                sc[i].c = (chan *)PyTuple_GET_ITEM(o, 0);
+                sc[i].value = PyTuple_GET_ITEM(o, 1);
+                if (unlikely(chan_timer(sc[i].c) != NULL)) {
+                    PyErr_Format(PyExc_TypeError,
+                                 "select: case %zd sends to a timer's channel, which is receive-only", i);
+                    return -1;
+                }
+            }
+        }
+        else {
+            PyErr_Format(
+                PyExc_TypeError,
+                "select: case %zd is %R; a case is a channel, a pair (channel, value), None or default", i,
+                o);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static PyObject *
+complete(scase *sc, Py_ssize_t pick, PyObject *t)
+{
+    PyObject *i = PyLong_FromSsize_t(pick), *v = NULL;
+    if (unlikely(!i))
+        return NULL;
+    scase *s = &sc[pick];
+    int r = s->value ? chan_send_now(s->c, s->value) : chan_recv_now(s->c, &v);
+    if (likely(r >= (s->value ? 0 : -1))) /* -1: closed and drained */
+        return result(t, i, v, s->value || r > 0);
+    Py_DECREF(i);
+    return NULL;
+}
+
+/* Before anything is queued: what the timers among the cases need. -1: MemoryError. */
+static int
+ready_timers(const scase *sc, sudog *sd, int32_t n)
+{
+    int32_t timers = 0;
+    for (int32_t k = 0; k < n; k++) {
+        const scase *s = &sc[sd[k].ncase];
+        if (likely(!s->c || !chan_timer(s->c)))
+            continue;
+        timers++;
+        if (!(sd[k].elem = chantimer_value()))
+            break;
+    }
+    if (likely(timers == 0) || (!PyErr_Occurred() && timer_reserve(timers) == 0))
+        return timers;
+    for (int32_t k = 0; k < n; k++)
+        Py_XDECREF(sd[k].elem);
+    return -1;
+}
+
+/* Parks with all cases. The k-th sudog is that of case sd[k].ncase, in random order: where cases share a channel, its
+ * queue has their sudogs one after the other, and a waker takes the first. */
+static PyObject *
+wait_any(g *gp, scase *sc, sudog *sd, int32_t n, PyObject *t, bool front, bool *again)
+{
+    waiter here, *at = waiter_for(gp, &here);
+    at->w = (wait){.g = gp};
+    bool any = false;
+    for (int32_t k = 0; k < n; k++) { /* a shuffle, from the inside out */
+        int32_t j = k ? (int32_t)fastrandn((uint32_t)k + 1) : 0;
+        sd[k] = (sudog){.w = &at->w, .ncase = k};
+        sd[k].ncase = sd[j].ncase;
+        sd[j].ncase = k;
+    }
+    int32_t timers = ready_timers(sc, sd, n);
+    if (unlikely(timers < 0)) {
+        waiter_back(gp, at, &here);
+        return NULL;
+    }
+    for (int32_t k = 0; k < n; k++) {
+        const scase *s = &sc[sd[k].ncase];
+        if (!s->c)
+            continue;
+        any = true;
+        if (s->value)
+            sd[k].elem = Py_NewRef(s->value);
+        waitq_push(chan_queue(s->c, s->value != NULL), &sd[k], front);
+        if (unlikely(sd[k].elem && !s->value))
+            chantimer_wait(chan_timer(s->c));
+    }
+    gopark(gp, any ? waitReasonSelect : waitReasonSelectNoCases);
+    for (int32_t k = 0; k < n; k++) {
+        const scase *s = &sc[sd[k].ncase];
+        if (s->c)
+            waitq_remove(chan_queue(s->c, s->value != NULL), &sd[k]);
+    }
+    for (int32_t k = 0; k < n && timers > 0; k++) {
+        chan *c = sc[sd[k].ncase].c;
+        if (c && chan_timer(c))
+            chantimer_leave(chan_timer(c));
+    }
+    const sudog *fired = at->w.fired;
+    waiter_back(gp, at, &here);
+    /* out of all queues: now references may be dropped */
+    for (int32_t k = 0; k < n; k++) {
+        if (sd[k].elem && (fired != &sd[k] || !sd[k].success))
+            Py_CLEAR(sd[k].elem);
+    }
+    if (unlikely(!fired)) {
+        *again = check_signals() == 0;
+        return NULL;
+    }
+    bool sends = sc[fired->ncase].value;
+    if (unlikely(sends && !fired->success)) {
+        PyErr_SetString(Error, "send on closed channel");
+        return NULL;
+    }
+    PyObject *v = !sends && fired->success ? fired->elem : NULL;
+    PyObject *i = PyLong_FromSsize_t(fired->ncase); /* up to 256 it needs no memory */
+    if (likely(i != NULL))
+        return result(t, i, v, fired->success);
+    Py_XDECREF(v);
+    return NULL;
+}
+
+PyObject *
+select_run(PyObject *const *cases, Py_ssize_t n)
+{
+    g *gp = getg();
+    if (unlikely(!gp))
+        return NULL;
+    scase sc_[ONSTACK], *sc = sc_;
+    Py_ssize_t defcase;
+    if (unlikely(n > ONSTACK) && !(sc = PyMem_New(scase, n)))
+        return PyErr_NoMemory();
+    PyObject *r = NULL, *t = NULL;
+    if (parse(cases, n, sc, &defcase) < 0 || !(t = PyTuple_New(3)))
+        goto done;
+    bool front = false, hidden = false;
+    for (;;) {
+        Py_ssize_t nready = 0, pick = -1;
+        for (Py_ssize_t i = 0; i < n; i++) {
+            chan *c = sc[i].c;
+            if (!c || !(sc[i].value ? chan_can_send(c) : chan_can_recv(c)))
+                continue;
+            /* the k-th ready case replaces the pick with probability 1/k: uniform */
+            if (++nready == 1 || fastrandn((uint32_t)nready) == 0)
+                pick = i;
+        }
+        if (pick >= 0) {
+            r = complete(sc, pick, t);
+            break;
+        }
+        if (defcase >= 0) {
+            PyObject *i = PyLong_FromSsize_t(defcase);
+            r = i ? result(t, i, NULL, false) : NULL;
+            break;
+        }
+        PyObject_GC_UnTrack(t); /* others run, and must not get hold of it before it is filled */
+        hidden = true;
+        bool again = false;
+        if (likely(n <= ONSTACK && !(gp->flags & G_PTHREAD))) {
+            sudog sd[ONSTACK];
+            r = wait_any(gp, sc, sd, (int32_t)n, t, front, &again);
+        }
+        else {
+            sudog *sd = PyMem_New(sudog, n);
+            if (!sd) {
+                PyErr_NoMemory();
+                break;
+            }
+            r = wait_any(gp, sc, sd, (int32_t)n, t, front, &again);
+            PyMem_Free(sd);
+        }
+        if (!again)
+            break;
+        front = true;
+    }
+    if (r && hidden)
+        PyObject_GC_Track(t);
+done:
+    if (unlikely(!r))
+        Py_XDECREF(t);
+    if (sc != sc_)
+        PyMem_Free(sc);
+    return r;
+}
+
+static PyObject *
+select_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs)
+{
+    (void)mod;
+    return select_run(args, nargs);
+}
+
+static PyObject *
+Default_repr(PyObject *self)
+{
+    (void)self;
+    return PyUnicode_FromString("gort.default");
+}
+
+static PyType_Slot Default_slots[] = {
+    {Py_tp_repr, Default_repr},
+    {Py_tp_doc, "The type of gort.default: the case that select() takes when no other is ready."},
+    {0, NULL},
+};
+
+static PyType_Spec Default_spec = {
+    .name = "gort._core._Default",
+    .basicsize = sizeof(PyObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = Default_slots,
+};
+
+static PyMethodDef functions[] = {
+    {"select", (PyCFunction)(void (*)(void))select_, METH_FASTCALL,
+     "select(*cases)\n--\n\n"
+     "Waits until one of the cases can go on and does it: Go's select. Returns (index, value, ok).\n\n"
+     "A case is a channel (receive), a pair (channel, value) (send), None (a nil channel: never ready) or default.\n"
+     "Among several ready cases it picks uniformly at random. After a send: (i, None, True); after default:\n"
+     "(i, None, False). Without any case it waits for ever.\n"
+     "runtime.Error: send on a closed channel; TypeError: no case; ValueError: two defaults."},
+    {NULL, NULL, 0, NULL},
+};
+
+int
+gort_select_init(PyObject *module)
+{
+    rngstate = (uint64_t)nanotime() * 2654435761u | 1;
+    PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(&Default_spec);
+    if (!type || PyModule_AddType(module, type) < 0)
+        return -1;
+    Default = type->tp_alloc(type, 0);
+    if (!Default || PyModule_AddObjectRef(module, "default", Default) < 0)
+        return -1;
+    return PyModule_AddFunctions(module, functions);
+}

@@ -1,0 +1,138 @@
+/* sema.c: Sema, a counting semaphore with a fair queue, and the texts of wait reasons.
+ *
+ * Invariants
+ *   1. count > 0 means that nobody waits who was not woken.
+ *   2. Whoever is woken owns the unit: release hands it over. In the child of a fork, a unit that was handed over to a
+ *      goroutine that is lost and has not run since is given back.
+ *
+ * With the GIL. errgroup's limit and what the package writes in Python stand on it.
+ *
+ * Differs from Go: Go's runtime semaphores are addresses in a hashed tree; here each is an object with a queue of its own.
+ */
+#include "core.h"
+
+#include "cpython/type.h"
+#include "sync/sync.h"
+
+static PyObject *
+Sema_new(PyTypeObject *type, PyObject *args, PyObject *kw)
+{
+    long long count = 0;
+    static char *names[] = {"", NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "|L:Sema", names, &count))
+        return NULL;
+    if (count < 0)
+        return PyErr_Format(PyExc_ValueError, "a semaphore's count is 0 or more, not %lld", count);
+    Sema *s = (Sema *)type->tp_alloc(type, 0);
+    if (s)
+        s->count = count;
+    return (PyObject *)s;
+}
+
+static int
+reason_of(PyObject *o, enum waitreason *why)
+{
+    for (int i = 1; i < waitReasonCount; i++) {
+        if (PyUnicode_Check(o) && PyUnicode_CompareWithASCIIString(o, waitreason_text[i]) == 0) {
+            *why = (enum waitreason)i;
+            return 0;
+        }
+    }
+    PyErr_Format(PyExc_ValueError, "%R is no wait reason", o);
+    return -1;
+}
+
+static void
+sema_lost(void *lock, bool woken)
+{
+    ((Sema *)lock)->count += woken;
+}
+
+PyObject *
+Sema_acquire(Sema *s, PyObject *const *args, Py_ssize_t nargs)
+{
+    enum waitreason why = waitReasonSemacquire;
+    if (nargs > 1)
+        return PyErr_Format(PyExc_TypeError, "acquire() takes a wait reason and nothing else");
+    if (nargs == 1 && reason_of(args[0], &why) < 0)
+        return NULL;
+    g *gp = getg();
+    if (!gp)
+        return NULL;
+    for (bool front = false;; front = true) {
+        if (s->count > 0) {
+            s->count--;
+            Py_RETURN_NONE;
+        }
+        if (wait_in(gp, &s->waiters, front, why, s, sema_lost) == 0)
+            Py_RETURN_NONE; /* the unit was handed over */
+        if (check_signals() < 0)
+            return NULL;
+    }
+}
+
+static PyObject *
+Sema_try_acquire(Sema *s, PyObject *unused)
+{
+    (void)unused;
+    if (s->count == 0)
+        Py_RETURN_FALSE;
+    s->count--;
+    Py_RETURN_TRUE;
+}
+
+void
+sema_release(Sema *s)
+{
+    sudog *sg = waitq_pop(&s->waiters);
+    if (sg)
+        goready(sg->w->g);
+    else
+        s->count++;
+}
+
+static PyObject *
+Sema_release(Sema *s, PyObject *unused)
+{
+    (void)unused;
+    sema_release(s);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef Sema_methods[] = {
+    {"acquire", (PyCFunction)(void (*)(void))Sema_acquire, METH_FASTCALL,
+     "acquire($self, reason='semacquire', /)\n--\n\nTakes one unit; waits for it first come, first served."},
+    {"try_acquire", (PyCFunction)Sema_try_acquire, METH_NOARGS,
+     "try_acquire($self, /)\n--\n\nTakes one unit if there is one; never waits."},
+    {"release", (PyCFunction)Sema_release, METH_NOARGS,
+     "release($self, /)\n--\n\nGives one unit back; wakes a waiter."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot Sema_slots[] = {
+    {Py_tp_doc, "Sema(count=0, /)\n--\n\nA counting semaphore."},
+    {Py_tp_new, Sema_new},
+    {Py_tp_dealloc, type_free},
+    {Py_tp_methods, Sema_methods},
+    {0, NULL},
+};
+
+static PyType_Spec Sema_spec = {"gort._core.Sema", sizeof(Sema), 0, Py_TPFLAGS_DEFAULT, Sema_slots};
+
+int
+gort_sema_init(PyObject *module)
+{
+    if (!add_type(module, &Sema_spec))
+        return -1;
+    PyObject *reasons = PyTuple_New(waitReasonCount - 1);
+    for (int i = 1; reasons && i < waitReasonCount; i++) {
+        PyObject *s = PyUnicode_FromString(waitreason_text[i]);
+        if (!s)
+            return -1;
+        PyTuple_SET_ITEM(reasons, i - 1, s);
+    }
+    if (!reasons || PyModule_AddObjectRef(module, "WAIT_REASONS", reasons) < 0)
+        return -1;
+    Py_DECREF(reasons);
+    return 0;
+}

@@ -1,0 +1,73 @@
+/* sync.h: what the files of package sync share. All with the GIL. */
+#ifndef GORT_SYNC_H
+#define GORT_SYNC_H
+
+#include "core.h"
+
+/* Waits in q. 0: a waker took it; -1: interrupted (out of the queue, nothing owned). `lost`: see handover; NULL: a waker
+ * hands nothing over. */
+int wait_in(g *gp, waitq *q, bool front, enum waitreason why, void *lock,
+            void (*lost)(void *lock, bool woken));
+/* A wait for a lock was interrupted: runs the signal handlers. False: what they raise ends the wait. With `kept` it does
+ * not: see locker_lock_always. */
+bool goes_on(PyObject **kept);
+/* The exception that is set becomes *kept, and one that is there already its context. */
+void keep_exception(PyObject **kept);
+
+typedef struct {
+    PyObject_HEAD
+    int64_t count;
+    waitq waiters;
+} Sema;
+/* One unit back, to a waiter if there is one. */
+void sema_release(Sema *s);
+/* Sema.acquire(). */
+PyObject *Sema_acquire(Sema *s, PyObject *const *args, Py_ssize_t nargs);
+
+typedef struct Mutex Mutex;
+extern PyTypeObject *Mutex_Type;
+Mutex *mutex_new(void);      /* NULL: MemoryError */
+int mutex_lock(Mutex *mu);   /* -1: an exception, and not locked */
+int mutex_unlock(Mutex *mu); /* -1: it is not locked */
+/* lock(), on behalf of gp; `kept` as in goes_on. */
+int mutex_wait(Mutex *mu, g *gp, PyObject **kept);
+
+typedef struct RWMutex RWMutex;
+extern PyTypeObject *RWMutex_Type, *RLocker_Type;
+RWMutex *rlocker_rw(PyObject *l); /* whose readers' side the RLocker l is */
+/* lock() and rlock(), on behalf of gp; `kept` as in goes_on. */
+int rw_wait(RWMutex *rw, g *gp, PyObject **kept);
+int rw_rwait(RWMutex *rw, g *gp, PyObject **kept);
+/* -1: it is not locked in this way. */
+int rw_unlock(RWMutex *rw);
+int rw_runlock(RWMutex *rw);
+
+/* Are these RWMutex's, called for l itself? */
+bool rw_is_lock(PyObject *method, PyObject *l);
+bool rw_is_unlock(PyObject *method, PyObject *l);
+
+/* A Locker: an object with methods lock and unlock. Those of the core's own types are called without Python code, also for
+ * an object of a derived class that has none of its own. */
+enum method_kind { MethodOther, MethodMutex, MethodRLocker, MethodRWMutex };
+typedef struct {
+    PyObject *l;
+    enum method_kind lock, unlock;
+} locker;
+int locker_of(locker *k, PyObject *l); /* borrows l. May run code of the program. -1: exception set */
+int locker_unlock(const locker *k);
+/* Locks on behalf of gp whatever happens: signal handlers run while it waits, what they raise is kept in *kept (an
+ * exception that is there already becomes its context), and the wait goes on. Only a lock() of the program's own can
+ * fail; so does everything once the interpreter ends. -1: not locked, *kept is set. */
+int locker_lock_always(const locker *k, g *gp, PyObject **kept);
+
+int gort_sema_init(PyObject *module);
+int gort_mutex_init(PyObject *module);
+int gort_rwmutex_init(PyObject *module);
+int gort_waitgroup_init(PyObject *module);
+int gort_cond_init(PyObject *module);
+int gort_once_init(PyObject *module);
+int gort_syncmap_init(PyObject *module);
+int gort_pool_init(PyObject *module);
+int gort_run_init(PyObject *module);
+
+#endif

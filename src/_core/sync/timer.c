@@ -1,0 +1,616 @@
+/* timer.c: the timer heap, sleep, and the base of time.Timer and time.Ticker.
+ *
+ * Invariants
+ *   1. heap is a 4-ary heap by `when`; a timer's index says where it is, -1: nowhere.
+ *   2. sched.timer0 is the first timer's when, INT64_MAX if there is none; sysmon and idle Ms wait for it.
+ *   3. A timer's f runs in the scheduler, on any stack: it runs no Python code (but the hook that reports that memory
+ *      ran out), allocates nothing that the collector tracks and does not park. It may start goroutines and ready them.
+ *   4. The timer of a channel is in the heap if and only if it is active and somebody waits for the channel (who was woken
+ *      otherwise, and has not run yet, included). A timer that starts a goroutine is in the heap while it is active, and
+ *      the heap owns a reference to its RuntimeTimer.
+ *
+ * As in Go since 1.23 the channel of a timer is unbuffered as far as the program sees, and nobody sends on it: whoever
+ * receives, or asks, finds out whether the time has come. So a timer that nobody waits for costs nothing but its memory,
+ * goes with its last reference, keeps no deadlock from being seen, and has no stale value after stop and reset. If
+ * somebody waits, the timer fires from the heap and hands over its value.
+ *
+ * Nothing of the program's is referred to by a timer with a channel, so none of its code can run while stop and reset
+ * change it.
+ *
+ * One heap for all Ps: the GIL lets only one goroutine at a time touch it, so Go's heap per P would gain nothing.
+ *
+ * Differs from Go: there a channel has a buffer of one value in truth, hidden by len and cap, which the timer fills when
+ * somebody looks.
+ */
+#include "core.h"
+
+#include "sync/chan.h"
+#include "cpython/compat.h"
+#include "os/os.h"
+#include "sync/timer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <structmember.h>
+
+typedef struct {
+    int64_t when; /* a copy: sifting touches the heap alone */
+    timer *t;
+} entry;
+
+static entry *heap;
+static int32_t nheap, capheap;
+
+static inline void
+put(int32_t i, entry e)
+{
+    heap[i] = e;
+    e.t->index = i;
+}
+
+static void
+siftup(int32_t i, entry e)
+{
+    while (i > 0) {
+        int32_t up = (i - 1) / 4;
+        if (e.when >= heap[up].when)
+            break;
+        put(i, heap[up]);
+        i = up;
+    }
+    put(i, e);
+}
+
+static void
+siftdown(int32_t i, entry e)
+{
+    for (;;) {
+        int32_t c = i * 4 + 1;
+        if (c >= nheap)
+            break;
+        int32_t end = c + 4 < nheap ? c + 4 : nheap, best = c;
+        for (int32_t k = c + 1; k < end; k++) {
+            if (heap[k].when < heap[best].when)
+                best = k;
+        }
+        if (e.when <= heap[best].when)
+            break;
+        put(i, heap[best]);
+        i = best;
+    }
+    put(i, e);
+}
+
+static inline void
+set_timer0(void)
+{
+    atomic_store_explicit(&sched.timer0, nheap ? heap[0].when : INT64_MAX, memory_order_relaxed);
+}
+
+int
+timer_reserve(int32_t n)
+{
+    if (n <= capheap - nheap)
+        return 0;
+    int64_t cap = capheap ? capheap : 64;
+    while (cap - nheap < n)
+        cap *= 2;
+    entry *h = cap <= INT32_MAX ? realloc(heap, (size_t)cap * sizeof *h) : NULL;
+    if (!h) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    heap = h;
+    capheap = (int32_t)cap;
+    return 0;
+}
+
+void
+addtimer(timer *t)
+{
+    siftup(nheap++, (entry){t->when, t});
+    if (t->index == 0) {
+        set_timer0();
+        m *mp = getm();
+        if (!mp || !mp->p || !mp->curg) /* nobody here will look at the heap before it sleeps */
+            timer_added();
+        else if (unlikely(!sched.sysmonstarted))
+            sysmon_start(); /* whoever set it may stay in C, or compute */
+        else
+            sysmon_notice();
+    }
+}
+
+bool
+deltimer(timer *t)
+{
+    int32_t i = t->index;
+    if (i < 0)
+        return false;
+    t->index = -1;
+    entry last = heap[--nheap];
+    if (i < nheap) {
+        if (i > 0 && last.when < heap[(i - 1) / 4].when)
+            siftup(i, last);
+        else
+            siftdown(i, last);
+    }
+    set_timer0();
+    return true;
+}
+
+void
+runtimers(int64_t now)
+{
+    while (nheap && heap[0].when <= now) {
+        timer *t = heap[0].t;
+        t->index = -1;
+        entry last = heap[--nheap];
+        if (nheap)
+            siftdown(0, last);
+        if (t->f(t, now))
+            siftup(nheap++, (entry){t->when, t});
+    }
+    set_timer0();
+}
+
+/* -- durations ---------------------------------------------------------------------------------- */
+
+int64_t
+duration_ns(PyObject *o, const char *what)
+{
+    double d;
+    if (PyFloat_Check(o))
+        d = PyFloat_AS_DOUBLE(o);
+    else if (PyLong_Check(o)) {
+        d = PyLong_AsDouble(o);
+        if (d == -1.0 && PyErr_Occurred()) {
+            int overflow;
+            PyErr_Clear();
+            PyLong_AsLongLongAndOverflow(o, &overflow);
+            d = overflow > 0 ? INFINITY : -INFINITY;
+        }
+    }
+    else if (PyNumber_Check(o) && !PyComplex_Check(o)) {
+        d = PyFloat_AsDouble(o);
+        if (d == -1.0 && PyErr_Occurred())
+            return -1;
+    }
+    else {
+        PyErr_Format(PyExc_TypeError, "%s is a number of seconds, not %R", what, o);
+        return -1;
+    }
+    if (isnan(d)) {
+        PyErr_Format(PyExc_ValueError, "%s is a number of seconds, not nan", what);
+        return -1;
+    }
+    if (d <= 0)
+        return 0;
+    if (d >= 4e9) /* 126 years: for ever */
+        return INT64_MAX / 2;
+    int64_t ns = (int64_t)(d * 1e9 + 0.5);
+    return ns ? ns : 1; /* what is more than nothing stays more than nothing */
+}
+
+/* -- sleep -------------------------------------------------------------------------------------- */
+
+typedef struct {
+    timer t;
+    wait w;
+    sudog s;
+} sleeper;
+
+static bool
+wake_sleeper(timer *t, int64_t now)
+{
+    (void)now;
+    sleeper *s = (sleeper *)t;
+    s->w.fired = &s->s;
+    goready(s->w.g);
+    return false;
+}
+
+int
+gosleep(int64_t ns)
+{
+    g *gp = getg();
+    if (!gp)
+        return -1;
+    if (ns <= 0) {
+        goschedule(gp);
+        return 0;
+    }
+    int64_t until = nanotime() + ns;
+    for (;;) {
+        if (timer_reserve(1) < 0)
+            return -1;
+        sleeper s = {.t = {.when = until, .f = wake_sleeper, .index = -1}, .w = {.g = gp}};
+        addtimer(&s.t);
+        gopark(gp, waitReasonSleep);
+        if (likely(s.w.fired != NULL))
+            return 0;
+        deltimer(&s.t);
+        if (check_signals() < 0)
+            return -1;
+    }
+}
+
+static PyObject *
+sleep_(PyObject *mod, PyObject *seconds)
+{
+    (void)mod;
+    int64_t ns = duration_ns(seconds, "a duration");
+    if (ns < 0 || gosleep(ns) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* -- timers with a channel ------------------------------------------------------------------------ */
+
+#define chantimer_of(tp) ((chantimer *)((char *)(tp) - offsetof(chantimer, t)))
+
+/* It is due, and somebody receives: the Unix time at which it fired. Ticks that nobody could take are left out; the next
+ * one is in step with the first. */
+static double
+take(chantimer *ct, int64_t now)
+{
+    int64_t late = now - ct->t.when;
+    if (ct->period > 0)
+        ct->t.when += ct->period * (1 + late / ct->period);
+    else
+        ct->active = false;
+    return walltime() - (double)late * 1e-9;
+}
+
+static inline void
+set_value(PyObject *value, double at)
+{
+    check(Py_REFCNT(value) == 1);
+    ((PyFloatObject *)value)->ob_fval = at;
+}
+
+static bool
+fire_chan(timer *tp, int64_t now)
+{
+    chantimer *ct = chantimer_of(tp);
+    waitq *q = chan_queue(ct->c, false);
+    sudog *s = waitq_pop(q);
+    if (!s)
+        return false; /* all have been woken otherwise: it stays due, for who comes */
+    set_value(s->elem, take(ct, now));
+    s->success = true;
+    goready(s->w->g);
+    return ct->active && waitq_peek(q);
+}
+
+static bool
+is_due(chantimer *ct, int64_t *now)
+{
+    if (!ct->active || (*now = nanotime()) < ct->t.when)
+        return false;
+    if (ct->t.index < 0)
+        return true;
+    deltimer(&ct->t); /* it is the turn of who waits already */
+    if (fire_chan(&ct->t, *now))
+        addtimer(&ct->t);
+    return ct->active && *now >= ct->t.when;
+}
+
+bool
+chantimer_due(chantimer *ct)
+{
+    int64_t now;
+    return is_due(ct, &now);
+}
+
+PyObject *
+chantimer_value(void)
+{
+    return PyFloat_FromDouble(0.);
+}
+
+int
+chantimer_recv(chantimer *ct, PyObject **v)
+{
+    int64_t now;
+    if (!is_due(ct, &now))
+        return 0;
+    *v = chantimer_value();
+    if (!*v)
+        return -2;
+    set_value(*v, take(ct, now));
+    return 1;
+}
+
+void
+chantimer_wait(chantimer *ct)
+{
+    if (ct->active && ct->t.index < 0)
+        addtimer(&ct->t);
+}
+
+void
+chantimer_leave(chantimer *ct)
+{
+    if (ct->t.index >= 0 && !waitq_peek(chan_queue(ct->c, false)))
+        deltimer(&ct->t);
+}
+
+void
+chantimer_free(chantimer *ct)
+{
+    deltimer(&ct->t); /* the child of a fork has lost who waited */
+    PyMem_Free(ct);
+}
+
+static bool
+chantimer_stop(chantimer *ct)
+{
+    bool active = ct->active;
+    ct->active = false;
+    deltimer(&ct->t);
+    return active;
+}
+
+/* There is room in the heap. */
+static bool
+chantimer_reset(chantimer *ct, int64_t ns, int64_t period)
+{
+    bool active = chantimer_stop(ct);
+    ct->t.when = nanotime() + ns;
+    ct->period = period;
+    ct->active = true;
+    if (waitq_peek(chan_queue(ct->c, false)))
+        addtimer(&ct->t);
+    return active;
+}
+
+/* A channel with its timer, which is not active. */
+static PyObject *
+timer_chan_new(void)
+{
+    chantimer *ct = PyMem_Calloc(1, sizeof *ct);
+    if (!ct)
+        return PyErr_NoMemory();
+    ct->t.index = -1;
+    ct->t.f = fire_chan;
+    ct->c = chan_of_timer(ct);
+    if (!ct->c)
+        PyMem_Free(ct);
+    return ct->c ? (PyObject *)ct->c : NULL;
+}
+
+static PyObject *
+timer_chan_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs)
+{
+    (void)mod;
+    if (nargs < 1 || nargs > 2)
+        return PyErr_Format(PyExc_TypeError, "timer_chan() takes a duration and a period, got %zd arguments",
+                            nargs);
+    int64_t ns = duration_ns(args[0], "a duration"), period = 0;
+    if (ns < 0 || (nargs == 2 && (period = duration_ns(args[1], "a period")) < 0))
+        return NULL;
+    PyObject *c = timer_chan_new();
+    if (c)
+        chantimer_reset(chan_timer((chan *)c), ns, period); /* nobody waits: it needs no room */
+    return c;
+}
+
+/* -- RuntimeTimer -------------------------------------------------------------------------------- */
+
+typedef struct RuntimeTimer {
+    PyObject_HEAD
+    PyObject *chan;         /* has the timer; or NULL */
+    timer t;                /* else */
+    PyObject *fn, *context; /* what it calls in a goroutine of its own */
+    struct RuntimeTimer *nextowing;
+    int32_t drops;  /* references to drop; in the list if more than 0 */
+    int32_t starts; /* goroutines for which there was no memory */
+} RuntimeTimer;
+
+/* What may run Python code is none of the scheduler's: to let go of the last reference to a timer, and to say that no
+ * goroutine could be started. The next goroutine that is resumed does it. */
+static RuntimeTimer *owing;
+
+static void
+owe(RuntimeTimer *rt, bool start)
+{
+    rt->starts += start;
+    if (rt->drops++ == 0) { /* else it was started again and fired again while it waits here */
+        rt->nextowing = owing;
+        owing = rt;
+    }
+    sched.owing = true;
+}
+
+void
+pay_owed(void)
+{
+    PyObject *type, *value, *tb;
+    PyErr_Fetch(&type, &value, &tb);
+    sched.owing = false;
+    while (owing) {
+        RuntimeTimer *rt = owing;
+        owing = rt->nextowing;
+        int32_t drops = rt->drops, starts = rt->starts;
+        rt->drops = rt->starts = 0;
+        for (; starts > 0; starts--) {
+            if (newproc(rt->fn, NULL, 0, NULL, rt->context) < 0)
+                PyErr_WriteUnraisable(rt->fn);
+        }
+        for (; drops > 0; drops--)
+            Py_DECREF(rt);
+    }
+    PyErr_Restore(type, value, tb);
+}
+
+#define timer_of(tp) ((RuntimeTimer *)((char *)(tp) - offsetof(RuntimeTimer, t)))
+
+static bool
+fire_func(timer *tp, int64_t now)
+{
+    (void)now;
+    RuntimeTimer *rt = timer_of(tp);
+    PyObject *type, *value, *tb;
+    PyErr_Fetch(&type, &value, &tb);
+    bool started = newproc(rt->fn, NULL, 0, NULL, rt->context) == 0;
+    if (!started)
+        PyErr_Clear(); /* MemoryError: an exception of before may not be dropped here */
+    PyErr_Restore(type, value, tb);
+    owe(rt, !started);
+    return false;
+}
+
+/* The child of a fork: the goroutines that slept or waited are lost. Timers of channels go on, for who waits from now on.
+ * No Python code may run yet. */
+void
+timers_after_fork(void)
+{
+    for (int32_t i = 0; i < nheap; i++) {
+        timer *t = heap[i].t;
+        t->index = -1;
+        if (t->f == fire_func)
+            owe(timer_of(t), false); /* the heap's reference */
+    }
+    nheap = 0;
+    set_timer0();
+}
+
+static PyObject *
+RuntimeTimer_new(PyTypeObject *type, PyObject *args, PyObject *kw)
+{
+    static char *names[] = {"fn", NULL};
+    PyObject *fn = NULL, *context = NULL, *ch = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "|$O:RuntimeTimer", names, &fn))
+        return NULL;
+    if (fn && !PyCallable_Check(fn))
+        return PyErr_Format(PyExc_TypeError, "a timer calls a callable, not %R", fn);
+    if (fn && (need_threading() < 0 || !(context = PyContext_CopyCurrent())))
+        return NULL;
+    if (!fn && !(ch = timer_chan_new()))
+        return NULL;
+    RuntimeTimer *rt = (RuntimeTimer *)type->tp_alloc(type, 0);
+    if (!rt) {
+        Py_XDECREF(context);
+        Py_XDECREF(ch);
+        return NULL;
+    }
+    rt->t.index = -1;
+    rt->t.f = fire_func;
+    rt->chan = ch;
+    rt->fn = Py_XNewRef(fn);
+    rt->context = context;
+    return (PyObject *)rt;
+}
+
+static int
+RuntimeTimer_traverse(RuntimeTimer *rt, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(rt));
+    Py_VISIT(rt->chan);
+    Py_VISIT(rt->fn);
+    Py_VISIT(rt->context);
+    return 0;
+}
+
+static int
+RuntimeTimer_clear(RuntimeTimer *rt)
+{
+    Py_CLEAR(rt->fn);
+    Py_CLEAR(rt->context);
+    return 0;
+}
+
+static void
+RuntimeTimer_dealloc(RuntimeTimer *rt)
+{
+    PyTypeObject *type = Py_TYPE(rt);
+    PyObject_GC_UnTrack(rt);
+    check(rt->t.index < 0);
+    Py_TRASHCAN_BEGIN(rt, RuntimeTimer_dealloc); /* timers whose functions hold timers */
+    RuntimeTimer_clear(rt);
+    Py_XDECREF(rt->chan);
+    type->tp_free(rt);
+    Py_DECREF(type);
+    Py_TRASHCAN_END
+}
+
+static PyObject *
+RuntimeTimer_stop(RuntimeTimer *rt, PyObject *unused)
+{
+    (void)unused;
+    if (rt->chan)
+        return PyBool_FromLong(chantimer_stop(chan_timer((chan *)rt->chan)));
+    bool active = deltimer(&rt->t);
+    if (active)
+        Py_DECREF(rt); /* the heap's */
+    return PyBool_FromLong(active);
+}
+
+static PyObject *
+RuntimeTimer_reset(RuntimeTimer *rt, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs < 1 || nargs > 2)
+        return PyErr_Format(PyExc_TypeError, "reset() takes a duration and a period, got %zd arguments",
+                            nargs);
+    int64_t ns = duration_ns(args[0], "a duration"), period = 0;
+    if (ns < 0 || (nargs == 2 && (period = duration_ns(args[1], "a period")) < 0) || timer_reserve(1) < 0)
+        return NULL;
+    if (rt->chan)
+        return PyBool_FromLong(chantimer_reset(chan_timer((chan *)rt->chan), ns, period));
+    if (!rt->fn)
+        return PyErr_Format(Error, "the timer was garbage and has been cleared");
+    bool active = deltimer(&rt->t);
+    if (!active)
+        Py_INCREF(rt);
+    rt->t.when = nanotime() + ns;
+    addtimer(&rt->t);
+    return PyBool_FromLong(active);
+}
+
+static PyMemberDef RuntimeTimer_members[] = {
+    {"c", T_OBJECT, offsetof(RuntimeTimer, chan), READONLY, "Its channel, or None."},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyMethodDef RuntimeTimer_methods[] = {
+    {"stop", (PyCFunction)RuntimeTimer_stop, METH_NOARGS,
+     "stop($self, /)\n--\n\nTrue if it was active: set, and not fired, or what it sent was not received."},
+    {"reset", (PyCFunction)(void (*)(void))RuntimeTimer_reset, METH_FASTCALL,
+     "reset($self, seconds, period=0.0, /)\n--\n\n(Re)starts it. True if it was active. Only a timer with a channel has a period."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot RuntimeTimer_slots[] = {
+    {Py_tp_doc,
+     "RuntimeTimer(*, fn=None)\n--\n\nA timer that calls fn() in a goroutine, or with a channel of its own."},
+    {Py_tp_new, RuntimeTimer_new},
+    {Py_tp_dealloc, RuntimeTimer_dealloc},
+    {Py_tp_traverse, RuntimeTimer_traverse},
+    {Py_tp_clear, RuntimeTimer_clear},
+    {Py_tp_methods, RuntimeTimer_methods},
+    {Py_tp_members, RuntimeTimer_members},
+    {0, NULL},
+};
+
+static PyType_Spec RuntimeTimer_spec = {"gort._core.RuntimeTimer", sizeof(RuntimeTimer), 0,
+                                        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+                                        RuntimeTimer_slots};
+
+static PyMethodDef functions[] = {
+    {"sleep", sleep_, METH_O,
+     "sleep(seconds, /)\n--\n\nParks the goroutine for at least this many seconds: Go's time.Sleep. 0 or less yields."},
+    {"timer_chan", (PyCFunction)(void (*)(void))timer_chan_, METH_FASTCALL,
+     "timer_chan(seconds, period=0.0, /)\n--\n\nThe channel of a new timer that runs already."},
+    {NULL, NULL, 0, NULL},
+};
+
+int
+gort_timer_init(PyObject *module)
+{
+    PyObject *type = PyType_FromSpec(&RuntimeTimer_spec);
+    if (!type || PyModule_AddType(module, (PyTypeObject *)type) < 0)
+        return -1;
+    Py_DECREF(type);
+    return PyModule_AddFunctions(module, functions);
+}

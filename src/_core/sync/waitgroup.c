@@ -1,0 +1,241 @@
+/* waitgroup.c: WaitGroup, Go's sync.WaitGroup, and what errgroup.Group is made of.
+ *
+ * Invariant: waiters are parked only while n > 0. Who brings n to 0 wakes all of them.
+ *
+ * With the GIL.
+ *
+ * Differs from Go: a counter that gets negative raises runtime.Error with Go's text.
+ */
+#include "core.h"
+
+#include "cpython/compat.h"
+#include "cpython/type.h"
+#include "sync/sync.h"
+
+#include <structmember.h>
+
+typedef struct {
+    PyObject_HEAD
+    int64_t n;
+    waitq waiters;
+    PyObject *weakrefs;
+} WaitGroup;
+
+static int
+wg_add(WaitGroup *wg, int64_t delta)
+{
+    int64_t n;
+    if (__builtin_add_overflow(wg->n, delta, &n) || n < 0) {
+        PyErr_SetString(Error, delta < 0 ? "sync: negative WaitGroup counter"
+                                         : "sync: WaitGroup counter overflow"); /* n has wrapped around */
+        return -1;
+    }
+    wg->n = n;
+    if (n == 0) {
+        sudog *s;
+        while ((s = waitq_pop(&wg->waiters)) != NULL)
+            goready(s->w->g);
+    }
+    return 0;
+}
+
+static PyObject *
+WaitGroup_add(WaitGroup *wg, PyObject *const *args, Py_ssize_t nargs)
+{
+    long long delta = 1;
+    if (nargs > 1)
+        return PyErr_Format(PyExc_TypeError, "add() takes one int, got %zd arguments", nargs);
+    if (nargs == 1) {
+        delta = PyLong_AsLongLong(args[0]);
+        if (delta == -1 && PyErr_Occurred())
+            return NULL;
+    }
+    if (wg_add(wg, delta) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+WaitGroup_done(WaitGroup *wg, PyObject *unused)
+{
+    (void)unused;
+    if (unlikely(wg_add(wg, -1) < 0))
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+WaitGroup_wait(WaitGroup *wg, PyObject *unused)
+{
+    (void)unused;
+    g *gp = getg();
+    if (!gp)
+        return NULL;
+    for (bool front = false; wg->n > 0; front = true) {
+        if (wait_in(gp, &wg->waiters, front, waitReasonWaitGroupWait, NULL, NULL) == 0)
+            break;
+        if (check_signals() < 0)
+            return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* done(), with an exception set or not; a counter that the program has brought to 0 already is told as unraisable. */
+static void
+wg_done(WaitGroup *wg)
+{
+    PyObject *t, *v, *tb;
+    PyErr_Fetch(&t, &v, &tb);
+    if (wg_add(wg, -1) < 0)
+        PyErr_WriteUnraisable((PyObject *)wg);
+    PyErr_Restore(t, v, tb);
+}
+
+/* add(1), and a goroutine that calls def(args...) on wg. -1: nothing was started, and the counter is as before; who has
+ * come to wait meanwhile (newproc may run the program's code) is not forgotten. */
+static int
+wg_start(WaitGroup *wg, PyMethodDef *def, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *run = PyCFunction_New(def, (PyObject *)wg);
+    int r = run ? wg_add(wg, 1) : -1;
+    if (r == 0 && newproc_user(run, args, nargs, kwnames) < 0) {
+        wg_done(wg);
+        r = -1;
+    }
+    Py_XDECREF(run);
+    return r;
+}
+
+/* What go() starts: args[0] is the function. */
+static PyObject *
+WaitGroup_run(WaitGroup *wg, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *r = PyObject_Vectorcall(args[0], args + 1, (size_t)(nargs - 1), kwnames);
+    if (r) {
+        Py_DECREF(r);
+        return WaitGroup_done(wg, NULL);
+    }
+    if (PyErr_ExceptionMatches(Goexit))
+        wg_done(wg);
+    return NULL; /* a panic: the program ends */
+}
+
+static PyMethodDef run_def = {"WaitGroup.go", (PyCFunction)(void (*)(void))WaitGroup_run,
+                              METH_FASTCALL | METH_KEYWORDS, NULL};
+
+static PyObject *
+WaitGroup_go(WaitGroup *wg, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    if (nargs < 1 || !PyCallable_Check(args[0]))
+        return PyErr_Format(PyExc_TypeError, "WaitGroup.go() takes a callable and its arguments, not %R",
+                            nargs ? args[0] : Py_None);
+    if (unlikely(!runs(args[0])) && check_runs("WaitGroup.go()", args[0]) < 0)
+        return NULL;
+    if (wg_start(wg, &run_def, args, nargs, kwnames) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* -- what errgroup.Group is made of: goroutines that have a place, and tell if they fail ------------ */
+
+/* The goroutine: args are the function, a Sema (or None), and whom to call with an Exception that escapes. */
+static PyObject *
+WaitGroup_run_task(WaitGroup *wg, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *r = PyObject_Vectorcall(args[0], args + 3, (size_t)(nargs - 3), kwnames);
+    if (!r && PyErr_ExceptionMatches(PyExc_Exception)) {
+        PyObject *exc = take_exception();
+        r = PyObject_CallOneArg(args[2], exc);
+        Py_DECREF(exc);
+    }
+    if (!r && !PyErr_ExceptionMatches(Goexit))
+        return NULL; /* a panic: the program ends */
+    if (args[1] != Py_None)
+        sema_release((Sema *)args[1]);
+    wg_done(wg);
+    return r;
+}
+
+static PyMethodDef run_task_def = {"Group.go", (PyCFunction)(void (*)(void))WaitGroup_run_task,
+                                   METH_FASTCALL | METH_KEYWORDS, NULL};
+
+static PyObject *
+WaitGroup_start_task(WaitGroup *wg, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    if (nargs < 3)
+        return PyErr_Format(PyExc_TypeError, "_go() takes a function, a place to take and a callback");
+    if (wg_start(wg, &run_task_def, args, nargs, kwnames) == 0)
+        Py_RETURN_NONE;
+    if (args[1] != Py_None)
+        sema_release((Sema *)args[1]);
+    return NULL;
+}
+
+static PyObject *
+WaitGroup_go_task(WaitGroup *wg, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *r = nargs < 2 || args[1] == Py_None ? NULL : Sema_acquire((Sema *)args[1], NULL, 0);
+    if (!r && PyErr_Occurred())
+        return NULL;
+    Py_XDECREF(r);
+    return WaitGroup_start_task(wg, args, nargs, kwnames);
+}
+
+static PyObject *
+WaitGroup_try_go_task(WaitGroup *wg, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    if (nargs > 1 && args[1] != Py_None) {
+        Sema *places = (Sema *)args[1];
+        if (places->count == 0)
+            Py_RETURN_FALSE;
+        places->count--;
+    }
+    PyObject *r = WaitGroup_start_task(wg, args, nargs, kwnames);
+    if (!r)
+        return NULL;
+    Py_DECREF(r);
+    Py_RETURN_TRUE;
+}
+
+static PyMethodDef WaitGroup_methods[] = {
+    {"add", (PyCFunction)(void (*)(void))WaitGroup_add, METH_FASTCALL,
+     "add($self, delta=1, /)\n--\n\nAdds delta, which may be negative, to the counter; at 0 the waiters go on: Go's "
+     "WaitGroup.Add. runtime.Error if it gets negative."},
+    {"done", (PyCFunction)WaitGroup_done, METH_NOARGS,
+     "done($self, /)\n--\n\nTakes one off the counter: Go's WaitGroup.Done."},
+    {"wait", (PyCFunction)WaitGroup_wait, METH_NOARGS,
+     "wait($self, /)\n--\n\nWaits until the counter is 0: Go's WaitGroup.Wait."},
+    {"go", (PyCFunction)(void (*)(void))WaitGroup_go, METH_FASTCALL | METH_KEYWORDS,
+     "go($self, fn, /, *args, **kwargs)\n--\n\nadd(1), then a goroutine that calls fn(*args, **kwargs) and is done: Go's "
+     "WaitGroup.Go."},
+    {"_go", (PyCFunction)(void (*)(void))WaitGroup_go_task, METH_FASTCALL | METH_KEYWORDS,
+     "_go($self, fn, places, failed, /, *args, **kwargs)\n--\n\ngo(), which takes a unit of the Sema `places`, if it is "
+     "none None, for as long\nas fn runs, and failed(exc) for an Exception that escapes it."},
+    {"_try_go", (PyCFunction)(void (*)(void))WaitGroup_try_go_task, METH_FASTCALL | METH_KEYWORDS,
+     "_try_go($self, fn, places, failed, /, *args, **kwargs)\n--\n\n_go(), unless it would have to wait: False then."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef WaitGroup_members[] = {
+    {"_n", T_LONGLONG, offsetof(WaitGroup, n), READONLY, "The counter."},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(WaitGroup, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot WaitGroup_slots[] = {
+    {Py_tp_doc, "WaitGroup()\n--\n\nWaits for a number of goroutines to finish: Go's sync.WaitGroup."},
+    {Py_tp_new, type_no_args},
+    {Py_tp_dealloc, type_free_weak},
+    {Py_tp_methods, WaitGroup_methods},
+    {Py_tp_members, WaitGroup_members},
+    {0, NULL},
+};
+
+static PyType_Spec WaitGroup_spec = {"gort.sync.WaitGroup", sizeof(WaitGroup), 0, Py_TPFLAGS_DEFAULT,
+                                     WaitGroup_slots};
+
+int
+gort_waitgroup_init(PyObject *module)
+{
+    return add_type(module, &WaitGroup_spec) ? 0 : -1;
+}

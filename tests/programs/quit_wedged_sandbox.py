@@ -1,0 +1,37 @@
+"""As quit_wedged, in a sandbox that forbids process_vm_readv, and with the PCs that level 2 shows."""
+#: exit 2
+#: env GOTRACEBACK=system
+#: send SIGQUIT ready
+#: runner python
+
+import ctypes
+import os
+import platform
+import struct
+
+from gort import chan, go, runtime
+from gort.time import sleep
+
+lib = ctypes.PyDLL(os.environ["CLIB"])
+nr = {"x86_64": 310, "aarch64": 270}[platform.machine()]
+rules = [(0x20, 0, 0, 0), (0x15, 0, 1, nr), (0x06, 0, 0, 0x50001), (0x06, 0, 0, 0x7FFF0000)]
+program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in rules))
+fprog = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(rules), ctypes.addressof(program)))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, fprog, 0, 0) == 0
+
+
+def wedge():
+    runtime.callers(0)  # So that this function has a PC.
+    sleep(0.05)
+    lib.spin()
+
+
+def sleeper():
+    sleep(3600)
+
+
+go(sleeper)
+go(wedge)
+print("ready", flush=True)
+chan().recv()
