@@ -1,4 +1,4 @@
-"""What the tests of the core share: tasks in goroutines and threads, and waiting until they are parked."""
+"""What tests share: tasks in goroutines and threads, waiting until they are parked, receiving."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import gort.time
-from gort import _core, go
+from gort import Chan, _core, go
 from gort.sync import WaitGroup
+
+_T = TypeVar("_T")
 
 PLACES = ("main", "goroutine", "thread")
 
@@ -103,3 +105,10 @@ def wait_until(condition: Callable[[], object], what: str = "the condition") -> 
 def wait_until_parked(count: int, reason: str) -> None:
     """Waits until at least `count` goroutines and tasks in threads are parked for a reason."""
     wait_until(lambda: parked(reason) >= count, f"{count} are parked in {reason}")
+
+
+def must_recv(ch: Chan[_T]) -> _T:
+    """The next value of a channel that is open and never carries None; fails if there is none."""
+    value = ch.recv()
+    assert value is not None
+    return value
