@@ -19,7 +19,7 @@ from gort.runtime import gosched
 from gort.sync import WaitGroup
 from gort.time import Ticker, Timer, after, after_func, sleep, tick
 from harness import isolated
-from helpers import Task, parked, wait_until, wait_until_parked
+from helpers import Task, must_recv, parked, wait_until, wait_until_parked
 
 Spawn = Callable[..., Any]
 
@@ -92,7 +92,7 @@ def test_timer_sends_the_time_once(anywhere: Callable[..., Any]) -> None:
     def body() -> None:
         before = python_time.time()
         timer = Timer(0.005)
-        fired = timer.c.recv()
+        fired = must_recv(timer.c)
         assert before - 1 <= fired <= python_time.time() + 1
         assert timer.stop() is False
         assert select(timer.c, after(0.01))[0] == 1
@@ -121,7 +121,7 @@ def test_stop_takes_back_what_nobody_received(anywhere: Callable[..., Any]) -> N
         assert timer.reset(3600) is True
         assert select(timer.c, default)[0] == 1
         assert timer.reset(0) is True
-        assert timer.c.recv() > 0
+        assert must_recv(timer.c) > 0
         assert timer.stop() is False
 
     anywhere(body)
@@ -134,19 +134,19 @@ def test_channel_is_unbuffered_and_receive_only(make: Callable[[], Timer | Ticke
     assert (len(timer.c), timer.c.cap) == (0, 0)
     for operation in (lambda: timer.c.send(1.0), timer.c.close, lambda: select(default, (timer.c, 1.0))):
         with pytest.raises(TypeError, match="a timer's channel, which is receive-only"):
-            operation()  # type: ignore[no-untyped-call]
+            operation()
     assert select(timer.c, default)[0] == 0
 
 
 def test_tiny_durations_are_durations() -> None:
     for d in (4e-10, 1e-12, 5e-324):
-        assert Ticker(d).c.recv() > 0
-        assert Timer(d).c.recv() > 0
+        assert must_recv(Ticker(d).c) > 0
+        assert must_recv(Timer(d).c) > 0
         ticks = tick(d)
-        assert ticks is not None and ticks.recv() > 0
+        assert ticks is not None and must_recv(ticks) > 0
         ticker = Ticker(3600)
         ticker.reset(d)
-        assert ticker.c.recv() > 0 and ticker.c.recv() > 0
+        assert must_recv(ticker.c) > 0 and must_recv(ticker.c) > 0
         sleep(d)
     assert tick(-0.0) is None and tick(-5e-324) is None
 
@@ -157,10 +157,10 @@ def test_value_is_the_time_at_which_it_fired() -> None:
     timer, ticker = Timer(0.01), Ticker(0.01)
     python_time.sleep(0.2)
     for ch in (timer.c, ticker.c):
-        assert before <= ch.recv() - 0.01 < before + 0.19  # and not when it is received
-    first = ticker.c.recv()
+        assert before <= must_recv(ch) - 0.01 < before + 0.19  # and not when it is received
+    first = must_recv(ticker.c)
     assert first >= before + 0.2  # the missed ones are gone
-    ticks = [first, *(ticker.c.recv() for _ in range(3))]
+    ticks = [first, *(must_recv(ticker.c) for _ in range(3))]
     for tick_ in ticks:  # in step with the first
         phase = (tick_ - before) / 0.01
         assert abs(phase - round(phase)) < 0.45
@@ -267,12 +267,12 @@ def test_unreachable_timers_are_freed_at_once() -> None:
 def test_a_channel_keeps_its_timer() -> None:
     ch = Timer(0.01).c
     gc.collect()
-    assert ch.recv() > 0
+    assert must_recv(ch) > 0
     ch = Ticker(0.001).c
-    assert ch.recv() < ch.recv()
+    assert must_recv(ch) < must_recv(ch)
     out = chan()
     go(lambda: out.send(after(0.01).recv()))
-    assert out.recv() > 0
+    assert must_recv(out) > 0
 
 
 def test_user_code_cannot_run_within_reset() -> None:
@@ -285,7 +285,7 @@ def test_user_code_cannot_run_within_reset() -> None:
 
     for use in (lambda: timer.c.send(Token()), lambda: select((timer.c, Token()), default)):  # type: ignore[arg-type]
         with pytest.raises(TypeError):
-            use()  # type: ignore[no-untyped-call]
+            use()
         timer.stop()
     sleep(0.01)
     assert select(timer.c, default)[0] == 1
@@ -298,7 +298,7 @@ def test_reset(spawn: Spawn) -> None:
     assert timer.reset(0.002) is True
     assert task.join() > 0
     assert timer.reset(0.002) is False
-    assert timer.c.recv() > 0
+    assert must_recv(timer.c) > 0
 
 
 def test_after_func(anywhere: Callable[..., Any]) -> None:
@@ -336,7 +336,7 @@ def test_after_func_may_block_and_stop_itself() -> None:
 def test_ticker(anywhere: Callable[..., Any]) -> None:
     def body() -> None:
         ticker = Ticker(0.002)
-        times = [ticker.c.recv() for _ in range(5)]
+        times = [must_recv(ticker.c) for _ in range(5)]
         assert times == sorted(times) and len(set(times)) == 5
         ticker.stop()
         assert select(ticker.c, after(0.01))[0] == 1
@@ -373,8 +373,9 @@ def test_ticker_period_must_be_positive(period: float) -> None:
 
 def test_tick() -> None:
     ch = tick(0.001)
+    assert ch is not None
     for _ in range(3):
-        assert ch.recv() > 0
+        assert must_recv(ch) > 0
 
 
 def test_busy_goroutine_does_not_hold_timers_up() -> None:
@@ -556,7 +557,7 @@ def test_earlier_timer_set_while_waiting_for_a_later_one() -> None:
     """Whoever waits for the first timer of the heap is told when an earlier one is added from elsewhere."""
     late = Timer(3600)
     threading.Timer(0.01, lambda: after_func(0.001, lambda: late.reset(0))).start()
-    assert late.c.recv() > 0
+    assert must_recv(late.c) > 0
     go(gosched)
 
 
