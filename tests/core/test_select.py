@@ -15,7 +15,7 @@ from gort import chan, default, go, select
 from gort.runtime import Error, gosched
 from gort.sync import WaitGroup
 from gort.time import after, sleep
-from helpers import Task, wait_until_parked
+from helpers import Task, must_recv, wait_until_parked
 
 Spawn = Callable[..., Any]
 
@@ -394,7 +394,7 @@ def test_parked_cases_of_one_channel_take_turns(cases: int) -> None:
     rounds = 120 * cases
 
     def receive() -> None:
-        got: Counter[int] = Counter()
+        got: Counter[int | None] = Counter()
         for _ in range(rounds):
             gosched()  # until the other side is parked
             got[ch.recv()] += 1
@@ -403,7 +403,7 @@ def test_parked_cases_of_one_channel_take_turns(cases: int) -> None:
     go(receive)
     for _ in range(rounds):
         select(*[(ch, i) for i in range(cases)])
-    got = back.recv()
+    got = must_recv(back)
     assert all(50 < got[i] < 250 for i in range(cases)), got
 
     def send() -> None:
