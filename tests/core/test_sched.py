@@ -28,7 +28,7 @@ from gort.runtime import (
 from gort.sync import Mutex, WaitGroup
 from gort.time import after_func, sleep
 from harness import isolated
-from helpers import Task, parked, run_in, wait_until, wait_until_parked
+from helpers import Task, must_recv, parked, run_in, wait_until, wait_until_parked
 
 Spawn = Callable[..., Any]
 
@@ -719,7 +719,7 @@ def test_deep_stacks_switch() -> None:
 
     def dive(depth: int) -> int:
         if depth == 0:
-            return ch.recv()
+            return must_recv(ch)
         if depth % 10 == 0:
             return 1 + max(map(dive, [depth - 1]))
         return 1 + dive(depth - 1)
@@ -752,7 +752,7 @@ def test_main_is_woken_by_the_last_of_many() -> None:
     for n in (1, 10, 500):
         for _ in range(n):
             go(lambda: (gosched(), ch.send(1)))
-        assert sum(ch.recv() for _ in range(n)) == n
+        assert sum(must_recv(ch) for _ in range(n)) == n
     assert select(ch, default)[0] == 1
     assert parked("chan send") == 0
 
