@@ -14,6 +14,7 @@ from gort import Chan, _core, chan, go, runtime
 from gort.sync import WaitGroup
 from gort.time import sleep
 from harness import isolated
+from helpers import must_recv
 
 
 def addresses() -> int:
@@ -141,7 +142,7 @@ def test_locked_ms_are_found_by_their_goroutines() -> None:
     for round_ in range(5):
         for i, ch in enumerate(inputs):
             ch.send(round_ * n + i)
-        assert sorted(back.recv() for _ in range(n)) == list(range(round_ * n, (round_ + 1) * n))
+        assert sorted(must_recv(back) for _ in range(n)) == list(range(round_ * n, (round_ + 1) * n))
         sleep(0.01)
         for _ in range(10):
             go(python_time.sleep, 0.001)
