@@ -26,6 +26,7 @@ from gort.runtime import gosched, num_goroutine
 from gort.sync import Mutex, Once, RWMutex, WaitGroup
 from gort.time import Ticker, Timer, after, after_func, sleep
 from harness import isolated
+from helpers import must_recv
 
 
 @isolated()
@@ -43,7 +44,7 @@ def test_threads_use_everything() -> None:
             rw.rlock()
             rw.runlock()
             sleep(0.0001)
-        assert Timer(0.001).c.recv() > 0
+        assert must_recv(Timer(0.001).c) > 0
         ticker = Ticker(0.001)
         ticker.c.recv()
         ticker.stop()
@@ -59,7 +60,7 @@ def test_threads_use_everything() -> None:
         thread.start()
     for i in range(400):
         ch.send(i)
-    assert sorted(results.recv() for _ in threads) == list(range(20))
+    assert sorted(must_recv(results) for _ in threads) == list(range(20))
     wg.wait()
     for thread in threads:
         thread.join()
@@ -77,7 +78,7 @@ def test_threads_start_goroutines() -> None:
     threads = [threading.Thread(target=work, args=(n,)) for n in range(10)]
     for thread in threads:
         thread.start()
-    assert sorted(results.recv() for _ in range(100)) == [(n, i) for n in range(10) for i in range(10)]
+    assert sorted(must_recv(results) for _ in range(100)) == [(n, i) for n in range(10) for i in range(10)]
 
 
 @isolated()
@@ -148,7 +149,7 @@ def test_thread_pool_executor_in_goroutines() -> None:
         with concurrent.futures.ThreadPoolExecutor(3) as pool:
             ch = chan()
             futures = [pool.submit(ch.send, i) for i in range(5)]
-            assert sorted(ch.recv() for _ in range(5)) == list(range(5))
+            assert sorted(must_recv(ch) for _ in range(5)) == list(range(5))
             assert [future.result() for future in futures] == [None] * 5
             assert list(pool.map(pow, range(5), [n] * 5)) == [i**n for i in range(5)]
 
@@ -415,7 +416,7 @@ def test_async_exception_hits_the_thread_it_is_for() -> None:
 
     ready = chan(1)
     threading.Thread(target=victim).start()
-    ident = ready.recv()
+    ident = must_recv(ready)
     assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(Stop)) == 1
     assert outcome.recv() == "stopped"
 
@@ -438,7 +439,7 @@ def test_stale_request_to_drop_the_gil() -> None:
             pass
 
     wg.go(body)
-    address = addresses.recv()
+    address = must_recv(addresses)
     gosched()
     # eval_breaker is the fourth word of PyThreadState, _PY_GIL_DROP_REQUEST_BIT its lowest bit.
     ctypes.c_size_t.from_address(address + 3 * ctypes.sizeof(ctypes.c_void_p)).value |= 1
