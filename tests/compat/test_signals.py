@@ -21,6 +21,7 @@ from gort.runtime import gosched
 from gort.sync import Cond, Mutex, RWMutex, WaitGroup
 from gort.time import Ticker, sleep
 from harness import isolated, run_source
+from helpers import must_recv
 
 INTERRUPT = [(signal.SIGINT, "ready")]
 
@@ -398,7 +399,7 @@ def test_signals_do_not_disturb_goroutines_in_c() -> None:
     for _ in range(4):
         go(nap)
     print("ready", flush=True)
-    assert all(results.recv() >= 0.5 for _ in range(4))
+    assert all(must_recv(results) >= 0.5 for _ in range(4))
     ticker = Ticker(0.001)
     for _ in range(3):
         ticker.c.recv()
