@@ -19,6 +19,7 @@ from gort.runtime import gosched
 from gort.sync import Cond, Mutex, WaitGroup
 from gort.time import Ticker, after_func, sleep
 from harness import clib, isolated, run_source
+from helpers import must_recv
 
 
 @isolated(stdout="end")
@@ -53,7 +54,7 @@ def test_10_000_parked_goroutines() -> None:
             case 6:
                 go(lambda: list(generator()))
             case 7:
-                go(lambda: [sorted([1, 2], key=lambda _: ch.recv()) for _ in range(3)])
+                go(lambda: [sorted([1, 2], key=lambda _: ch.recv() or 0) for _ in range(3)])
     sleep(0.05)
     print("end")
 
@@ -112,7 +113,7 @@ def test_atexit_uses_the_runtime() -> None:
         for i in range(5):
             wg.go(ch.send, i)
         for _ in range(5):
-            total[0] += ch.recv()
+            total[0] += must_recv(ch)
         wg.wait()
         sleep(0.001)
         time.sleep(0.001)
