@@ -511,7 +511,7 @@ def test_parks_deep_in_a_recursion() -> None:
             eval("(" * 100 + "1" + ")" * 100)
             return mark
         deeper: list[int] = []
-        sorted([0], key=lambda _: deeper.append(dive(n - 1, mark)))
+        sorted([0], key=lambda _: deeper.append(dive(n - 1, mark)) or 0)
         gosched()
         return deeper[0]
 
@@ -539,7 +539,7 @@ def test_fork_deep_in_a_recursion() -> None:
     def dive(n: int) -> Any:
         if n == 0:
             return os.fork()
-        return sorted([0], key=lambda _: pids.append(dive(n - 1)))
+        return sorted([0], key=lambda _: pids.append(dive(n - 1)) or 0)
 
     pids: list[Any] = []
 
@@ -600,7 +600,7 @@ def burn(depth: int) -> None:
     lib = ctypes.CDLL(os.environ["CLIB"])
 
     def dive(n: int) -> None:
-        sorted([0], key=lambda _: dive(n - 1) if n else lib.burn_all(0))
+        sorted([0], key=lambda _: (dive(n - 1) or 0) if n else lib.burn_all(0))
 
     gort.run(dive, depth)
 
@@ -683,7 +683,7 @@ NESTS: dict[str, Callable[[], Any]] = {
 def depth_of_sorted(n: int) -> int:
     deeper: list[int] = []
     if n:
-        sorted([0], key=lambda _: deeper.append(depth_of_sorted(n - 1)))
+        sorted([0], key=lambda _: deeper.append(depth_of_sorted(n - 1)) or 0)
     return 1 + deeper[0] if deeper else 0
 
 
@@ -788,7 +788,7 @@ def test_deep_deallocation(others: int) -> None:
             method = types.MethodType(print, method or 1)
         iterator: Any = iter([])
         for _ in range(1000):
-            iterator = map(None, iterator)
+            iterator = map(id, iterator)
         linked: Any = None
         for _ in range(1000):
             linked = functools.partial(print, linked)
