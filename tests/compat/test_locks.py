@@ -28,6 +28,7 @@ from gort.runtime import gosched
 from gort.sync import WaitGroup
 from gort.time import sleep
 from harness import isolated
+from helpers import must_recv
 
 MAIN = threading.get_ident()
 
@@ -484,7 +485,7 @@ def test_async_exception_for_a_goroutine() -> None:
             outcome.send("stopped")
 
     go(victim)
-    ident = ready.recv()
+    ident = must_recv(ready)
     assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(Stop)) == 1
     assert outcome.recv() == "stopped"
 
