@@ -22,7 +22,7 @@ from gort.runtime import gosched, num_goroutine
 from gort.sync import WaitGroup
 from gort.time import sleep
 from harness import isolated, run_source
-from helpers import wait_until_parked
+from helpers import must_recv, wait_until_parked
 
 # -- subinterpreters --------------------------------------------------------------------------
 
@@ -492,6 +492,7 @@ def test_50_000_goroutines() -> None:
 
     def body(n: int) -> None:
         value = gate.recv()
+        assert value is not None
         total[0] += value + n
 
     for n in range(50_000):
@@ -635,7 +636,7 @@ def test_weakref_callbacks_send() -> None:
         wg.go(body)
     wg.wait()
     gc.collect()
-    assert sum(ch.recv() for _ in range(50)) == 50
+    assert sum(must_recv(ch) for _ in range(50)) == 50
 
 
 @isolated()
