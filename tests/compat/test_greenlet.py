@@ -41,7 +41,7 @@ def juggle(i: int) -> list[Any]:
         parent = getcurrent().parent
         for k in range(5):
             mine = (i, n, k)
-            sorted([0], key=lambda _: gosched())
+            sorted([0], key=lambda _: gosched() or 0)
             got.append(parent.switch(mine))
             assert mine == (i, n, k)
             sleep(0.0001)
@@ -236,7 +236,7 @@ def test_collections_elsewhere() -> None:
             g.switch()
             box.append(g)
             del g
-            where = threading.get_native_id()
+            where: int | None = threading.get_native_id()
         else:
             go(owner)
             where = gate.recv()
@@ -367,7 +367,7 @@ def test_greenlets_in_random_order() -> None:
             if rng.random() < 0.5:
                 gosched()
             else:
-                sorted([1], key=lambda _: sleep(0.00005))
+                sorted([1], key=lambda _: sleep(0.00005) or 0)
             getcurrent().parent.switch(mark)
             assert local == [mark] * len(local)
         return mark
@@ -435,7 +435,7 @@ def test_switches_inside_a_buffered_file(first_use: str, main: bool) -> None:
 
     def deep(n: int) -> None:
         """Overwrites the stack where the other greenlet's frames were."""
-        sorted([n], key=lambda n: n and deep(n - 1))
+        sorted([n], key=lambda n: (n and deep(n - 1)) or 0)
 
     def readers(f: Any, others_come: Callable[[], None]) -> list[bytes]:
         lines: list[bytes] = []
@@ -508,7 +508,7 @@ def test_locker_that_switches(main: bool) -> None:
 
     def deep(n: int) -> None:
         """Overwrites the stack where the other greenlet's frames were."""
-        sorted([n], key=lambda n: n and deep(n - 1))
+        sorted([n], key=lambda n: (n and deep(n - 1)) or 0)
 
     def body() -> None:
         cond = Cond(Switching())
