@@ -23,6 +23,7 @@ from gort.runtime import gosched
 from gort.sync import Cond, Mutex, RWMutex, WaitGroup
 from gort.time import after, after_func, sleep
 from harness import isolated, run_source
+from helpers import must_recv
 
 warnings.simplefilter("ignore", DeprecationWarning)  # of forks with threads
 
@@ -553,7 +554,7 @@ def test_destructors_of_the_lost(place: str) -> None:
             go(answer.send, 1)
             after_func(0, lambda: answer.send(2))
             sleep(0)
-            ran.append(answer.recv() + answer.recv())
+            ran.append(must_recv(answer) + must_recv(answer))
             gosched()
             local.other = Other()
 
