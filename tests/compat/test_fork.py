@@ -19,6 +19,7 @@ from gort.runtime import gomaxprocs, gosched, num_goroutine
 from gort.sync import Mutex, WaitGroup
 from gort.time import after, after_func, sleep
 from harness import isolated, run_source
+from helpers import must_recv
 
 CROWD = 1000
 
@@ -395,7 +396,7 @@ def test_fork_with_a_pending_timer_and_no_goroutine() -> None:
     if pid == 0:
         os._exit(0)
     assert os.waitpid(pid, 0)[1] == 0
-    assert ch.recv() > 0
+    assert must_recv(ch) > 0
 
 
 @isolated(timeout=60)
