@@ -18,6 +18,7 @@ from gort.runtime import Error, gosched, lock_os_thread
 from gort.sync import WaitGroup
 from gort.time import after, sleep
 from harness import isolated
+from helpers import must_recv
 
 CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)
 
@@ -38,7 +39,7 @@ def test_callback_parks(place: str) -> None:
             gosched()
             sleep(0.0005)
             time.sleep(0.0005)
-            return ch.recv() + 1
+            return must_recv(ch) + 1
 
         for i in range(20):
             assert lib.call(callback, i) == i + 1
