@@ -17,6 +17,7 @@ from gort.runtime import gosched
 from gort.sync import WaitGroup
 from gort.time import sleep
 from harness import isolated
+from helpers import must_recv
 
 
 @isolated()
@@ -99,12 +100,13 @@ def test_generators_with_exceptions_in_flight() -> None:
                 assert sys.exc_info()[1] is error
 
     def work(n: int) -> None:
+        nothing: dict[None, int] = {}
         for value in handler(n):
             assert sys.exc_info()[0] is None
             gosched()
             assert value == n
             with contextlib.suppress(KeyError):
-                {}[gosched()]
+                nothing[gosched()]
 
     for n in range(50):
         wg.go(work, n)
@@ -271,7 +273,7 @@ def test_channels_from_async_code() -> None:
 
     async def main() -> list[int]:
         await asyncio.gather(*(asyncio.to_thread(requests.send, i) for i in range(10)))
-        return sorted([await asyncio.to_thread(replies.recv) for _ in range(10)])
+        return sorted([await asyncio.to_thread(must_recv, replies) for _ in range(10)])
 
     assert asyncio.run(main()) == [i * 2 for i in range(10)]
 
