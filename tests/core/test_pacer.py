@@ -111,7 +111,7 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {  # the result's type, and those of the
     "enters": (BOOL, ctypes.c_uint),
     "the_goal": (U64,),
     "wanted": (ctypes.c_uint,),
-    "pacer_start": (None, I64),
+    "pacer_start": (None, I64, I64),
     "pacer_stop": (None,),
     "pacer_ask": (BOOL, ctypes.c_uint),
     "pacer_unask": (None,),
@@ -164,7 +164,7 @@ def lib(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 def c(lib: ctypes.CDLL) -> Driver:
     """A pacer that has begun at time 0, with GOGC=100."""
     driver = Driver(lib)
-    lib.pacer_start(driver.pacer, 0)
+    lib.pacer_start(driver.pacer, 0, 0)
     driver.set_goals(0)
     return driver
 
@@ -321,8 +321,9 @@ def test_start_and_stop(lib: ctypes.CDLL) -> None:
         c = Driver(lib, phase=phase)
         c.stop()
         assert c.phase == Off
-    lib.pacer_start(c.pacer, 5 * SECOND)
+    lib.pacer_start(c.pacer, 5 * SECOND, 3 * SECOND)
     assert (c.phase, c.percent, c.limit, c.fullend) == (Idle, 100, NONE, 5 * SECOND)
+    assert (c.account, c.lastend, c.lastcpu) == (0, 5 * SECOND, 3 * SECOND)
 
 
 def test_a_cycle_of_two_collections(c: Driver) -> None:

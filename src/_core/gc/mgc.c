@@ -623,7 +623,7 @@ start_gc_(PyObject *mod, PyObject *args)
     program_callbacks = collector_set_callbacks(callbacks);
     const int never[3] = {YOUNG, NEVER, NEVER};
     collector_set_thresholds(never);
-    pacer_start(&pacer, nanotime()); /* before the settings, which it would overwrite */
+    pacer_start(&pacer, nanotime(), process_cputime()); /* before the settings, which it would overwrite */
     Py_XDECREF(set_gc_percent_(mod, percent));
     Py_XDECREF(set_memory_limit_(mod, limit));
     if (PyErr_Occurred())

@@ -136,11 +136,13 @@ enter(gcpacer *c, enum gcphase to)
 }
 
 void
-pacer_start(gcpacer *c, int64_t now)
+pacer_start(gcpacer *c, int64_t now, int64_t cpu)
 {
     *c = (gcpacer){.percent = 100,
                    .limit = INT64_MAX,
                    .fullend = now,
+                   .lastend = now, /* the account is empty: the time since the machine started is not its own */
+                   .lastcpu = cpu,
                    .price = PRICE_MIN,
                    .slice = SLICE_MIN,
                    .force_period = FORCE_PERIOD,

@@ -73,7 +73,7 @@ pacer_wanted(const gcpacer *c)
     return c->phase >= RunOther ? c->next : c->phase;
 }
 
-void pacer_start(gcpacer *c, int64_t now);
+void pacer_start(gcpacer *c, int64_t now, int64_t cpu);
 void pacer_stop(gcpacer *c);
 bool pacer_ask(gcpacer *c, enum gcphase want); /* false: as much is asked for already */
 void pacer_unask(gcpacer *c);
