@@ -362,14 +362,14 @@ def test_get_ident_is_one_per_goroutine() -> None:
     idents: list[Any] = []
 
     def body() -> None:
-        mine = {threading.get_ident()}
+        mine, thread = {threading.get_ident()}, threading.current_thread()
         for _ in range(5):
             time.sleep(0.0005)
             gosched()
             mine |= {threading.get_ident(), _thread.get_ident(), MAIN_ALIAS()}
         assert len(mine) == 1
         assert threading.current_thread().ident in mine
-        assert threading.current_thread() is threading.current_thread()
+        assert threading.current_thread() is thread
         assert mine <= sys._current_frames().keys()
         idents.extend(mine)
 

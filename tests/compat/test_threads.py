@@ -376,14 +376,15 @@ def test_once_across_threads_and_goroutines() -> None:
 
 @isolated()
 def test_many_short_threads_beside_goroutines() -> None:
-    ch, rng = chan(), random.Random(5)
-    go(lambda: [ch.recv() for _ in range(300)])
+    ch, rng, received = chan(), random.Random(5), chan(1)
+    go(lambda: received.send([ch.recv() for _ in range(300)]))
     for i in range(300):
         thread = threading.Thread(target=ch.send, args=(i,))
         thread.start()
         if rng.random() < 0.5:
             gosched()
         thread.join()
+    assert received.recv() == list(range(300))
 
 
 @isolated()

@@ -258,7 +258,7 @@ def test_goroutines_in_c_are_in_syscall_or_running() -> None:
 
 
 def test_gosched_is_fair(anywhere: Callable[..., Any]) -> None:
-    """Goroutines that yield in a loop advance together: none is more than a few rounds ahead."""
+    """Goroutines that yield in a loop all advance."""
 
     def body() -> None:
         counts, stop, wg = [0] * 8, [False], WaitGroup()

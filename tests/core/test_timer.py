@@ -9,6 +9,7 @@ import sys
 import threading
 import time as python_time
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,7 @@ from gort.runtime import gosched
 from gort.sync import WaitGroup
 from gort.time import Ticker, Timer, after, after_func, sleep, tick
 from harness import isolated
-from helpers import Task, must_recv, parked, wait_until, wait_until_parked
+from helpers import Task, must_recv, wait_until, wait_until_parked
 
 Spawn = Callable[..., Any]
 
@@ -79,7 +80,7 @@ def test_sleepers_wake_in_order_of_their_times() -> None:
     assert order == sorted(order)
 
 
-def test_equal_times_fire_first_come_first_served() -> None:
+def test_equal_times_all_fire() -> None:
     fired, wg = [], WaitGroup()
     for n in range(50):
         wg.add(1)
@@ -451,11 +452,18 @@ def test_random_stops_and_resets() -> None:
 
 
 def test_sleeping_thousands() -> None:
-    wg = WaitGroup()
+    wg, woken = WaitGroup(), Counter[int]()
+
+    def body(i: int) -> None:
+        before = python_time.monotonic()
+        sleep(0.01 + i * 1e-6)
+        assert python_time.monotonic() - before >= 0.01 + i * 1e-6
+        woken[i] += 1
+
     for i in range(5000):
-        wg.go(sleep, 0.01 + i * 1e-6)
-    wait_until(lambda: parked("sleep") > 0 or True)
+        wg.go(body, i)
     wg.wait()
+    assert woken == Counter(range(5000))
 
 
 def test_timer_objects_are_freed() -> None:
