@@ -14,7 +14,7 @@ program's header says how to run it, one directive a line, anywhere before the f
     #: python >=3.12 <3.14    versions of Python it is meant for
     #: stdin TEXT             a line of standard input; may be repeated
     #: send SIGINT READY      a signal to send shortly after the word READY was printed; may be repeated
-    #: timeout 10             seconds until it counts as hung; default 60
+    #: timeout 10             seconds until it counts as hung; default 120
 
 NAME.out has a section for each stream; one that is missing stands for "prints nothing". A section may be for
 a runner or for some versions only, and the first one that fits is used:
@@ -57,9 +57,11 @@ from typing import Any, TypeVar
 HERE = Path(__file__).resolve().parent
 PROGRAMS = HERE / "programs"
 RUNNERS = ("python", "gort")
-DEFAULT_TIMEOUT = 60.0
+DEFAULT_TIMEOUT = 120.0
 # Between the word that asks for a signal and the signal: time for the program to park where it means to.
 SETTLE = 0.2
+# Variables that change what programs do or print begin with these.
+FOREIGN = ("GO", "PYTHON", "PYTEST", "PY_COLORS", "FORCE_COLOR", "NO_COLOR", "COV", "COLUMNS", "LINES")
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -180,11 +182,7 @@ def clib(name: str = "clib") -> str:
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
     """This process's environment without what would change a program's behaviour, and with `extra`."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("GO", "PYTHON", "PYTEST", "COV_"))
-    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     return {**kept, "CLIB": clib(), **extra}
 
 
@@ -243,7 +241,7 @@ def execute(
                         ready.unregister(key.fileobj)
                     text[key.data] += chunk
                 while pending and pending[0][1].encode() in text["stdout"]:
-                    time.sleep(SETTLE)
+                    _settle(process.pid)
                     _kill(process.pid, pending.pop(0)[0], group=False)
         try:
             process.wait(max(0.0, deadline - time.monotonic()) + 5)
@@ -257,6 +255,26 @@ def execute(
     process.stderr.close()
     out, err = (bytes(text[name]).decode(errors="backslashreplace") for name in ("stdout", "stderr"))
     return Outcome(list(argv), process.returncode, out, err, hung)
+
+
+def _settle(pid: int) -> None:
+    """SETTLE, and on a busy machine until all its threads sleep, or it has computed for that long."""
+    time.sleep(SETTLE)
+    end, first, asleep = time.monotonic() + 10, None, 0
+    while asleep < 3 and time.monotonic() < end:
+        try:
+            stats = [
+                path.read_text().rpartition(") ")[2].split()
+                for path in Path(f"/proc/{pid}/task").glob("*/stat")
+            ]
+        except OSError:
+            continue  # a thread has ended
+        used = sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
+        first = used if first is None else first
+        if used - first >= SETTLE:
+            return
+        asleep = asleep + 1 if all(stat[0] == "S" for stat in stats) else 0
+        time.sleep(0.01)
 
 
 def _kill(pid: int, number: int, *, group: bool = True) -> None:

@@ -26,7 +26,10 @@ from gort import chan, go, time
 def with_a_local():
     local = open("local", "w")
     local.write("line\\n")
+    written.send(None)
     chan().recv()
+
+written = chan()
 
 text = open("text", "w")
 text.write("line\\n")
@@ -40,7 +43,7 @@ folder = tempfile.TemporaryDirectory(dir=".", prefix="temporary")
 named = tempfile.NamedTemporaryFile(dir=".", prefix="temporary")
 atexit.register(print, "atexit")
 go(with_a_local)
-time.sleep(0.05)
+written.recv()
 
 def leave():
     if how == "exit":
@@ -411,7 +414,7 @@ def test_in_a_removed_directory(tmp_path: Path, words: list[str], launcher: list
 
 RAISES_WHILE_SAVING = """
 import gc, os, signal, sys
-from gort import chan, go, time
+from gort import chan, go
 
 def handler(*_):
     raise RuntimeError("from a handler")
@@ -426,7 +429,10 @@ class Text(type(sys.stdout)):
 def holds(make):
     file = make()
     file.write("line\\n")
+    written.send(None)
     chan().recv()
+
+written = chan()
 
 def special():
     file = Text(open("special", "wb"))
@@ -436,7 +442,8 @@ def special():
 signal.signal(signal.SIGUSR1, handler)
 go(holds, lambda: open("plain", "w"))
 go(holds, special)
-time.sleep(0.01)
+written.recv()
+written.recv()
 objects = gc.get_objects
 
 def get_objects():

@@ -7,6 +7,7 @@ import io
 import mmap
 import os
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -362,6 +363,7 @@ def test_who_waits_for_a_buffered_file() -> None:
 
 @isolated()
 def test_handed_over_mutex() -> None:
+    sys.setswitchinterval(100)  # who was woken does not run before the fork
     for starving in (False, True):
         mu = Mutex()
         mu.lock()
@@ -391,6 +393,8 @@ def test_handed_over_mutex() -> None:
 
 @isolated()
 def test_handed_over_rwmutex() -> None:
+    sys.setswitchinterval(100)  # who was woken does not run before the fork
+
     def usable(rw: Any) -> None:
         assert rw.try_lock()
         readers = [got(rw.rlock) for _ in range(2)]
@@ -482,6 +486,7 @@ def test_a_writer_that_runs_a_signal_handler(reads: bool) -> None:
 
 @isolated()
 def test_handed_over_units() -> None:
+    sys.setswitchinterval(100)  # who was woken does not run before the fork
     s = Sema()
     for _ in range(3):
         go(s.acquire)
@@ -563,15 +568,18 @@ def test_destructors_of_the_lost(place: str) -> None:
 
     def task() -> None:
         local.session = Session()
+        ready.done()
         stop.recv()
 
+    ready = WaitGroup()
+    ready.add(40)
     for _ in range(30):
         go(task)
     for _ in range(10):
         threading.Thread(target=task, daemon=True).start()
     for _ in range(100):
         go(int)
-    time.sleep(0.02)
+    ready.wait()
     sleep(0.02)
 
     def body() -> None:
@@ -693,7 +701,7 @@ def test_fork_by_c_code(library: str, place: str) -> None:
 @pytest.mark.skipif(
     not hasattr(threading, "_shutdown_locks_lock"), reason="threading has no such lock from 3.13 on"
 )
-@isolated(timeout=20)
+@isolated()
 def test_a_lost_thread_holds_a_lock_of_threadings() -> None:
     """In the child threading makes a Thread object for the goroutine, under that lock."""
     held, done = threading.Event(), threading.Event()

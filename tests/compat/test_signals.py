@@ -107,8 +107,8 @@ def talk() -> None:
 
 def interrupted(call: Callable[[], Any]) -> None:
     """Main is interrupted in the call, and can use the runtime afterwards."""
-    print("ready", flush=True)
     try:
+        print("ready", flush=True)
         call()
     except KeyboardInterrupt:
         print("KeyboardInterrupt in goroutine", _core.goid())
@@ -187,10 +187,11 @@ def test_uncaught_interrupt_ends_the_program() -> None:
 def test_interrupted_again_and_again() -> None:
     count = 0
     go(sleep, 3600)
-    print("ready", flush=True)
     while count < 3:
         try:
-            if count:
+            if not count:
+                print("ready", flush=True)
+            else:
                 go(os.kill, os.getpid(), signal.SIGINT)
             chan().recv()
         except KeyboardInterrupt:
@@ -480,8 +481,8 @@ def sleeping_thread() -> threading.Thread:
 def test_signal_interrupts_main_in_c_on_another_thread(call: str) -> None:
     signal.signal(signal.SIGTERM, raises)
     away()
-    later(signal.SIGTERM)
     try:
+        later(signal.SIGTERM)
         CALLS[call]()
     except Handled:
         print("interrupted", flush=True)
@@ -492,8 +493,8 @@ def test_signal_interrupts_main_in_c_on_another_thread(call: str) -> None:
 def test_each_signal_interrupts_main_on_another_thread() -> None:
     signal.signal(signal.SIGALRM, retried)
     away()
-    signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
     try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
         time.sleep(3600)
     except Handled:
         print("three times" if len(count) == 3 else count, flush=True)

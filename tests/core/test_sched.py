@@ -384,9 +384,12 @@ def test_goroutine_that_gives_up_the_gil_for_moments_does_not_starve_the_others(
 
     null = os.open(os.devnull, os.O_WRONLY)
     go(write)
+    steps = []
     for _ in range(40):
+        before = written
         sleep(0.001)
-    assert written < 600  # about 110; thousands if main has to be lucky
+        steps.append(written - before)
+    assert sorted(steps)[20] < 15  # about 3; hundreds if main has to be lucky
 
 
 def test_handoffs_are_counted() -> None:
@@ -564,7 +567,7 @@ def test_main_goroutine_stays_on_the_main_thread_when_locked() -> None:
 # -- goexit -----------------------------------------------------------------------------------
 
 
-@isolated(timeout=40)
+@isolated()
 def test_main_locks_itself_while_its_thread_is_occupied() -> None:
     """It waits until the other has left the main thread, and holds nobody up meanwhile."""
     reading, writing = os.pipe()
@@ -602,7 +605,7 @@ def test_main_locks_itself_while_its_thread_is_occupied() -> None:
     unlock_os_thread()
 
 
-@isolated(timeout=60)
+@isolated()
 def test_locked_main_is_found_whatever_wakes_its_thread() -> None:
     """It is made runnable while its thread, woken by a signal, waits for the GIL."""
     import signal
