@@ -3,11 +3,12 @@
  * Invariants
  *   1. An M that is asleep is in the list of idle ones (m.inidle), or is locked to a goroutine that is parked (nmidlelocked
  *      counts those). Who takes an M out of the list must wake it.
- *   2. Before it is woken it is told what to do: nextp and nextg by a thread that holds the GIL, or takeover by sysmon.
+ *   2. Before it is woken it is told what to do: nextp and nextg by a thread that holds the GIL, or takeover by
+ *      anyone (wake_for_takeover). m0 may be told nothing: it is to look for signals (wake_m0).
  *   3. Records of Ms are never freed: sysmon and signal handlers may look at any.
  *
- * midleget, midleput, allocm, newm, wake_for_takeover, wake_m0 and gil_take need no GIL: sysmon calls them. The lists are under
- * idlelock, a spin lock held for a few instructions, under which nothing else is locked and nothing allocated.
+ * midleget, allocm, newm, wake_for_takeover and wake_m0 need no GIL: sysmon calls them. Nor does gil_take. The lists are
+ * under idlelock, a spin lock held for a few instructions, under which nothing else is locked and nothing allocated.
  *
  * Rejected: a spare M that always waits for the GIL. Each short release (a read of a cached file) would cost two thread
  * switches. One stands by only while goroutine after goroutine blocks in C (m.chain): it gets the GIL the moment that the
@@ -71,8 +72,8 @@ tell_takeover(m *mp, p *standby, bool chain)
 {
     mp->standby = standby;
     mp->chain = chain;
-    mp->standbytick = standby ? standby->schedtick + 1 : 0;
-    atomic_fetch_add(&sched.ntakeover, 1);
+    mp->standbytick = standby ? standby->schedtick + 1 : 0; /* that of the goroutine which starts next */
+    atomic_fetch_add(&sched.ntakeover, 1);                  /* before mp can take itself off the count */
     atomic_store(&mp->takeover, true);
 }
 
@@ -200,7 +201,7 @@ allocm(void)
     mp->ts = ts;
     idlelock();
     if (++sched.mcount > sched.maxmcount && !sched.throwing) {
-        idleunlock();
+        idleunlock(); /* dying takes the GIL and runs Python code, which may need this lock */
         thread_limit_exceeded();
     }
     mp->id = (int32_t)++sched.mcreated;
@@ -232,7 +233,7 @@ newm(m *mp)
     if (err != ENOMEM)
         thread_refused(err);
     allm_remove(mp);
-    freem(mp);
+    freem(mp); /* last: others may use the record again */
     return false;
 }
 
@@ -243,7 +244,7 @@ make_do(p *pp, g *gp)
 {
     m *mp = NULL;
     if (!m0->lockedg) {
-        m0->deny &= (uint8_t)~G_UNPROVEN;
+        m0->deny &= (uint8_t)~G_UNPROVEN; /* also if it is awake: it comes to the global queue by itself */
         mp = midleget(m0, NULL);
     }
     if (mp) {
@@ -319,6 +320,7 @@ wake_for_takeover(p *standby, bool chain)
         notewakeup(mp);
         return;
     }
+    /* before the look: sched_stop sets stopping, then waits for the count to be 0 (rest) */
     atomic_fetch_add(&making, 1);
     mp = sched.stopping ? NULL : allocm();
     atomic_fetch_sub(&making, 1);
@@ -326,7 +328,7 @@ wake_for_takeover(p *standby, bool chain)
         takeover_refused();
         return;
     }
-    tell_takeover(mp, standby, chain);
+    tell_takeover(mp, standby, chain); /* before the thread is there: it looks once, then sleeps */
     if (unlikely(!newm(mp))) {
         atomic_fetch_sub(&sched.ntakeover, 1);
         takeover_refused();
@@ -362,7 +364,7 @@ retake(m *mp)
             gp->flags |= G_UNPROVEN | G_BLOCKS;
         best->m->p = NULL;
         best->syscalltick++;
-        best->schedtick++;
+        best->schedtick++; /* progress to sysmon; and no other M's standbytick matches */
         sched.handoffs++;
         acquirep(mp, best);
     }
@@ -377,6 +379,7 @@ retake(m *mp)
 void
 gil_take(PyThreadState *ts)
 {
+    /* counted before the look: sysmon says that it sleeps, then looks at the count (sleep_quietly) */
     atomic_fetch_add(&sched.nwaitgil, 1);
     if (atomic_load(&sched.sysmonwait))
         sysmon_wake();
@@ -403,8 +406,8 @@ void
 stopm(m *mp, int64_t deadline)
 {
     check(!mp->p && !mp->curg);
-    atomic_store(&mp->note, 0);
-    midleput(mp);
+    atomic_store(&mp->note, 0); /* before mp can be found: whoever takes it sets this, and is not undone */
+    midleput(mp);               /* before the GIL goes: whoever queues something then finds mp */
     PyEval_SaveThread();
     do {
         int err = futex_sleep(&mp->note, 0, deadline);
@@ -417,6 +420,7 @@ stopm(m *mp, int64_t deadline)
     if (unlikely(sched.stopping))
         sleep_forever(mp);
     gil_take(mp->ts);
+    /* only now: if the sleep ended by itself, a thread that took mp from the list may still have been writing it */
     if (mp->nextp) {
         acquirep(mp, mp->nextp);
         mp->nextp = NULL;
@@ -453,16 +457,16 @@ mstart(void *arg)
     mp->altstack = stack_altstack();
     ts_here(mp->ts);
     gil_take(mp->ts);
-    ts_find_tss(mp);
+    ts_find_tss(mp); /* with the GIL: it needs a current thread state to recognize */
     if (mp->nextp) {
         acquirep(mp, mp->nextp);
         mp->nextp = NULL;
     }
     mloop(mp);
 
-    ts_leave(mp->ts);
+    ts_leave(mp->ts); /* before freem: the next thread of this record attaches it */
     stack_altstack_free(mp->altstack);
     this_m = NULL;
-    freem(mp);
+    freem(mp); /* last: from here on mp may be another thread's */
     return NULL;
 }

@@ -64,10 +64,12 @@ setm(m *mp)
 static void
 attend(p *pp)
 {
+    /* before the looks: what sysmon sees later sets it again, at its next look at the latest */
     atomic_store_explicit(&sched.attention, false, memory_order_relaxed);
     int64_t now = nanotime();
     atomic_store_explicit(&sched.coarse, now, memory_order_relaxed);
     if (atomic_load_explicit(&sched.timer0, memory_order_relaxed) <= now) {
+        /* collected first: put in front one by one, they would run in the reverse order of their times */
         sched.firing = true;
         runtimers(now);
         sched.firing = false;
@@ -85,7 +87,7 @@ check_signals(void)
         PyErr_SetString(Error, "the program has ended: nothing can wake this goroutine any more");
         return -1;
     }
-    signals_clear();
+    signals_clear(); /* before the handlers run: a signal that comes meanwhile sets it again */
     if (PyErr_CheckSignals() < 0) {
         signals_again(); /* of several signals the others may still wait */
         return -1;
@@ -114,7 +116,7 @@ static int64_t
 sleep_until(void)
 {
     if (sched.npidle < sched.nprocs)
-        return INT64_MAX;
+        return INT64_MAX; /* whoever has a P comes to the timers */
     int64_t again = checkdead(), timer0 = atomic_load(&sched.timer0);
     return again < timer0 ? again : timer0;
 }
@@ -146,7 +148,7 @@ its_own_goroutine(m *mp)
         mp->nextg = NULL;
         return gp;
     }
-    handoffp(mp); /* if a timer runs, to an M that waits for it */
+    handoffp(mp); /* if a timer runs, to an M that waits for it: this one sleeps without a limit */
     if (mp == m0)
         interrupt_main();
     stopm(mp, sched.npidle == sched.nprocs ? checkdead() : INT64_MAX);
@@ -183,6 +185,7 @@ hand_on(m *mp, g *gp)
             return false;
         }
         if (!to) { /* not asleep yet: let it come round */
+            /* queued first: handoffp leaves the P idle if nothing is */
             queue_push(&sched.runq, gp);
             handoffp(mp);
             stopm(mp, nanotime() + 100000);
@@ -210,7 +213,7 @@ findrunnable(m *mp)
         if (unlikely(sched.stopping))
             stop_forever(mp);
         bool takeover = atomic_exchange(&mp->takeover, false);
-        if (takeover)
+        if (takeover) /* it has the GIL: while it waited for it sysmon sent no other one */
             atomic_fetch_sub(&sched.ntakeover, 1);
         if (unlikely(mp->lockedg != NULL)) {
             g *gp = its_own_goroutine(mp);
@@ -230,7 +233,7 @@ findrunnable(m *mp)
         }
         if (!mp->p && !find_p(mp, takeover)) {
             if (mp == m0)
-                interrupt_main();
+                interrupt_main(); /* a signal between this and the sleep does not end it: sysmon finds it */
             stopm(mp, sleep_until());
             continue;
         }
@@ -246,7 +249,7 @@ findrunnable(m *mp)
             gp = nextg(pp);
         if (!gp) { /* the P is idle, and one idle M waits for the first timer */
             mp->p = NULL;
-            pidleput(pp);
+            pidleput(pp); /* before sleep_until, which asks whether all Ps are idle */
             stopm(mp, sleep_until());
             continue;
         }
@@ -255,6 +258,7 @@ findrunnable(m *mp)
                 return gp;
             continue;
         }
+        /* just before gp runs: the M that stands by is told the schedtick that gp will have */
         if (takeover && mp->chain && (pp->runq.head || sched.runq.head) && !atomic_load(&sched.ntakeover))
             wake_for_takeover(pp, true);
         return gp;
@@ -264,6 +268,7 @@ findrunnable(m *mp)
 static inline void
 execute_from_g0(m *mp, g *gp)
 {
+    /* before the switch: the other side knows from these who it is, and where (resumed, gomain) */
     gp->status = Grunning;
     gp->m = mp;
     mp->curg = gp;
@@ -290,12 +295,14 @@ mloop(m *mp)
     for (;;) {
         if (unlikely(!mp->ts))
             scheduler_state(mp);
+        /* first: until here the thread state is that of whoever left, which another M may attach once the GIL is
+         * given up */
         ts_switch(mp, mp->ts);
         if (unlikely(mp->exiting)) {
             mp->lockedg = NULL;
             p *pp = mp->p ? mp->p : pidleget();
             mp->p = NULL;
-            allm_remove(mp);
+            allm_remove(mp); /* before startm, which may need a thread: the limit counts this one */
             if (pp)
                 startm(pp, NULL); /* somebody has to fall asleep last */
             return;
@@ -322,16 +329,16 @@ resumed(g *gp)
     m *mp = gp->m;
     ts_switch(mp, gp->ts);
     if (unlikely(gp->flags & G_MAIN)) {
-        main_thread_set(true);
+        main_thread_set(true); /* before the look: from now on CPython's handler forces the breaker itself */
         if (signals_pending())
             signals_force();
         if (unlikely(mp != m0)) {
             sched.mainmoves++;
-            sigmask_move(true);
+            sigmask_move(true); /* after main_thread_set: a signal that this lets in finds main here */
         }
     }
     if (unlikely(sched.owing))
-        pay_owed();
+        pay_owed(); /* last: it may run any Python code */
 }
 
 static inline void
@@ -360,9 +367,11 @@ leave(g *gp)
     m *mp = gp->m;
     p *pp = mp->p;
     bool reborn = false; /* it was dead, and a timer has started its next life */
+    /* before attend: a timer may ready gp, and what is queued has no M */
     gp->m = NULL;
     mp->curg = NULL;
     if (likely(pp != NULL)) {
+        /* before attend, too: the flags, and what fn stands for, may be of the next life after it */
         if (unlikely((gp->flags & (G_UNPROVEN | G_BLOCKS)) == G_UNPROVEN)) {
             gp->flags &= (uint8_t)~G_UNPROVEN; /* it came from its start to a park without blocking */
             if (gp->status != Gdead)
@@ -378,6 +387,7 @@ leave(g *gp)
             }
         }
         g *next = pp->runq.head;
+        /* schedtick last: at the 61st g0 finds it as it is here, and nextg takes from the global queue */
         if (likely(next &&
                    (!(next->flags & mp->deny) || (next == gp && !reborn && !(coming_home && mp == m0))) &&
                    (++pp->schedtick % 61 || !sched.runq.head))) {
@@ -416,7 +426,7 @@ gopark(g *gp, enum waitreason why)
             return;
         }
         main_leaves(gp);
-        interrupt_main(); /* a signal that came before the line above */
+        interrupt_main(); /* a signal that came before the line above; it finds Gwaiting */
     }
     leave(gp);
     resumed(gp);
@@ -464,10 +474,10 @@ void
 goready(g *gp)
 {
     if (gp->status != Gwaiting)
-        return; /* main, interrupted by a signal, is on its way already */
+        return; /* main, interrupted by a signal, is on its way already: it finds `fired` */
     gp->status = Grunnable;
     if (unlikely(gp->flags & G_THREAD)) {
-        sched.nthreads--;
+        sched.nthreads--; /* not by the thread itself: checkdead would call it parked until it has the GIL */
         notewakeup(gp->m);
         return;
     }
@@ -482,7 +492,7 @@ runqput(g *gp)
     p *pp = mp ? mp->p : NULL;
     if (likely(pp != NULL)) {
         queue_push(unlikely(sched.firing) ? &sched.fired : &pp->runq, gp);
-        sysmon_notice();
+        sysmon_notice(); /* after the push, without a fence: if sysmon misses it, it sleeps 10 ms at most */
         return;
     }
     pp = pidleget();
