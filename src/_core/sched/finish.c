@@ -72,12 +72,12 @@ rest(const m *mine)
 void
 sched_stop(void)
 {
-    sched.stopping = true;
-    sysmon_asks_no_more();
+    sched.stopping = true; /* first: the others look at it before they ask for the GIL or make anything */
+    sysmon_asks_no_more(); /* before rest, which gives up the GIL */
     /* CPython ends all threads but the one that main's thread state names: main moves no more */
     if (maing && maing->m)
         ts_set_thread(maing->ts, maing->m->ident);
     sysmon_wake();
     rest(getm());
-    keep_thread_states();
+    keep_thread_states(); /* after rest, in which goroutines still take turns */
 }

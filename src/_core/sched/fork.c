@@ -56,6 +56,7 @@ g_lost(g *gp)
 {
     gp->ts = NULL;
     gp->status = Glost;
+    /* now: these lie on the lost stack, which the next thread may be given */
     for (const handover *h = gp->handover; h; h = h->outer)
         h->lost(h->lock, h->w->fired != NULL);
     gp->handover = NULL;
@@ -70,7 +71,7 @@ restart(PyThreadState *ts)
     bool thread = gp && gp->flags & G_THREAD;
 
     fork_unfinished = true;
-    atomic_store(&sched.lock, 0);
+    atomic_store(&sched.lock, 0); /* who held it is lost; what is under it is made anew below */
     stacks_after_fork(gp);
     for (m *tm = sched.threads; tm; tm = tm->alllink) {
         if (tm != mp)
@@ -124,7 +125,7 @@ restart(PyThreadState *ts)
         m0 = fresh;
         return;
     }
-    main_ident = owner_id();
+    main_ident = owner_id(); /* before it is main: its identity stays what it was */
     maing = gp;
     gp->flags = (uint8_t)((gp->flags | G_MAIN) & ~(G_UNPROVEN | G_BLOCKS | G_SYSTEM));
     m0 = mp;
@@ -140,7 +141,7 @@ restart(PyThreadState *ts)
     sched.mcount = 1;
     mp->deny = gp->lockcount ? 0xff : G_LOCKED;
     acquirep(mp, pidleget());
-    fork_pin(gp);
+    fork_pin(gp); /* last: it goes by m0 and G_MAIN */
 }
 
 static void
@@ -162,6 +163,7 @@ sched_after_fork(void)
     undone = false;
     if (!fork_unfinished)
         return; /* a hook has forked: the child has done this in the inner fork */
+    /* before m0_denies is asked, by unlock_thread too */
     fork_unfinished = false;
     if (pinned)
         unlock_thread(maing);

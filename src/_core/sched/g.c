@@ -253,7 +253,7 @@ newproc_as(uint8_t flags, PyObject *fn, PyObject *const *args, Py_ssize_t nargs,
     }
     bool traced = threading_traces();
 
-    g *gp = gfget();
+    g *gp = gfget(); /* after all that may run Python code: until newproc1 gp is known to nobody */
     if (gp && unlikely(!gp->ts)) {
         gp->ts = ts_new();
         if (gp->ts)
@@ -464,7 +464,7 @@ gomain(void)
         if (unlikely(gp->opened))
             morestack_close(gp);
         sched.ngoroutines -= !(gp->flags & G_SYSTEM);
-        gfput(gp);
+        gfput(gp); /* still on its stack: before it is left only a timer can take gp, in leave (reborn) */
         godead(gp);
     }
 }
@@ -510,7 +510,7 @@ die_within(double seconds, const char *text, size_t n, int status)
     death.n = n;
     death.status = status;
     death.deadline = nanotime() + (int64_t)(seconds * 1e9);
-    atomic_store(&death.state, 1);
+    atomic_store(&death.state, 1); /* before the thread, which ends at any other state */
     if (thread_start(death_guard, NULL, 64 << 10, sigmask_runtime()) != 0)
         atomic_store(&death.state, 0); /* then without a limit */
     return 0;
@@ -538,7 +538,7 @@ _Noreturn void throw(const char *text)
 _Noreturn void
 fatal(const char *text)
 {
-    sched.throwing = true;
+    sched.throwing = true; /* first: the hook may park, and what it finds then is no second fatal error */
     PyObject *r = fatal_hook ? PyObject_CallFunction(fatal_hook, "s", text) : NULL;
     if (!r) {
         char buf[256];

@@ -63,7 +63,7 @@ keep_thread(void)
             "stack than its own");
         return -1;
     }
-    lock_thread(gp);
+    lock_thread(gp); /* may go on on another thread: mp is not used after this */
     gp->greenlets = true;
     gp->cgo = NULL; /* they lie on the stack, which greenlets copy away */
     return 0;

@@ -25,7 +25,7 @@ migrate(g *gp)
     gp->status = Grunnable;
     gp->m = NULL;
     mp->curg = NULL;
-    queue_push(&sched.runq, gp);
+    queue_push(&sched.runq, gp); /* not saved yet: nobody runs it before this M gives up the GIL, on g0 */
     sysmon_notice();
     switch_to_g0(mp, gp);
     resumed(gp);
@@ -37,6 +37,7 @@ lock_thread(g *gp)
     if (gp->lockcount == 0 && !(gp->flags & G_THREAD)) {
         if (gp->flags & G_MAIN) {
             while (gp->m != m0) { /* main is locked to the main thread and to no other */
+                /* before it is queued: by these whoever finds it takes it home */
                 gp->flags |= G_LOCKED;
                 gp->lockedm = m0;
                 migrate(gp);
@@ -44,6 +45,7 @@ lock_thread(g *gp)
         }
         else {
             if (gp->m == m0) { /* nobody else may take the main thread */
+                /* make_do or a fork may have had it run everything */
                 m0->deny |= G_UNPROVEN;
                 gp->flags |= G_UNPROVEN | G_BLOCKS;
                 migrate(gp);

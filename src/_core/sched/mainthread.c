@@ -49,12 +49,12 @@ static void
 unbind_main(void)
 {
     g *gp = maing;
-    lock_thread(gp); /* home, if it is away */
+    lock_thread(gp); /* home, if it is away; first: on the way m0 and the others run, and Ps change hands */
     p *pp = m0->p;
     gp->flags &= (uint8_t)~G_LOCKED;
     gp->lockcount = 0;
     gp->lockedm = gp->m = NULL;
-    gp->ts = NULL;
+    gp->ts = NULL; /* before maing: sysmon may have read that already, and looks at gp; so it is not freed */
     gp->status = Gdead;
     unbound = gp;
     maing = NULL;
@@ -156,7 +156,7 @@ bind_main(void)
     thread_never_exits();
     sigmask_main();
     ts_find_tss(m0);
-    maing = gp;
+    maing = gp; /* when all of it is there: sysmon follows it without the GIL */
     p *pp = pidleget();
     if (pp)
         acquirep(m0, pp);

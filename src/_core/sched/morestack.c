@@ -153,6 +153,7 @@ morestack(g *gp, void (*fn)(void *), void *arg)
     int more = ts_c_budget(EXTRA_STACK) - gp->c_budget;
     if (s->was_extra || more < 0)
         more = 0;
+    /* before the switch: the fault handler goes by these, and `opened` is of the stack that gp is on */
     set_opened(gp, false);
     gp->stack_lo = (char *)s + EXTRA_RECORD - EXTRA_STACK + EXTRA_GUARD;
     gp->stack_hi = (char *)s;
@@ -164,12 +165,12 @@ morestack(g *gp, void (*fn)(void *), void *arg)
     annotate_arrive(s->fake_stack);
 
     ts_extend_c_budget(gp->ts, -more);
-    morestack_close(gp); /* for whoever has the stack next */
+    morestack_close(gp); /* for whoever has the stack next; before stack_lo, by which it finds the guard */
     gp->stack_lo = s->lo;
     gp->stack_hi = s->hi;
     gp->extra = s->was_extra;
     set_opened(gp, s->opened);
-    give_back(s);
+    give_back(s); /* last: s lies on the stack that goes */
     return true;
 }
 

@@ -115,7 +115,7 @@ procresize(int32_t n)
     atomic_thread_fence(memory_order_release); /* sysmon walks them */
     sched.nprocs = n;
     for (int32_t i = old; i < n; i++)
-        pidleput(allp[i]);
+        pidleput(allp[i]); /* after nprocs, or all Ps would look idle to sysmon for a moment */
     m *mine = getm();
     bool lost = false;
     for (int32_t i = n; i < old; i++) {
@@ -134,7 +134,7 @@ procresize(int32_t n)
             lost |= pp->m == mine;
             if (pp->m->p == pp)
                 pp->m->p = NULL;
-            if (pp->m->nextp == pp) {
+            if (pp->m->nextp == pp) { /* that M is on its way: it looks at these when it has the GIL */
                 pp->m->nextp = NULL;
                 if (pp->m->nextg)
                     queue_push(&sched.runq, pp->m->nextg);

@@ -16,7 +16,8 @@
  * Invariants
  *   1. Addresses of stacks stay: of a g that was given up one reads that it is idle and has no thread state, or zeros.
  *      So sysmon and signal handlers may look at any g.
- *   2. A slab is SlabGiving from the moment that its last g is given up until it is mapped anew. Nobody else uses it.
+ *   2. A slab is SlabGiving from the sweep that finds all its stacks given up until it is mapped anew. Nobody else
+ *      uses it.
  *
  * Differs from Go, which keeps dead gs for ever, without their stacks.
  */
@@ -51,8 +52,8 @@ static void
 map_anew(slab *s)
 {
     s->fixed |= !mem_renew(s->lo, s->size);
-    atomic_fetch_add(&given, 1);
-    atomic_store_explicit(&s->state, SlabEmpty, memory_order_release);
+    atomic_fetch_add(&given, 1); /* before the state: whoever sees that takes the slab, and one off this */
+    atomic_store_explicit(&s->state, SlabEmpty, memory_order_release); /* after `fixed` and the memory */
     atomic_fetch_sub(&giving, 1);
 }
 
@@ -105,7 +106,7 @@ bool
 give_slabs_back(void)
 {
     while (!stackwork_try())
-        thread_yield();
+        thread_yield(); /* perhaps with the GIL: whoever works on stacks never waits for that */
     finish();
     stackwork_done();
     return slabs_given();
@@ -132,7 +133,7 @@ give_up(g *gp)
     slab *s = slab_of(gp);
     uint32_t nth = gp->nth;
     annotate_allocated(gp->sp, (size_t)((char *)gp - (char *)gp->sp));
-    gp->ts = NULL;
+    gp->ts = NULL; /* before it is deleted: sysmon and signal handlers may be looking at gp */
     gp->status = Gidle;
     if (ts) {
         ts_delete(ts);
@@ -155,6 +156,7 @@ give_up(g *gp)
 static void
 give_up_some(int64_t until)
 {
+    /* once is enough: from here on whoever waits for the GIL turns to its holder, and these are attached nowhere */
     ts_settle();
     int n = 0;
     for (bin *b = bins; b; b = b->next) {
@@ -177,6 +179,7 @@ give_slab(slab *s)
 {
     if (!stackwork_try())
         return false;
+    /* from here on sysmon prepares nothing in s: only a stack made there would change that, with the GIL */
     forget_ahead(s);
     stackwork_done();
     slab_unlist(s);
@@ -186,8 +189,8 @@ give_slab(slab *s)
     s->bin->reserved -= s->size;
     s->bin = NULL;
     s->used = s->nraw = s->ndirty = s->rawhint = 0;
-    atomic_fetch_add(&giving, 1);
-    atomic_store(&s->state, SlabGiving);
+    atomic_fetch_add(&giving, 1);        /* before the state: map_anew takes one off */
+    atomic_store(&s->state, SlabGiving); /* last: from here on s is sysmon's */
     return true;
 }
 
@@ -198,7 +201,7 @@ sweep_slab(slab *s, int64_t until)
 {
     if (!stackwork_try())
         return false;
-    forget_ahead(s);
+    forget_ahead(s); /* as in give_slab: the lock is not needed for the rest */
     stackwork_done();
     for (uint32_t nth = 0; s->ndirty && nth < s->used;) {
         if (!(s->dirty[nth / 64] >> nth % 64)) {
@@ -302,7 +305,7 @@ stacks_reclaim_all(void)
         unswept = !all;
         if (all && freed)
             atomic_store(&trim, true);
-        PyThreadState *ts = PyEval_SaveThread();
+        PyThreadState *ts = PyEval_SaveThread(); /* each time: others may run between two batches */
         if (all)
             give_slabs_back();
         PyEval_RestoreThread(ts);

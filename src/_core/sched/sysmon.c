@@ -107,6 +107,7 @@ relieve_gil(int64_t now)
     }
     else if (now - gilwait.since >= gil_interval()) {
         gilwait.since = now;
+        /* before the look: stopping is set first, and then sysmon_asks_no_more waits for this */
         atomic_store(&asking, true);
         if (!sched.stopping)
             gil_request_drop();
@@ -176,6 +177,7 @@ retake_scan(int64_t now)
     if (sched.ending && gp0 && gp0->status == Grunning && !gilwait.unsure)
         return false; /* main has returned: the others run only while an atexit handler waits for them */
     wake_for_takeover(NULL, blocked);
+    /* whoever is on its way takes the GIL; if no M could be had, the request still has no taker */
     gilwait.unsure &= !atomic_load(&sched.ntakeover) && !atomic_load(&sched.nwaitgil);
     return true;
 }
@@ -195,9 +197,10 @@ sysmon_after_fork(void)
 static bool
 sleep_quietly(int64_t until, int64_t *scavenging)
 {
-    uint32_t note = atomic_load(&sched.sysmonnote);
+    uint32_t note = atomic_load(&sched.sysmonnote); /* before the looks: a wake during these ends the sleep */
     bool woken = false, slept = false;
     int64_t wake;
+    /* before the looks at npidle and nwaitgil: who changes these looks at it afterwards */
     atomic_store(&sched.sysmonwait, true);
     do {
         atomic_store(&scavenger_asleep,
@@ -246,6 +249,7 @@ sysmon_main(void *arg)
             until = timer0;
         if (scavenging > now && scavenging < until)
             until = scavenging;
+        /* a wake from here on ends the sleep; what came since the looks waits 2 ms, or is looked at again */
         uint32_t note = atomic_load(&sched.sysmonnote);
         bool ahead = stacks_ahead();
         if (!ahead) {
@@ -324,7 +328,7 @@ sysmon_pause(void)
     paused = sched.sysmonstarted && sched.goidgen == 1;
     if (!paused)
         return;
-    generation++;
+    generation++; /* before it is woken: it looks at this and ends */
     sysmon_wake();
     int64_t now = nanotime(), end = now + 100 * MS;
     _Atomic uint32_t never = 0;

@@ -26,7 +26,7 @@ thread_ended(void *arg)
     m *tm = arg;
     if (!tm->curg || !(tm->curg->flags & G_THREAD))
         forker_gone();
-    idlelock();
+    idlelock(); /* without the GIL: CPython's part of the thread has ended */
     tm->idlelink = free_threads;
     free_threads = tm;
     idleunlock();
@@ -96,7 +96,7 @@ void
 park_thread(g *gp)
 {
     m *tm = gp->m;
-    atomic_store(&tm->note, 0);
+    atomic_store(&tm->note, 0); /* it is queued already, but whoever wakes it needs the GIL for that */
     gp->ts = PyThreadState_Get();
     sched.nthreads++;
     if (sched.npidle == sched.nprocs && maing && maing->status == Gwaiting) {
