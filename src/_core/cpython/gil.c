@@ -117,6 +117,7 @@ ts_switch(m *mp, PyThreadState *ts)
         want = version | (bits & _PY_EVAL_EVENTS_MASK & ~(uintptr_t)_PY_GIL_DROP_REQUEST_BIT) |
                (drop ? _PY_GIL_DROP_REQUEST_BIT : 0);
     } while (unlikely(bits != want) && !_Py_atomic_compare_exchange_uintptr(&ts->eval_breaker, &bits, want));
+    /* after the loop, which would forget a request that is meant for this run: from here on ts is asked */
     _Py_atomic_store_ptr_relaxed(&gil()->last_holder, ts);
     if (unlikely(drop))
         _Py_unset_eval_breaker_bit(old, _PY_GIL_DROP_REQUEST_BIT);
@@ -208,6 +209,7 @@ gil_request_drop(void)
         _Py_set_eval_breaker_bit(holder, _PY_GIL_DROP_REQUEST_BIT);
     pthread_mutex_unlock(&gs->mutex);
 #else
+    /* in this order: who computes the breaker anew in between takes the request into account */
     _Py_atomic_store_relaxed(&main_interp->ceval.gil_drop_request, 1);
     _Py_atomic_store_relaxed(&main_interp->ceval.eval_breaker, 1);
 #endif
@@ -225,7 +227,7 @@ ts_forget_drop_request(PyThreadState *ts)
 #if V313
     _Py_unset_eval_breaker_bit(ts, _PY_GIL_DROP_REQUEST_BIT);
 #else
-    (void)ts;
+    (void)ts; /* the breaker stays: it is for other things too, and CPython computes it anew */
     _Py_atomic_store_relaxed(&main_interp->ceval.gil_drop_request, 0);
 #endif
 }

@@ -96,6 +96,7 @@ tslist_add(PyThreadState *ts)
         for (PyThreadState *at = main_interp->threads.head; at; at = at->next)
             after = at;
     }
+    /* its own links first, then those to it: careful walks follow `next` without the lock */
     ts->prev = after;
     ts->next = after ? after->next : NULL;
     if (ts->next)
@@ -132,7 +133,7 @@ ts_outlive(PyThreadState *ts)
 {
     ts_deleting(ts);
     tslist_lock();
-    outliving = true;
+    outliving = true; /* with the first one: what is made from now on must outlive the interpreter, too */
     if (ts->prev != ts)
         ts_isolate(ts);
     tslist_unlock();

@@ -125,8 +125,8 @@ void
 ts_leave(PyThreadState *ts)
 {
     if (unlikely(!ts_is_clean(ts)))
-        clear_all(ts);
-    forget_thread(ts);
+        clear_all(ts); /* first: destructors may call PyGILState_Ensure, and must find ts */
+    forget_thread(ts); /* before the GIL goes: from then on another thread may attach ts, and bind it */
     PyEval_SaveThread();
 }
 
@@ -144,7 +144,7 @@ ts_new(void)
     if (!ts)
         return NULL;
     if (unlikely(PyThread_tss_get(GILSTATE_KEY) == ts))
-        forget_thread(ts);
+        forget_thread(ts); /* this thread had none (sysmon), and CPython has made this one its own */
     tslist_add(ts);
     return ts;
 }
@@ -152,7 +152,7 @@ ts_new(void)
 void
 ts_delete(PyThreadState *ts)
 {
-    ts_deleting(ts);
+    ts_deleting(ts); /* first: first_ours must not be left pointing at it */
     PyThreadState_Clear(ts);
     PyThreadState_Delete(ts);
 }

@@ -16,8 +16,8 @@
  * Invariants
  *   1. Addresses of stacks stay: of a g that was given up one reads that it is idle and has no thread state, or zeros.
  *      So sysmon and signal handlers may look at any g.
- *   2. A slab is SlabGiving from the sweep that finds all its stacks given up until it is mapped anew. Nobody else
- *      uses it.
+ *   2. A slab is SlabGiving from the sweep that finds all its stacks given up until it is mapped anew. Nobody
+ *      else uses it.
  *
  * Differs from Go, which keeps dead gs for ever, without their stacks.
  */
@@ -156,7 +156,7 @@ give_up(g *gp)
 static void
 give_up_some(int64_t until)
 {
-    /* once is enough: from here on whoever waits for the GIL turns to its holder, and these are attached nowhere */
+    /* once is enough: from here on whoever waits for the GIL turns to its holder; these are attached nowhere */
     ts_settle();
     int n = 0;
     for (bin *b = bins; b; b = b->next) {

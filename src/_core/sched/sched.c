@@ -295,8 +295,8 @@ mloop(m *mp)
     for (;;) {
         if (unlikely(!mp->ts))
             scheduler_state(mp);
-        /* first: until here the thread state is that of whoever left, which another M may attach once the GIL is
-         * given up */
+        /* first: until here the thread state is that of whoever left, which another M may attach once the GIL
+         * is given up */
         ts_switch(mp, mp->ts);
         if (unlikely(mp->exiting)) {
             mp->lockedg = NULL;
