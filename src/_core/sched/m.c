@@ -7,9 +7,9 @@
  *      by anyone (wake_for_takeover). m0 may be told nothing: it is to look for signals (wake_m0).
  *   3. Records of Ms are never freed: sysmon and signal handlers may look at any.
  *
- * midleget, allocm, newm, wake_for_takeover and wake_m0 need no GIL: sysmon calls them. Nor does gil_take. The
- * lists are under idlelock, a spin lock held for a few instructions, under which nothing else is locked and
- * nothing allocated.
+ * midleget, allocm, newm, wake_for_takeover and wake_m0 need no GIL: sysmon calls them. Nor does gil_take.
+ * The lists are under idlelock, a spin lock held for a few instructions, under which nothing else is locked
+ * and nothing allocated.
  *
  * Rejected: a spare M that always waits for the GIL. Each short release (a read of a cached file) would cost two thread
  * switches. One stands by only while goroutine after goroutine blocks in C (m.chain): it gets the GIL the moment that the
@@ -421,7 +421,7 @@ stopm(m *mp, int64_t deadline)
     if (unlikely(sched.stopping))
         sleep_forever(mp);
     gil_take(mp->ts);
-    /* only now: if the sleep ended by itself, a thread that took mp from the list may still have been writing */
+    /* only now: if the sleep ended by itself, whoever took mp from the list may still have been writing */
     if (mp->nextp) {
         acquirep(mp, mp->nextp);
         mp->nextp = NULL;

@@ -156,7 +156,7 @@ give_up(g *gp)
 static void
 give_up_some(int64_t until)
 {
-    /* once is enough: from here on whoever waits for the GIL turns to its holder; these are attached nowhere */
+    /* once is enough: whoever waits for the GIL from here on turns to its holder; these are not attached */
     ts_settle();
     int n = 0;
     for (bin *b = bins; b; b = b->next) {

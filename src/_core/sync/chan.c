@@ -196,7 +196,7 @@ static void
 drain(chan *c)
 {
     while (c->count > 0)
-        Py_DECREF(buf_get(c));
+        Py_DECREF(buf_get(c)); /* out of the ring first: its destructor may use the channel */
 }
 
 /* Parks in the queue of senders. 1: sent; -1: closed, exception set; 0: main was interrupted by a signal. */
@@ -210,7 +210,7 @@ park_send(g *gp, chan *c, PyObject *v, waiter *at, bool front)
     if (likely(at->s.success))
         return 1;
     bool fired = at->w.fired != NULL;
-    if (!fired)
+    if (!fired) /* before the handlers run: if they raise, nothing may have been sent */
         waitq_remove(&c->sendq, &at->s);
     Py_CLEAR(at->s.elem); /* its own again */
     if (fired)
@@ -228,7 +228,7 @@ send_wait(g *gp, chan *c, PyObject *v, bool front)
         waiter_back(gp, at, &here);
         if (r == 0 && check_signals() < 0)
             return -1;
-        if (r == 0)
+        if (r == 0) /* while the handlers ran nobody could find this sender */
             r = chan_send_now(c, v);
         if (r != 0)
             return r > 0 ? 0 : -1;
@@ -272,7 +272,7 @@ park_recv(g *gp, chan *c, PyObject **v, waiter *at, chantimer *ct, PyObject *tic
         *v = at->s.elem;
         return at->s.success;
     }
-    waitq_remove(&c->recvq, &at->s);
+    waitq_remove(&c->recvq, &at->s); /* before the handlers run, as in park_send */
     return -1;
 }
 
@@ -285,6 +285,7 @@ recv_wait(g *gp, chan *c, PyObject **v, int r, bool front)
             return r > 0 ? 1 : r + 1;
         PyObject *tick = NULL; /* what a timer's channel gives this receiver */
         chantimer *ct = chan_timer(c);
+        /* before it is queued: the timer fires in the scheduler, which must not fail for want of memory */
         if (ct && (timer_reserve(1) < 0 || !(tick = chantimer_value())))
             return -1;
         waiter here, *at = waiter_for(gp, &here);
@@ -293,7 +294,7 @@ recv_wait(g *gp, chan *c, PyObject **v, int r, bool front)
         if (r >= 0)
             return r;
         if (ct) {
-            chantimer_leave(ct);
+            chantimer_leave(ct); /* out of the queue: the timer may have no other reason to be in the heap */
             Py_DECREF(tick);
         }
         if (check_signals() < 0)

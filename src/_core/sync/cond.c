@@ -84,10 +84,10 @@ wait_as(Cond *c, const locker *l, g *gp, waiter *one)
         cond_leave(c, one);
         return -1;
     }
-    while (!one->w.fired) {
+    while (!one->w.fired) { /* no Python code between this look and the park: a note would be missed */
         one->parked = true;
         gopark(gp, waitReasonCondWait);
-        one->parked = false;
+        one->parked = false; /* before the handlers, which may park in something else: it is still queued */
         if (unlikely(!one->w.fired) && check_signals() < 0) {
             exc = take_exception();
             cond_leave(c, one);

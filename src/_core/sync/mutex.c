@@ -71,11 +71,11 @@ mutex_wait(Mutex *mu, g *gp, PyObject **kept)
         mu->nwait++;
         int r = wait_in(gp, &mu->waiters, front, waitReasonMutexLock, mu, mutex_lost);
         mu->nwait--;
-        if (unlikely(r < 0)) {
+        if (unlikely(r < 0)) { /* not woken: `woken` is another's, and so is a lock that was handed over */
             if (!goes_on(kept))
                 return -1;
             front = true;
-            continue;
+            continue; /* to the look: while the handlers ran no unlock could find it */
         }
         bool late = nanotime() - since > STARVATION_NS;
         if (mu->starving) {
@@ -84,7 +84,7 @@ mutex_wait(Mutex *mu, g *gp, PyObject **kept)
                 mu->starving = false;
             return 0;
         }
-        mu->woken = false;
+        mu->woken = false; /* before it may queue again: the next unlock must wake somebody */
         if (mu->locked && late)
             mu->starving = true;
         front = true;

@@ -95,7 +95,7 @@ rw_next(RWMutex *rw, bool readers_first)
     }
     sudog *s = waitq_pop(&rw->writers);
     if (s) {
-        rw->drains = s->w->g; /* it goes on as the one that drains */
+        rw->drains = s->w->g; /* here, before it runs: readers that come first must wait for it */
         goready(s->w->g);
     }
     else if (!readers_first)
@@ -134,6 +134,7 @@ rw_wait(RWMutex *rw, g *gp, PyObject **kept)
             return -1;
     }
     for (;;) {
+        /* again after each signal: while the handlers ran, the last reader found nobody in `drainer` */
         if (rw->readers == 0) {
             rw->drains = NULL;
             rw->writing = true;
@@ -141,7 +142,7 @@ rw_wait(RWMutex *rw, g *gp, PyObject **kept)
         }
         if (wait_in(gp, &rw->drainer, false, waitReasonRWMutexLock, rw, writer_lost) == 0)
             return 0;
-        if (!goes_on(kept)) {
+        if (!goes_on(kept)) { /* with its turn: those that it kept waiting have nobody else to wake them */
             rw->drains = NULL;
             rw_next(rw, true);
             return -1;

@@ -94,7 +94,7 @@ complete(scase *sc, Py_ssize_t pick, PyObject *t)
 {
     PyObject *i = PyLong_FromSsize_t(pick), *v = NULL;
     if (unlikely(!i))
-        return NULL;
+        return NULL; /* before anything is sent or received */
     scase *s = &sc[pick];
     int r = s->value ? chan_send_now(s->c, s->value) : chan_recv_now(s->c, &v);
     if (likely(r >= (s->value ? 0 : -1))) /* -1: closed and drained */
@@ -159,6 +159,7 @@ wait_any(g *gp, scase *sc, sudog *sd, int32_t n, PyObject *t, bool front, bool *
         if (s->c)
             waitq_remove(chan_queue(s->c, s->value != NULL), &sd[k]);
     }
+    /* after all of these: a timer is taken out of the heap if nobody is left in its channel's queue */
     for (int32_t k = 0; k < n && timers > 0; k++) {
         chan *c = sc[sd[k].ncase].c;
         if (c && chan_timer(c))
@@ -239,7 +240,7 @@ select_run(PyObject *const *cases, Py_ssize_t n)
         }
         if (!again)
             break;
-        front = true;
+        front = true; /* but another look first: while handlers ran nobody could find its sudogs */
     }
     if (r && hidden)
         PyObject_GC_Track(t);

@@ -60,7 +60,7 @@ Sema_acquire(Sema *s, PyObject *const *args, Py_ssize_t nargs)
     if (!gp)
         return NULL;
     for (bool front = false;; front = true) {
-        if (s->count > 0) {
+        if (s->count > 0) { /* after a signal, too: a unit may have come while the handlers ran */
             s->count--;
             Py_RETURN_NONE;
         }

@@ -3,8 +3,8 @@
  * Invariants
  *   1. heap is a 4-ary heap by `when`; a timer's index says where it is, -1: nowhere.
  *   2. sched.timer0 is the first timer's when, INT64_MAX if there is none; sysmon and idle Ms wait for it.
- *   3. A timer's f runs in the scheduler, on any stack: it runs no Python code (but the hook that reports that memory
- *      ran out), allocates nothing that the collector tracks and does not park. It may start goroutines and ready them.
+ *   3. A timer's f runs in the scheduler, on any stack: it runs no Python code (what would is owed: pay_owed),
+ *      allocates nothing that the collector tracks and does not park. It may start goroutines and ready them.
  *   4. The timer of a channel is in the heap if and only if it is active and somebody waits for the channel (who was woken
  *      otherwise, and has not run yet, included). A timer that starts a goroutine is in the heap while it is active, and
  *      the heap owns a reference to its RuntimeTimer.
@@ -110,7 +110,7 @@ addtimer(timer *t)
 {
     siftup(nheap++, (entry){t->when, t});
     if (t->index == 0) {
-        set_timer0();
+        set_timer0(); /* before sysmon is told: without the GIL it looks at nothing else */
         m *mp = getm();
         if (!mp || !mp->p || !mp->curg) /* nobody here will look at the heap before it sleeps */
             timer_added();
@@ -149,7 +149,7 @@ runtimers(int64_t now)
         if (nheap)
             siftdown(0, last);
         if (t->f(t, now))
-            siftup(nheap++, (entry){t->when, t});
+            siftup(nheap++, (entry){t->when, t}); /* without a check: f adds none, so its place is free */
     }
     set_timer0();
 }
@@ -205,7 +205,7 @@ wake_sleeper(timer *t, int64_t now)
 {
     (void)now;
     sleeper *s = (sleeper *)t;
-    s->w.fired = &s->s;
+    s->w.fired = &s->s; /* before goready, which does nothing if a signal has readied main already */
     goready(s->w.g);
     return false;
 }
@@ -229,7 +229,7 @@ gosleep(int64_t ns)
         gopark(gp, waitReasonSleep);
         if (likely(s.w.fired != NULL))
             return 0;
-        deltimer(&s.t);
+        deltimer(&s.t); /* before the handlers, which may raise: it lies on this stack */
         if (check_signals() < 0)
             return -1;
     }
@@ -356,7 +356,7 @@ chantimer_stop(chantimer *ct)
 static bool
 chantimer_reset(chantimer *ct, int64_t ns, int64_t period)
 {
-    bool active = chantimer_stop(ct);
+    bool active = chantimer_stop(ct); /* out of the heap, which is in order of `when`, before that changes */
     ct->t.when = nanotime() + ns;
     ct->period = period;
     ct->active = true;
@@ -428,7 +428,7 @@ pay_owed(void)
 {
     PyObject *type, *value, *tb;
     PyErr_Fetch(&type, &value, &tb);
-    sched.owing = false;
+    sched.owing = false; /* first, as all below: what runs here may park, and timers owe again meanwhile */
     while (owing) {
         RuntimeTimer *rt = owing;
         owing = rt->nextowing;
@@ -560,7 +560,7 @@ RuntimeTimer_reset(RuntimeTimer *rt, PyObject *const *args, Py_ssize_t nargs)
         return PyBool_FromLong(chantimer_reset(chan_timer((chan *)rt->chan), ns, period));
     if (!rt->fn)
         return PyErr_Format(Error, "the timer was garbage and has been cleared");
-    bool active = deltimer(&rt->t);
+    bool active = deltimer(&rt->t); /* before `when` changes: see chantimer_reset */
     if (!active)
         Py_INCREF(rt);
     rt->t.when = nanotime() + ns;

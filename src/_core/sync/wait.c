@@ -21,10 +21,10 @@ wait_in(g *gp, waitq *q, bool front, enum waitreason why, void *lock, void (*los
     at->s = (sudog){.w = &at->w};
     handover h = {&at->w, lock, lost, gp->handover};
     if (lost)
-        gp->handover = &h;
+        gp->handover = &h; /* before it is queued: from then on a fork may lose what a waker gives it */
     waitq_push(q, &at->s, front);
     gopark(gp, why);
-    gp->handover = h.outer;
+    gp->handover = h.outer; /* at once: it runs, and what it was given it holds like any other lock */
     bool fired = at->w.fired != NULL;
     if (unlikely(!fired))
         waitq_remove(q, &at->s);
