@@ -55,7 +55,7 @@ void
 wakefing(void)
 {
     if (fing.parked) {
-        fing.parked = false;
+        fing.parked = false; /* from here on it may park in a finalizer, where it must not be readied */
         goready(fing.g);
     }
     else if (!fing.made) {
@@ -154,7 +154,7 @@ run_finalizers_(PyObject *mod, PyObject *unused)
         if (!j && (fin.dead || fin.spared.first))
             continue; /* it must not park while it keeps what nobody else does */
         if (!j) {
-            fing.parked = true;
+            fing.parked = true; /* nothing between dequeue and the park lets anyone queue a job */
             gopark(gp, waitReasonFinalizerWait);
         }
         else if (!run_one(gp, j))

@@ -63,6 +63,7 @@ mcache_refill(unsigned class)
         s->nslow = n - 2; /* of 1 block: huge, and every free of it leaves it empty */
     }
     cache.span[class] = s;
+    /* last, and under no lock: the pacer may look at the heap's figures, and have memory given back */
     count_down((size_t)(s->limit - s->base) - (size_t)s->nalloc * class_size[class]);
     return true;
 }

@@ -74,13 +74,13 @@ void
 mcentral_free(mspan *s, void *p)
 {
     if (unlikely(s->nspecial > 0))
-        special_freed(p);
+        special_freed(p); /* first: its entry refers to the span, which may go below */
     if (s->class == 0) {
         cache.large_free += span_block_size(s);
         mheap_free(s, false);
         return;
     }
-    bool was_full = !s->freelist && s->fresh == s->limit;
+    bool was_full = !s->freelist && s->fresh == s->limit; /* before p is in it: such a span is in no list */
     *(void **)p = s->freelist;
     if (s->class > 1)
         mark_free(p);

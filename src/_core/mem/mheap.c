@@ -19,9 +19,9 @@
  * higher bin fits; in its own bin the first that does is taken. Those with memory are taken before clean ones.
  *
  * Locks: the GIL (heap.h), and a lock of the page heap's own for the scavenger, which has no GIL. A holder of the GIL
- * may keep it long (mheap_walk): the scavenger only tries it. What the scavenger does under it is short. While
- * a span's memory is given back, without the lock, it is in no list. A fork takes the lock, so that the child finds the
- * lists whole.
+ * may keep it long (mheap_walk): the scavenger only tries it, and waits only to put a span back. What the
+ * scavenger does under it is short, and nobody locks anything else there. While a span's memory is given
+ * back, without the lock, it is in no list. A fork takes the lock, so that the child finds the lists whole.
  *
  * Why not one large reservation, with a single table over it: it counts against RLIMIT_AS as a whole, also if the limit
  * is set later, and says nothing of the heap's size.
@@ -280,7 +280,7 @@ static void
 release_span(mspan *s)
 {
     annotate_allocated(s->base, bytes(s->npages));
-    mheap.released += bytes(s->npages);
+    mheap.released += bytes(s->npages); /* before make_idle, after which s may be a part of its neighbour */
     make_idle(s, true, mem_release(s->base, bytes(s->npages)));
 }
 
@@ -357,7 +357,7 @@ find_and_join(size_t npages)
                 bin_put(span_new(after->base + bytes(more), after->npages - more, true, after->zeroed));
             span_drop(after);
             mheap.released -= bytes(more);
-            bin_drop(s);
+            bin_drop(s); /* while it has the size by which it was put there */
             s->npages = (uint32_t)npages;
             s->zeroed &= after->zeroed;
             bin_put(s);
@@ -444,7 +444,7 @@ mheap_alloc(size_t npages, unsigned class)
         set_entries(s, 0);
         if (npages > EXACT_BINS && mheap.sys - mheap.released > resident)
             shed(mheap.sys - mheap.released - resident);
-        obey_limit();
+        obey_limit(); /* last: s is in use, and does not go itself */
     }
     mheap_unlock();
     return s;
@@ -477,6 +477,7 @@ mheap_free(mspan *s, bool clean)
     free_span(s, clean);
     bool much = mheap.idle - mheap.released > WORTH_SCAVENGING;
     mheap_unlock();
+    /* after the lock: the scavenger says that it sleeps, then takes it: it sees these pages, or is woken */
     if (unlikely(much &&
                  (!sched.sysmonstarted || atomic_load_explicit(&scavenger_asleep, memory_order_relaxed))))
         wake_scavenger();
@@ -640,7 +641,7 @@ mheap_take_idle(size_t npages)
     mspan *s = scavenged = take_idle(npages);
     if (s) {
         check(spanof(s->base + bytes(s->npages - 1)) == s);
-        s->state = SpanScavenged;
+        s->state = SpanScavenged; /* before the lock goes: no neighbour that is freed joins it */
     }
     mheap_unlock();
     return s;

@@ -175,6 +175,7 @@ static void
 on_fatal(int sig, siginfo_t *info, void *uc)
 {
     static char buf[4096];
+    /* before start_dying: neither of these two is a failure */
     if ((sig == SIGSEGV || sig == SIGBUS) && info->si_code > 0 && fault_caught(uc))
         return;
     g *toucher = touched_in_frame(sig, info, uc);
@@ -355,7 +356,7 @@ quit_orderly(void *unused)
 void
 quit(void)
 {
-    atomic_store(&quits, 2);
+    atomic_store(&quits, 2); /* each later step is a compare and exchange: so only one of the three writes */
     _Atomic uint32_t never = 0;
     if (thread_start(quit_orderly, NULL, 256 << 10, sigmask_runtime()) == 0)
         futex_sleep(&never, 0, nanotime() + SECOND);
@@ -402,7 +403,7 @@ stack_altstack_free(void *stack)
     stack_t none = {.ss_flags = SS_DISABLE}, old;
     if (stack && sigaltstack(&none, &old) == 0) {
         if (old.ss_sp == stack || old.ss_flags & SS_DISABLE)
-            mem_unmap(stack, ALTSTACK);
+            mem_unmap(stack, ALTSTACK); /* after it was disabled, never before */
         else
             sigaltstack(&old, NULL); /* a library has put its own in place, and may go back to ours */
     }
@@ -476,7 +477,7 @@ kick(int32_t tid)
 void
 push_mask(uint64_t mask)
 {
-    atomic_store(&pushed_mask, mask);
+    atomic_store(&pushed_mask, mask); /* before the flag: on_kick takes the flag, then the mask */
     atomic_store(&mask_pushed, true);
     kick(m0->tid);
 }

@@ -3,8 +3,8 @@
  * Invariants
  *   1. heap is a 4-ary heap by `when`; a timer's index says where it is, -1: nowhere.
  *   2. sched.timer0 is the first timer's when, INT64_MAX if there is none; sysmon and idle Ms wait for it.
- *   3. A timer's f runs in the scheduler, on any stack: it runs no Python code (what would is owed: pay_owed),
- *      allocates nothing that the collector tracks and does not park. It may start goroutines and ready them.
+ *   3. A timer's f runs in the scheduler, on any stack: it runs no Python code (see pay_owed), allocates
+ *      nothing that the collector tracks and does not park. It may start goroutines and ready them.
  *   4. The timer of a channel is in the heap if and only if it is active and somebody waits for the channel (who was woken
  *      otherwise, and has not run yet, included). A timer that starts a goroutine is in the heap while it is active, and
  *      the heap owns a reference to its RuntimeTimer.
