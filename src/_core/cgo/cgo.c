@@ -56,10 +56,10 @@ entercgo(g *gp, int64_t now)
     if (unlikely(sched.stopping || (sched.ending && maing && maing->status != Gwaiting)))
         return false; /* main has returned: the others run only while it waits */
     mp->p = NULL;
-    pp->schedtick++;
+    pp->schedtick++; /* to sysmon the P has not stood still since gp began */
     pp->syscalltick++;
     sched.handoffs++;
-    startm(pp, NULL);
+    startm(pp, NULL); /* before the GIL is given up: the M that is woken can only wait for that */
     return true;
 }
 

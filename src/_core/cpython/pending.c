@@ -73,6 +73,7 @@ signals_clear(void)
 void
 signals_again(void)
 {
+    /* in this order: see gil_request_drop */
     _Py_atomic_store_relaxed(&_PyRuntime.ceval.signals_pending, 1);
     _Py_atomic_store_relaxed(&main_interp->ceval.eval_breaker, 1);
 }

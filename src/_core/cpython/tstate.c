@@ -4,8 +4,8 @@
  *   1. A thread state that waits for its next goroutine is clean: no locals, no context, no hook, no
  *      exception is left in it (ts_is_clean). A goroutine that used none of these costs one test.
  *   2. A thread state that is attached nowhere is what PyGILState_Ensure finds in no thread.
- *   3. A goroutine's thread state has the goroutine's number for its identifier (core.h: is_goid), and names
- *      the OS thread that attached it last.
+ *   3. A goroutine's thread state has the goroutine's number for its identifier (core.h: is_goid); its native
+ *      identifier means nothing. An M's own names the M's OS thread (ts_here).
  *
  * ts_new needs no GIL (under tracemalloc its hook takes it). What resets or deletes is called with the GIL and
  * may run destructors, hence any Python code, but for ts_delete, whose thread state is clean. What takes
@@ -91,7 +91,7 @@ void
 ts_reset(PyThreadState *ts, int budget)
 {
     if (unlikely(!ts_is_clean(ts)))
-        clear_all(ts);
+        clear_all(ts); /* first: destructors may set what is set below */
     ts->coroutine_origin_tracking_depth = 0;
 #if V312
     ts->py_recursion_remaining = ts->py_recursion_limit;

@@ -276,6 +276,7 @@ startm_on(m *mp, p *pp, g *gp)
             fresh = true;
         }
     }
+    /* all of it before the GIL goes: until then mp reads none of it, even if it is awake already */
     mp->nextp = pp;
     mp->nextg = gp;
     pp->m = mp;
@@ -353,6 +354,7 @@ retake(m *mp)
     for (int32_t i = 0; i < sched.nprocs; i++) {
         p *pp = allp[i];
         m *vm = pp->m;
+        /* looked at again: sysmon saw it before mp had the GIL, and the P may have got on since */
         if (pp->status != Prunning || !vm || vm == mp || vm->p != pp || !vm->curg ||
             (pp->schedtick != pp->seentick && !(pp == mp->standby && pp->schedtick == mp->standbytick)))
             continue;
@@ -419,7 +421,7 @@ stopm(m *mp, int64_t deadline)
     } while (!atomic_load_explicit(&mp->note, memory_order_acquire));
     midleget(mp, NULL); /* if nobody has */
     if (unlikely(sched.stopping))
-        sleep_forever(mp);
+        sleep_forever(mp); /* before it asks for the GIL: CPython ends threads that do so in the end */
     gil_take(mp->ts);
     /* only now: if the sleep ended by itself, whoever took mp from the list may still have been writing */
     if (mp->nextp) {
@@ -436,6 +438,7 @@ handoffp(m *mp)
     if (!pp)
         return;
     mp->p = NULL;
+    /* for a timer, too: an M that finds nothing to run falls asleep last, and until the timer is due */
     if (pp->runq.head || sched.runq.head || atomic_load(&sched.timer0) != INT64_MAX)
         startm(pp, NULL);
     else

@@ -131,7 +131,7 @@ reclaim(m *mp)
         if (!reclaim_due(nanotime()) || mp->nextg || work_waits())
             return;
         PyEval_SaveThread();
-        if (unlikely(sched.stopping))
+        if (unlikely(sched.stopping)) /* before and after, as in stopm */
             sleep_forever(mp);
         gil_take(mp->ts);
         if (unlikely(sched.stopping))
@@ -241,7 +241,7 @@ findrunnable(m *mp)
         attend(pp);
         if (unlikely(reclaim_due(sched.coarse))) {
             reclaim(mp);
-            continue;
+            continue; /* from the start: it may have given up the GIL */
         }
         g *gp = mp->nextg;
         mp->nextg = NULL;
