@@ -176,7 +176,7 @@ mheap_stats mheap_walk(void (*f)(mspan *s, void *arg), void *arg);
 /* For the scavenger, which has no GIL: false or NULL if somebody is at work on the page heap, or nothing is there. */
 bool mheap_peak(mheap_stats *h, bool reset); /* the figures; peak begins anew */
 mspan *mheap_take_idle(size_t npages);       /* with memory, and at most so large */
-void mheap_put_idle(mspan *s, bool zeroed);  /* clean now */
+void mheap_put_idle(mspan *s, bool zeroed);  /* clean now; waits for the lock */
 
 /* -- mgcscavenge.c ---------------------------------------------------------------------------- */
 

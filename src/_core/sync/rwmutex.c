@@ -22,9 +22,9 @@ struct RWMutex {
     int64_t readers; /* that hold it */
     bool writing;    /* a writer holds it */
     g *drains;       /* the writer that waits for the readers that came before it: see draining */
-    waitq writers;   /* the first one drains, the others wait for their turn */
-    waitq drainer;
-    waitq waiting; /* readers that came after a writer */
+    waitq writers;   /* wait for their turn */
+    waitq drainer;   /* whose turn it is, unless it runs */
+    waitq waiting;   /* readers that came after a writer */
     PyObject *weakrefs;
 };
 
