@@ -104,7 +104,7 @@ push(cgoframe **list, cgoframe *f)
         return;
     f->linked = true;
     f->outer = *list;
-    atomic_signal_fence(memory_order_release);
+    atomic_signal_fence(memory_order_release); /* a signal handler on this thread finds it complete */
     *list = f;
 }
 

@@ -332,6 +332,7 @@ sysmon_pause(void)
     sysmon_wake();
     int64_t now = nanotime(), end = now + 100 * MS;
     _Atomic uint32_t never = 0;
+    /* a tid of 0: it has not begun yet, and sees only then that it is over */
     for (; now < end && (atomic_load(&tid) == 0 || thread_exists(atomic_load(&tid))); now = nanotime())
         futex_sleep(&never, 0, now + 50 * US);
     sched.sysmonstarted = false;

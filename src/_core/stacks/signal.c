@@ -206,7 +206,7 @@ on_fatal(int sig, siginfo_t *info, void *uc)
             put_hex(&o, context_pc(uc));
             put_str(&o, "]\n");
         }
-        out_flush(&o);
+        out_flush(&o); /* before the walks, where the next failure may be */
         if (tb.level > 0) {
             put(&o, "\n", 1);
             g *gp = put_interrupted(&o, overflow ? NULL : uc);

@@ -165,7 +165,7 @@ wait_any(g *gp, scase *sc, sudog *sd, int32_t n, PyObject *t, bool front, bool *
         if (c && chan_timer(c))
             chantimer_leave(chan_timer(c));
     }
-    const sudog *fired = at->w.fired;
+    const sudog *fired = at->w.fired; /* before waiter_back: a destructor below may wait, and use it again */
     waiter_back(gp, at, &here);
     /* out of all queues: now references may be dropped */
     for (int32_t k = 0; k < n; k++) {

@@ -315,7 +315,7 @@ chantimer_recv(chantimer *ct, PyObject **v)
     int64_t now;
     if (!is_due(ct, &now))
         return 0;
-    *v = chantimer_value();
+    *v = chantimer_value(); /* before take: without memory the tick is not used up */
     if (!*v)
         return -2;
     set_value(*v, take(ct, now));

@@ -71,7 +71,7 @@ WaitGroup_wait(WaitGroup *wg, PyObject *unused)
     g *gp = getg();
     if (!gp)
         return NULL;
-    for (bool front = false; wg->n > 0; front = true) {
+    for (bool front = false; wg->n > 0; front = true) { /* after a signal, too: it may be 0 by now */
         if (wait_in(gp, &wg->waiters, front, waitReasonWaitGroupWait, NULL, NULL) == 0)
             break;
         if (check_signals() < 0)
