@@ -253,7 +253,7 @@ newproc_as(uint8_t flags, PyObject *fn, PyObject *const *args, Py_ssize_t nargs,
     }
     bool traced = threading_traces();
 
-    g *gp = gfget(); /* after all that may run Python code: until newproc1 gp is known to nobody */
+    g *gp = gfget(); /* after all that may run Python code: until newproc1 gp is in no queue and in no list */
     if (gp && unlikely(!gp->ts)) {
         gp->ts = ts_new();
         if (gp->ts)
@@ -464,7 +464,7 @@ gomain(void)
         if (unlikely(gp->opened))
             morestack_close(gp);
         sched.ngoroutines -= !(gp->flags & G_SYSTEM);
-        gfput(gp); /* still on its stack: before it is left only a timer can take gp, in leave (reborn) */
+        gfput(gp); /* still on its stack: before that is left only attend can start its next life (reborn) */
         godead(gp);
     }
 }
