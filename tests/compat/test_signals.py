@@ -20,7 +20,7 @@ from gort import _core, chan, go, runtime, select
 from gort.runtime import gosched
 from gort.sync import Cond, Mutex, RWMutex, WaitGroup
 from gort.time import Ticker, sleep
-from harness import isolated, run_source
+from harness import clib, isolated, run_source
 from helpers import must_recv
 
 INTERRUPT = [(signal.SIGINT, "ready")]
@@ -284,6 +284,27 @@ def test_handler_may_use_the_runtime() -> None:
     signal.signal(signal.SIGUSR1, handler)
     go(lambda: (sleep(0.01), os.kill(os.getpid(), signal.SIGUSR1)))
     print(ch.recv())
+
+
+def test_a_signal_right_before_main_falls_asleep() -> None:
+    """Nothing but main is there that could look for it, and it does not end a sleep that begins after it."""
+    run_source(
+        """
+        import signal
+        from gort import chan
+
+        def handler(*_):
+            raise TimeoutError
+
+        signal.signal(signal.SIGALRM, handler)
+        try:
+            chan().recv()
+        except TimeoutError:
+            print("handled")
+        """,
+        env={"LD_PRELOAD": f"{os.environ.get('LD_PRELOAD', '')} {clib('latesignal')}".strip()},
+        timeout=30,
+    ).check(stdout="handled")
 
 
 @isolated(stdout="main\nSIGUSR1")

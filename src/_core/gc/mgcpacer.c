@@ -141,7 +141,8 @@ pacer_start(gcpacer *c, int64_t now, int64_t cpu)
     *c = (gcpacer){.percent = 100,
                    .limit = INT64_MAX,
                    .fullend = now,
-                   .lastend = now, /* the account is empty: the time since the machine started is not its own */
+                   .lastend =
+                       now, /* the account is empty: the time since the machine started is not its own */
                    .lastcpu = cpu,
                    .price = PRICE_MIN,
                    .slice = SLICE_MIN,

@@ -135,9 +135,11 @@ checkdead(void)
         return INT64_MAX;
     }
     if (signals_pending())
-        return nanotime();   /* it came when m0 had looked for work */
-    if (signal_could_wake()) /* it ends m0's sleep, unless it comes right before: look once more */
-        return remember(nanotime() - maing->waitsince < 2000 * MS ? later() : INT64_MAX);
+        return nanotime(); /* it came when m0 had looked for work */
+    /* It ends m0's sleep, unless it comes right before: look again. So does sysmon (wake_m0), if there is one. */
+    if (signal_could_wake())
+        return remember(!sched.sysmonstarted || nanotime() - maing->waitsince < 2000 * MS ? later()
+                                                                                          : INT64_MAX);
     if (thread_could_wake())
         return remember(later());
     if (session_is_dead("all goroutines are asleep - deadlock!"))

@@ -156,7 +156,8 @@ bind_main(void)
     thread_never_exits();
     sigmask_main();
     ts_find_tss(m0);
-    maing = gp; /* when all of it is there: sysmon follows it without the GIL */
+    /* when all of it is there: sysmon follows it without the GIL */
+    __atomic_store_n(&maing, gp, __ATOMIC_RELEASE);
     p *pp = pidleget();
     if (pp)
         acquirep(m0, pp);

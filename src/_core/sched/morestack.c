@@ -125,8 +125,11 @@ set_opened(g *gp, bool opened)
         atomic_fetch_add(&nopened, 1);
         eval_watch(true);
     }
-    else if (atomic_fetch_sub(&nopened, 1) == 1)
+    else if (atomic_fetch_sub(&nopened, 1) == 1) {
         eval_watch(false);
+        if (atomic_load(&nopened))
+            eval_watch(true); /* a fault elsewhere, without the GIL, has found it on just before */
+    }
 }
 
 static void

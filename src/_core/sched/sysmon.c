@@ -195,13 +195,14 @@ sysmon_after_fork(void)
 /* Nothing happens: sleeps until somebody wakes it, or `until`. In between only the scavenger is at work, and it leaves
  * word when it wants to go on. True: woken. */
 static bool
-sleep_quietly(int64_t until, int64_t *scavenging)
+sleep_quietly(uint32_t mine, int64_t until, int64_t *scavenging)
 {
     uint32_t note = atomic_load(&sched.sysmonnote); /* before the looks: a wake during these ends the sleep */
     bool woken = false, slept = false;
     int64_t wake;
     /* before the looks at npidle and nwaitgil: who changes these looks at it afterwards */
     atomic_store(&sched.sysmonwait, true);
+    atomic_thread_fence(memory_order_seq_cst); /* those looks are no atomic ones: see pidleget */
     do {
         atomic_store(&scavenger_asleep,
                      true); /* before it looks: whoever frees something later will wake us */
@@ -213,8 +214,9 @@ sleep_quietly(int64_t until, int64_t *scavenging)
             wake = *scavenging;
         if (stacks_when(nanotime()) < wake)
             wake = stacks_when(nanotime());
-        if (sched.npidle < sched.nprocs || atomic_load(&sched.nwaitgil) || sched.stopping)
-            break;
+        if (sched.npidle < sched.nprocs || atomic_load(&sched.nwaitgil) || sched.stopping || quit_wanted() ||
+            mine != generation)
+            break; /* it came before the note was read, and its wake found nobody asleep */
         futex_sleep(&sched.sysmonnote, note, wake);
         slept = true;
         woken = nanotime() < wake || atomic_load(&sched.sysmonnote) != note;
@@ -281,7 +283,7 @@ sysmon_main(void *arg)
                 if (gp && gp->status == Gwaiting && signals_pending())
                     wake_m0(); /* it came just before m0 fell asleep */
                 int64_t trace = sched.schedtrace > 0 ? lasttrace + (int64_t)sched.schedtrace * MS : INT64_MAX;
-                if (sleep_quietly(trace, &scavenging)) {
+                if (sleep_quietly(mine, trace, &scavenging)) {
                     idle = 0;
                     quiet_since = 0;
                 }

@@ -26,6 +26,8 @@ thread_ended(void *arg)
     m *tm = arg;
     if (!tm->curg || !(tm->curg->flags & G_THREAD))
         forker_gone();
+    /* another thread may have the record at once: a later destructor of this one gets one of its own */
+    this_m = NULL;
     idlelock(); /* without the GIL: CPython's part of the thread has ended */
     tm->idlelink = free_threads;
     free_threads = tm;

@@ -49,8 +49,15 @@ static struct fatalsig {
 };
 
 static _Atomic int dying;
-static _Atomic uint32_t
-    quits; /* 0; 1 wanted; 2 a thread tries to get the GIL; 3 nobody waits for it any more; 4 being written */
+static _Atomic uint32_t quits;
+enum {
+    QuitNone,
+    QuitNoting,  /* the handler writes quit_pc and the rest, which others read later on */
+    QuitWanted,  /* sysmon is to act */
+    QuitTrying,  /* a thread tries to get the GIL */
+    QuitNobody,  /* nobody waits for it any more: a handler writes */
+    QuitWriting, /* one does */
+};
 static uintptr_t quit_pc;
 static int quit_code, quit_m;
 static char quit_regs[2048];
@@ -305,8 +312,8 @@ on_quit(int sig, siginfo_t *info, void *uc)
 {
     (void)sig;
     int err = errno;
-    uint32_t none = 0;
-    if (atomic_compare_exchange_strong(&quits, &none, 1)) {
+    uint32_t none = QuitNone;
+    if (atomic_compare_exchange_strong(&quits, &none, QuitNoting)) {
         m *mp = getm();
         quit_pc = context_pc(uc);
         quit_m = mp ? mp->id : 0;
@@ -314,10 +321,12 @@ on_quit(int sig, siginfo_t *info, void *uc)
         out o = {.buf = quit_regs, .cap = sizeof quit_regs, .fd = -1};
         put_regs(&o, uc);
         quit_nregs = o.n;
-        if (sched.sysmonstarted)
+        if (sched.sysmonstarted) {
+            atomic_store(&quits, QuitWanted);
             sysmon_wake();
+        }
         else { /* there never was a goroutine but main */
-            atomic_store(&quits, 4);
+            atomic_store(&quits, QuitWriting);
             quit_careful(uc);
         }
     }
@@ -327,7 +336,7 @@ on_quit(int sig, siginfo_t *info, void *uc)
 bool
 quit_wanted(void)
 {
-    return atomic_load_explicit(&quits, memory_order_relaxed) == 1;
+    return atomic_load_explicit(&quits, memory_order_acquire) == QuitWanted;
 }
 
 static void *
@@ -335,8 +344,8 @@ quit_orderly(void *unused)
 {
     (void)unused;
     PyGILState_Ensure();
-    uint32_t trying = 2;
-    if (!atomic_compare_exchange_strong(&quits, &trying, 4))
+    uint32_t trying = QuitTrying;
+    if (!atomic_compare_exchange_strong(&quits, &trying, QuitWriting))
         return NULL; /* too late; and without giving back the GIL: the process ends */
     start_dying();
     out o = {.fd = -1};
@@ -356,20 +365,21 @@ quit_orderly(void *unused)
 void
 quit(void)
 {
-    atomic_store(&quits, 2); /* each later step is a compare and exchange: so only one of the three writes */
+    atomic_store(&quits,
+                 QuitTrying); /* each later step is a compare and exchange: so only one of the three writes */
     _Atomic uint32_t never = 0;
     if (thread_start(quit_orderly, NULL, 256 << 10, sigmask_runtime()) == 0)
         futex_sleep(&never, 0, nanotime() + SECOND);
-    uint32_t trying = 2;
-    if (atomic_compare_exchange_strong(&quits, &trying, 3)) {
+    uint32_t trying = QuitTrying;
+    if (atomic_compare_exchange_strong(&quits, &trying, QuitNobody)) {
         for (m *mp = sched.allm; mp; mp = mp->alllink) {
             g *gp = mp->curg;
             if (gp && gp->ts && ts_running(gp->ts))
                 kick(mp->tid);
         }
         futex_sleep(&never, 0, nanotime() + SECOND);
-        uint32_t nobody = 3;
-        if (atomic_compare_exchange_strong(&quits, &nobody, 4))
+        uint32_t nobody = QuitNobody;
+        if (atomic_compare_exchange_strong(&quits, &nobody, QuitWriting))
             quit_careful(NULL);
     }
     for (;;)
@@ -422,8 +432,8 @@ on_kick(int sig, siginfo_t *info, void *uc)
     int err = errno;
     if (getm() == m0 && atomic_exchange(&mask_pushed, false))
         context_set_sigmask(uc, atomic_load(&pushed_mask));
-    uint32_t nobody = 3;
-    if (atomic_load(&quits) == 3 && atomic_compare_exchange_strong(&quits, &nobody, 4))
+    uint32_t nobody = QuitNobody;
+    if (atomic_load(&quits) == QuitNobody && atomic_compare_exchange_strong(&quits, &nobody, QuitWriting))
         quit_careful(uc);
     errno = err;
 }

@@ -84,22 +84,17 @@ rw_rlock(RWMutex *rw)
 
 /* No writer holds or drains any more: first all readers that wait, then, behind them, the next writer. */
 static void
-rw_next(RWMutex *rw, bool readers_first)
+rw_next(RWMutex *rw)
 {
-    if (readers_first) {
-        sudog *s;
-        while ((s = waitq_pop(&rw->waiting)) != NULL) {
-            rw->readers++;
-            goready(s->w->g);
-        }
+    sudog *s;
+    while ((s = waitq_pop(&rw->waiting)) != NULL) {
+        rw->readers++;
+        goready(s->w->g);
     }
-    sudog *s = waitq_pop(&rw->writers);
-    if (s) {
+    if ((s = waitq_pop(&rw->writers)) != NULL) {
         rw->drains = s->w->g; /* here, before it runs: readers that come first must wait for it */
         goready(s->w->g);
     }
-    else if (!readers_first)
-        rw_next(rw, true);
 }
 
 int
@@ -144,7 +139,7 @@ rw_wait(RWMutex *rw, g *gp, PyObject **kept)
             return 0;
         if (!goes_on(kept)) { /* with its turn: those that it kept waiting have nobody else to wake them */
             rw->drains = NULL;
-            rw_next(rw, true);
+            rw_next(rw);
             return -1;
         }
     }
@@ -169,7 +164,7 @@ rw_unlock(RWMutex *rw)
         return -1;
     }
     rw->writing = false;
-    rw_next(rw, true);
+    rw_next(rw);
     return 0;
 }
 
