@@ -1,7 +1,8 @@
 """The environment: one table of every variable and every GODEBUG name, read once, at start.
 
-Values are parsed by Go's rules. A malformed value is reported on standard error and the default holds; a
-setting whose effect this release does not have says so. Unknown GODEBUG names are ignored, as in Go.
+Values are parsed by Go's rules. A malformed value is reported on standard error and changes nothing, except
+that a malformed GOTRACEBACK means 0, as in Go. A setting that has no effect in this version is reported too.
+Unknown GODEBUG names are ignored, as in Go.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 NUM_CPU = len(os.sched_getaffinity(0))
-"""The CPUs that the process could use at start."""
+"""The number of CPUs that the process could use at start."""
 
 
 def number(text: str) -> int:
     """The value of decimal digits with an optional minus.
 
-    Not by int(): the first one of a process has CPython make a table of logarithms, for which the system maps
-    200 KiB of the mathematical library that few small programs need otherwise.
+    int() is not used: at its first call CPython makes a table of logarithms, for which the system maps
+    200 KiB of the mathematical library, which few small programs need otherwise.
     """
     value = 0
     for digit in text.removeprefix("-"):
@@ -31,7 +32,7 @@ def number(text: str) -> int:
 
 
 def _is_integer(text: str, bits: int = 32) -> bool:
-    """Go's atoi: decimal digits with an optional minus, nothing else."""
+    """True for what Go's atoi accepts: decimal digits with an optional minus, of at most `bits` bits."""
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 100:
         return False
@@ -55,7 +56,7 @@ NO_LIMIT = (1 << 63) - 1
 
 
 def _bytes(text: str) -> int | None:
-    """A number of bytes with Go's units; None: it is none."""
+    """The value of off, or of a number of bytes with one of Go's units; None if the text is neither."""
     if text == "off":
         return NO_LIMIT
     digits = text.rstrip("BKMGTi")
@@ -79,11 +80,11 @@ TRACEBACK_WORDS = {
     "system": (2, True, False),
     "crash": (2, True, True),
 }
-TRACEBACK_LEVELS = ", ".join(TRACEBACK_WORDS) + " or a number"
+TRACEBACK_LEVELS = "one of " + ", ".join(TRACEBACK_WORDS) + " or a number"
 
 
 def is_traceback_level(text: str) -> bool:
-    """True for what GOTRACEBACK documents."""
+    """True for the documented values of GOTRACEBACK."""
     return text in TRACEBACK_WORDS or (_is_integer(text, bits=33) and number(text) >= 0)
 
 
@@ -141,7 +142,7 @@ class Setting:
         self.flag = flag  # the place at which _core.start_gc() takes it; None: it does not
 
 
-_INTEGER = "an integer of 32 bits"
+_INTEGER = "a 32-bit integer"
 
 
 def _debug(
@@ -161,7 +162,7 @@ TABLE: tuple[Setting, ...] = (
     Setting(
         "GOGC",
         "100",
-        "an integer or off",
+        "a 32-bit integer or off",
         _is_percentage,
         True,
         "collect when the heap has grown by this percentage over what was live; off: never",
@@ -170,16 +171,16 @@ TABLE: tuple[Setting, ...] = (
     Setting(
         "GOMEMLIMIT",
         "off",
-        "a number of bytes (B, KiB, MiB, GiB and TiB are units) or off",
+        "a number of bytes (with the unit B, KiB, MiB, GiB or TiB, or none) or off",
         _is_bytes,
         True,
-        "collect and give memory back more eagerly as the program's memory comes near to this",
+        "collect and give memory back more eagerly as the program's memory nears this number of bytes",
         heap=_OF_THE_HEAP,
     ),
     Setting(
         "GOMAXPROCS",
         str(NUM_CPU),
-        "a positive integer of 32 bits",
+        "a positive 32-bit integer",
         _is_positive,
         True,
         "how many goroutines may execute at once; the default is the number of CPUs",
@@ -187,7 +188,7 @@ TABLE: tuple[Setting, ...] = (
     Setting(
         "GORACE",
         "",
-        "name=value fields separated by blanks",
+        "name=value fields separated by spaces",
         _is_race_options,
         False,
         "options of the race detector",
@@ -201,16 +202,16 @@ TABLE: tuple[Setting, ...] = (
         "how much is printed when the program dies; crash: also abort, for a core dump",
         otherwise="0",
     ),
-    Setting("GOARCH", _core.GOARCH, "", None, True, "Go's name of the machine that gort was built for"),
-    Setting("GOOS", _core.GOOS, "", None, True, "Go's name of the system that gort was built for"),
-    Setting("GOPATH", "", "a path", _is_any, True, "shown here, and without any other effect"),
+    Setting("GOARCH", _core.GOARCH, "", None, True, "Go's name for the machine that gort was built for"),
+    Setting("GOOS", _core.GOOS, "", None, True, "Go's name for the system that gort was built for"),
+    Setting("GOPATH", "", "a path", _is_any, True, "shown here; has no other effect"),
     Setting(
         "GOROOT",
         os.path.dirname(os.path.abspath(__file__)),
         "a path",
         _is_any,
         True,
-        "what runtime.goroot() gives; the default is the installed tree",
+        "what runtime.goroot() returns; the default is the installed tree",
     ),
     Setting(
         "GODEBUG",
@@ -229,7 +230,7 @@ TABLE: tuple[Setting, ...] = (
     _debug("clobberfree", "1: freed blocks are filled with 0xdeadbeef", built=True, heap=_MODE),
     _debug(
         "cgocheck",
-        "what is checked of the arguments of foreign calls: 0 nothing, 1 cheaply, 2 every word",
+        "what is checked in the arguments of calls into C: 0 nothing, 1 their types, 2 every word as well",
         default="1",
         built=True,
     ),
@@ -277,26 +278,26 @@ TABLE: tuple[Setting, ...] = (
     ),
     _debug(
         "madvdontneed",
-        "0: give memory back with MADV_FREE in place of MADV_DONTNEED",
+        "0: give memory back with MADV_FREE instead of MADV_DONTNEED",
         default="1",
         built=True,
         heap=_OF_THE_HEAP,
     ),
     _debug(
         "memprofilerate",
-        "initial runtime.mem_profile_rate, in bytes between samples",
+        "the initial runtime.mem_profile_rate, in bytes between samples",
         default="524288",
-        accepts="an integer of 64 bits that is not negative",
+        accepts="a 64-bit integer that is not negative",
         is_valid=_is_rate,
         built=True,
     ),
     _debug("sbrk", "1: an allocator that never frees and never collects", built=True, heap=_MODE),
     _debug("scavenge", "1: idle memory is given back every 10 ms", built=True, heap=_OF_THE_HEAP),
     _debug("scheddetail", "1: schedtrace also describes each processor, thread and goroutine", built=True),
-    _debug("schedtrace", "a line about the scheduler every so many milliseconds", built=True),
+    _debug("schedtrace", "N: a line about the scheduler every N milliseconds", built=True),
     _debug(
         "tracebackancestors",
-        "tracebacks show where this many ancestors of a goroutine were created",
+        "N: tracebacks show where N ancestors of a goroutine were created",
         built=True,
     ),
 )
@@ -305,7 +306,7 @@ _texts = {setting.name: setting.default for setting in TABLE}
 
 
 def text(name: str) -> str:
-    """The value in force of the setting `name`, as the environment writes it."""
+    """The value in force of the setting `name`, in the form of the environment."""
     return _texts[name]
 
 
@@ -315,7 +316,7 @@ def integer(name: str) -> int:
 
 
 def heap_modes() -> dict[str, bool]:
-    """Which debug modes of the heap are on, by their names."""
+    """The debug modes of the heap, by name, and whether each is on."""
     return {setting.name: integer(setting.name) != 0 for setting in TABLE if setting.heap == _MODE}
 
 
@@ -326,18 +327,18 @@ def collector_flags() -> tuple[int, ...]:
 
 
 def gc_percent() -> int:
-    """GOGC; negative: off."""
+    """GOGC, in per cent; -1 means off."""
     return -1 if _texts["GOGC"] == "off" else max(integer("GOGC"), -1)
 
 
 def memory_limit() -> int:
-    """GOMEMLIMIT in bytes; NO_LIMIT: off."""
+    """GOMEMLIMIT, in bytes; NO_LIMIT means off."""
     limit = _bytes(_texts["GOMEMLIMIT"])
     return NO_LIMIT if limit is None else limit
 
 
 def _given(environ: Mapping[str, str]) -> Iterator[tuple[Setting, str]]:
-    """Every setting that the environment names, with the text given for it, in order."""
+    """Every setting that the environment names, in order, with the text given for it."""
     rows = {(setting.godebug, setting.name): setting for setting in TABLE}
     for setting in TABLE:
         # As in Go, a variable that is empty is not set.
@@ -350,7 +351,7 @@ def _given(environ: Mapping[str, str]) -> Iterator[tuple[Setting, str]]:
 
 
 def load(environ: Mapping[str, str]) -> list[str]:
-    """Takes the settings from `environ`; returns what is to be said about them, a line each."""
+    """Takes the settings from `environ`; returns the reports about them, each of one line."""
     malformed: dict[tuple[Setting, str], None] = {}
     idle: dict[Setting, str] = {}
     for setting, value in _given(environ):
@@ -385,7 +386,7 @@ def read() -> None:
 
 
 def start(no_heap: str | None) -> None:
-    """Reports on standard error what was read. `no_heap`: why there is no heap."""
+    """Writes the reports to standard error. no_heap: why there is no heap; None if there is one."""
     reports = _reports[:]
     if no_heap is not None:
         given = dict(_given(os.environ))

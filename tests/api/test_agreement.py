@@ -70,4 +70,4 @@ def test_flags_of_the_collector() -> None:
 def test_words_of_gotraceback() -> None:
     for word in _env.TRACEBACK_WORDS:
         assert _env.is_traceback_level(word)
-    assert _env.TRACEBACK_LEVELS == "none, single, all, system, crash or a number"
+    assert _env.TRACEBACK_LEVELS == "one of none, single, all, system, crash or a number"

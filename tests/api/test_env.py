@@ -100,7 +100,7 @@ def test_bad_gomaxprocs(value: str) -> None:
     rows, reports = env(GOMAXPROCS=value)
     default = rows["GOMAXPROCS"]["default"]
     assert rows["GOMAXPROCS"]["value"] == default
-    assert reports == [f"gort: GOMAXPROCS={value!r} is not a positive integer of 32 bits; using {default}"]
+    assert reports == [f"gort: GOMAXPROCS={value!r} is not a positive 32-bit integer; using {default}"]
 
 
 @pytest.mark.parametrize("value", ["1", "2147483647", "007"])
@@ -130,7 +130,7 @@ def test_bad_gotraceback(value: str) -> None:
     rows, reports = env(GOTRACEBACK=value)
     assert rows["GOTRACEBACK"]["value"] == "0"
     assert reports == [
-        f"gort: GOTRACEBACK={value!r} is not none, single, all, system, crash or a number; using 0"
+        f"gort: GOTRACEBACK={value!r} is not one of none, single, all, system, crash or a number; using 0"
     ]
 
 
@@ -144,7 +144,7 @@ def test_good_gogc(value: str) -> None:
 def test_bad_gogc() -> None:
     rows, reports = env(GOGC="OFF")
     assert rows["GOGC"]["value"] == "100"
-    assert reports[0] == "gort: GOGC='OFF' is not an integer or off; using 100"
+    assert reports[0] == "gort: GOGC='OFF' is not a 32-bit integer or off; using 100"
 
 
 def test_godebug_rules() -> None:
@@ -162,13 +162,13 @@ def test_bad_godebug_value(field: str) -> None:
     rows, reports = env(GODEBUG=f"{field},scheddetail=1")
     assert (rows["schedtrace"]["value"], rows["scheddetail"]["value"]) == ("0", "1")
     value = field.removeprefix("schedtrace").removeprefix("=")
-    assert reports == [f"gort: GODEBUG schedtrace={value!r} is not an integer of 32 bits; using 0"]
+    assert reports == [f"gort: GODEBUG schedtrace={value!r} is not a 32-bit integer; using 0"]
 
 
 def test_bad_godebug_value_leaves_an_earlier_good_one() -> None:
     rows, reports = env(GODEBUG="schedtrace=-5,schedtrace=many")
     assert rows["schedtrace"]["value"] == "-5"
-    assert reports == ["gort: GODEBUG schedtrace='many' is not an integer of 32 bits; using -5"]
+    assert reports == ["gort: GODEBUG schedtrace='many' is not a 32-bit integer; using -5"]
 
 
 def test_memprofilerate_has_64_bits_and_no_sign() -> None:
@@ -176,7 +176,7 @@ def test_memprofilerate_has_64_bits_and_no_sign() -> None:
     assert rows["memprofilerate"]["value"] == str(2**40)
     rows, reports = env(GODEBUG="memprofilerate=-1")
     assert rows["memprofilerate"]["value"] == "524288"
-    accepted = "an integer of 64 bits that is not negative"
+    accepted = "a 64-bit integer that is not negative"
     assert reports == [f"gort: GODEBUG memprofilerate='-1' is not {accepted}; using 524288"]
 
 
@@ -191,9 +191,9 @@ def test_reports_are_one_line_each() -> None:
     cpus = len(os.sched_getaffinity(0))
     _, reports = env(GOMAXPROCS="2\n3\x1b[31m", GORACE="history", GOGC="1\n")
     assert reports == [
-        "gort: GOGC='1\\n' is not an integer or off; using 100",
-        f"gort: GOMAXPROCS='2\\n3\\x1b[31m' is not a positive integer of 32 bits; using {cpus}",
-        "gort: GORACE='history' is not name=value fields separated by blanks; using none",
+        "gort: GOGC='1\\n' is not a 32-bit integer or off; using 100",
+        f"gort: GOMAXPROCS='2\\n3\\x1b[31m' is not a positive 32-bit integer; using {cpus}",
+        "gort: GORACE='history' is not name=value fields separated by spaces; using none",
         "gort: GORACE='history' has no effect in this version of gort",
     ]
 
@@ -206,7 +206,7 @@ def test_bytes_that_are_no_text() -> None:
         os.execve(sys.executable, [sys.executable, "-c", "import gort"], environment)
         """
     )
-    outcome.check(stderr="gort: GOMAXPROCS='\\udcff' is not a positive integer of 32 bits; using ...\n")
+    outcome.check(stderr="gort: GOMAXPROCS='\\udcff' is not a positive 32-bit integer; using ...\n")
 
 
 def test_the_environment_is_read_once() -> None:
