@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def collect() -> None:
-    """A full collection: Go's runtime.GC.
+    """Runs a full collection: Go's runtime.GC.
 
-    It has ended when gc() returns: garbage is freed, finalizers are queued. It is a collection of its own,
-    also if one is due. (gc.collect(), which returns how much it found, takes the place of one that is due.)
-    While a collection of another goroutine runs it waits for its end; gc.collect() does nothing then. Within
-    a collection, in a __del__ that it calls, it does nothing.
+    When it returns, garbage has been freed and finalizers are queued. It is a collection of its own even if
+    one is due, whereas Python's gc.collect() takes the place of one that is due. While a collection of
+    another goroutine runs, it waits until that has ended; gc.collect() does nothing then. Within a
+    collection, in a __del__ for example, it does nothing.
     """
     _core.collect()
 
@@ -28,7 +28,7 @@ _why_not: str | None = "the runtime has not started"
 
 
 def install() -> str | None:
-    """Installs the heap in the debug modes of GODEBUG; returns why it is not there, as with GORT_HEAP=0."""
+    """Installs the heap in the debug modes of GODEBUG; returns None, or why it is not installed."""
     global _why_not
     given = os.environ.get("GORT_HEAP", "")
     if given not in ("", "0", "1"):
@@ -41,7 +41,7 @@ def install() -> str | None:
 
 
 def imported() -> None:
-    """gort is imported. The program begins, unless the importer is `gort`, which will say when it does."""
+    """Called once gort is imported: the program begins, unless the command `gort` runs, which says when."""
     if not _env.integer("allocfreetrace"):
         return
     frame: FrameType | None = sys._getframe()
@@ -55,7 +55,7 @@ def imported() -> None:
 
 
 def begin() -> None:
-    """The program begins: allocfreetrace traces it."""
+    """Called when the program begins: allocfreetrace starts to trace."""
     if _why_not is None and _env.integer("allocfreetrace"):
         import threading  # noqa: F401  # What the first goroutine would load is none of the program's.
 
@@ -64,13 +64,13 @@ def begin() -> None:
 
 
 def require_heap(what: str) -> None:
-    """Raises runtime.Error, which says why, if gort's heap is not installed."""
+    """Raises runtime.Error, which says why, if gort's heap is not installed. what: the caller's name."""
     if _why_not is not None:
         raise _core.Error(f"{what}: gort's heap is not installed: {_why_not}")
 
 
 def start_collector() -> None:
-    """Has the pacer rule CPython's collector, as the environment says."""
+    """Puts CPython's collector under the pacer, as the environment says."""
     never = _env.integer("sbrk") != 0
     percent, limit = (-1, _env.NO_LIMIT) if never else (_env.gc_percent(), _env.memory_limit())
     _core.start_gc(percent, limit, _env.collector_flags())
@@ -81,7 +81,7 @@ _profile_rate: int | None = None
 
 
 def profile_rate() -> int:
-    """runtime.mem_profile_rate."""
+    """The value of runtime.mem_profile_rate."""
     return _env.integer("memprofilerate") if _profile_rate is None else _profile_rate
 
 
@@ -89,7 +89,7 @@ def set_profile_rate(rate: int) -> None:
     """Sets runtime.mem_profile_rate."""
     global _profile_rate
     if not isinstance(rate, int) or isinstance(rate, bool):
-        raise TypeError(f"mem_profile_rate is an int, not {rate!r}")
+        raise TypeError(f"mem_profile_rate must be an int, not {rate!r}")
     if not 0 <= rate < 1 << 63:
-        raise ValueError(f"mem_profile_rate is between 0 and {(1 << 63) - 1}, not {rate}")
+        raise ValueError(f"mem_profile_rate must be between 0 and {(1 << 63) - 1}, not {rate}")
     _profile_rate = rate

@@ -7,7 +7,7 @@ from . import _core, _heap
 
 
 class BySize(NamedTuple):
-    """A size class of MemStats: blocks larger than the class before it, and at most `size` bytes."""
+    """A size class in MemStats: blocks of at most `size` bytes that do not fit the class before it."""
 
     size: int
     mallocs: int
@@ -18,12 +18,12 @@ class BySize(NamedTuple):
 class MemStats:
     """Statistics of the memory allocator: Go's runtime.MemStats. Sizes are in bytes, times in nanoseconds.
 
-    They are of gort's heap: objects and memory that CPython has allocated from it since it was installed.
-    What was allocated before, and what C libraries take from malloc, is outside.
+    They cover gort's heap: objects and memory that CPython has allocated from it since it was installed. What
+    was allocated before, and what C libraries take from malloc, is not included.
 
-    A cycle is a collection that the heap's size brought about (GOGC, the memory limit) or that was asked for:
-    runtime.gc(), gc.collect(). Collections of the young generation alone, between them, count in
-    pause_total_ns and gc_cpu_fraction only.
+    A cycle is a collection that the heap's size brought about (GOGC, the memory limit), that was due because
+    there had been none for two minutes, or that was asked for (runtime.gc(), gc.collect()). Collections of
+    the young generation between cycles count only in pause_total_ns and gc_cpu_fraction.
     """
 
     alloc: int  # allocated heap objects; the same as heap_alloc

@@ -1,6 +1,6 @@
 """Reads what runtime.debug.write_heap_dump() writes: `python -m gort.heapdump [-n ROWS] FILE`.
 
-`records()` gives what a dump holds, one by one and in order; `read()` checks all of it and keeps the figures.
+`records()` yields the records of a dump in order; `read()` checks all of it and keeps the figures.
 The format is described in docs/internals/heapdump.md.
 """
 
@@ -19,14 +19,14 @@ HEADER = b"go1.7 heap dump\n"
 
 
 class DumpError(ValueError):
-    """A file that is no heap dump, or not a whole one."""
+    """Raised for a file that is not a heap dump, or not a complete one."""
 
 
 # -- records -----------------------------------------------------------------------------------
 
 
 class Object(NamedTuple):
-    """An allocated block of the heap, all of it, and the offsets of its words that point into the heap."""
+    """An allocated block of the heap: its contents and the offsets of its words that point into the heap."""
 
     address: int
     contents: bytes
@@ -57,7 +57,7 @@ class Root(NamedTuple):
 
 
 class Goroutine(NamedTuple):
-    """A goroutine; with the number 0, a thread."""
+    """A goroutine; a thread if goid is 0."""
 
     address: int
     frame: int  # the address of its innermost frame; 0: none
@@ -75,7 +75,7 @@ class Goroutine(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """A Python frame of the goroutine before it; the innermost ones come first."""
+    """A Python frame of the goroutine before this record; the innermost one comes first."""
 
     address: int
     depth: int
@@ -99,7 +99,7 @@ class Params(NamedTuple):
 
 
 class Finalizer(NamedTuple):
-    """A finalizer that is set; or whose object is no longer needed, and which waits to run."""
+    """A finalizer that is set, or one that waits to run because nothing refers to its object any more."""
 
     object: int  # the address of its block; of what is outside the heap its own
     function: int  # likewise
@@ -152,7 +152,7 @@ Record: TypeAlias = (
 
 
 class _Reader:
-    """Takes Go's primitives from bytes."""
+    """Reads Go's primitives from bytes."""
 
     def __init__(self, data: Buffer) -> None:
         self.data = memoryview(data).cast("B")
@@ -194,7 +194,7 @@ class _Reader:
         try:
             return self.bytes().decode()
         except UnicodeDecodeError:
-            raise DumpError(f"the text at byte {start} is no UTF-8") from None
+            raise DumpError(f"the text at byte {start} is not UTF-8") from None
 
     def fields(self, size: int) -> tuple[int, ...]:
         found: list[int] = []
@@ -250,7 +250,7 @@ _KINDS: dict[int, Callable[[_Reader], Record]] = {
 
 
 def records(data: Buffer) -> Iterator[Record]:
-    """The records of a dump in their order. Raises DumpError where it is damaged."""
+    """Yields the records of a dump in order. Raises DumpError where the dump is damaged."""
     reader = _Reader(data)
     if reader.data[: len(HEADER)] != HEADER:
         raise DumpError(f"the file does not begin with {HEADER.decode()!r}")
@@ -261,7 +261,7 @@ def records(data: Buffer) -> Iterator[Record]:
         if kind == 0:
             break
         if kind not in _KINDS:
-            raise DumpError(f"the record at byte {start} is of the unknown kind {kind}")
+            raise DumpError(f"the record at byte {start} has the unknown kind {kind}")
         yield _KINDS[kind](reader)
     if reader.at < len(reader.data):
         raise DumpError(f"{len(reader.data) - reader.at} bytes follow the end of the dump")
@@ -271,7 +271,7 @@ def records(data: Buffer) -> Iterator[Record]:
 
 
 class _Blocks:
-    """The blocks of a dump, and what points to them."""
+    """The blocks of a dump, and the pointers to them."""
 
     def __init__(self, start: int, end: int) -> None:
         self.start, self.end = start, end
@@ -294,7 +294,7 @@ class _Blocks:
             ("bytes of objects", sum(self.sizes), stats.heap_alloc),
         ):
             if here != figure:
-                raise DumpError(f"the dump holds {here} {what}, its own figures say {figure}")
+                raise DumpError(f"the dump holds {here} {what}; its own figures say {figure}")
         order = sorted(range(len(self.sizes)), key=self.addresses.__getitem__)
         lows = [self.addresses[i] for i in order]
         highs = [self.addresses[i] + self.sizes[i] for i in order]
@@ -315,7 +315,7 @@ class Count:
 
 @dataclass
 class Dump:
-    """What a dump holds, its objects as counts."""
+    """What a dump holds, with its objects as counts."""
 
     params: Params
     mem_stats: MemStats
@@ -331,7 +331,7 @@ class Dump:
 
 
 def read(data: Buffer) -> Dump:
-    """Reads a dump and checks that it is whole and agrees with itself. Raises DumpError if not."""
+    """Reads a dump and checks that it is complete and consistent. Raises DumpError if it is not."""
     stream = records(data)
     params = next(stream, None)
     if not isinstance(params, Params):
@@ -355,7 +355,7 @@ def read(data: Buffer) -> Dump:
             name = ""
             if isinstance(record, ObjectType):
                 if record.type not in types:
-                    raise DumpError(f"the object in {record.address:#x} is of no known type")
+                    raise DumpError(f"the object in {record.address:#x} is of an unknown type")
                 name = types[record.type]
             for count in (by_type[name], by_size[len(before.contents)]):
                 count.objects += 1
@@ -384,7 +384,7 @@ def read(data: Buffer) -> Dump:
                 blocks.pointers.append(record.pointer)
             case Finalizer():
                 if record.argument_type not in types:
-                    raise DumpError(f"the finalizer of {record.object:#x} takes an object of no known type")
+                    raise DumpError(f"the finalizer of {record.object:#x} takes an object of an unknown type")
                 name = types.get(record.type, "?")  # outside the heap the object and its class may be gone
                 (waiting if record.waiting else finalizers)[name] += 1
             case OSThread():
@@ -414,12 +414,12 @@ def _counts(counts: Counter[str], rows: int) -> list[str]:
 
 
 def summary(dump: Dump, rows: int) -> str:
-    """A dump in words and tables of at most `rows` rows."""
+    """A description of a dump, in words and in tables of at most `rows` rows."""
     p, m = dump.params, dump.mem_stats
     lines = [
         f"heap dump of {p.python} on {p.arch}, {p.num_cpu} CPUs",
         f"{m.heap_objects} blocks, {m.heap_alloc} bytes between {p.heap_start:#x} and {p.heap_end:#x}",
-        f"{dump.certain} objects that the collector knows, {dump.guessed} by their heads, the rest is memory",
+        f"{dump.certain} objects that the collector knows, {dump.guessed} by their heads; the rest is memory",
     ]
     by_type = {name or "(memory)": count for name, count in dump.by_type.items()}
     by_size = {str(size): count for size, count in dump.by_size.items()}
@@ -450,7 +450,7 @@ def main() -> int:
         prog="python -m gort.heapdump", description="Checks a heap dump and shows what it holds."
     )
     parser.add_argument(
-        "-n", dest="rows", metavar="ROWS", type=int, default=20, help="rows of each table (20)"
+        "-n", dest="rows", metavar="ROWS", type=int, default=20, help="rows of each table (default: 20)"
     )
     parser.add_argument("file", metavar="FILE")
     arguments = parser.parse_args()

@@ -375,9 +375,9 @@ def test_arguments() -> None:
         debug.write_heap_dump("x")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="a binary file, not <_io.TextIOWrapper"):
         debug.write_heap_dump(io.TextIOWrapper(io.BytesIO()))
-    with pytest.raises(ValueError, match="-1 is no file descriptor"):
+    with pytest.raises(ValueError, match="-1 is not a file descriptor"):
         debug.write_heap_dump(-1)
-    with pytest.raises(ValueError, match="4294967296 is no file descriptor"):
+    with pytest.raises(ValueError, match="4294967296 is not a file descriptor"):
         debug.write_heap_dump(1 << 32)
     with pytest.raises(io.UnsupportedOperation):
         debug.write_heap_dump(io.BytesIO())
@@ -485,24 +485,24 @@ END = b"\x00"
 EIGHT = block(0x1000, bytes(8))
 CASES = {
     "does not begin with its parameters": TYPE,
-    "of the unknown kind 63": PARAMS + b"\x3f",
+    "has the unknown kind 63": PARAMS + b"\x3f",
     "not 64-bit little-endian": b"\x06\x01" + PARAMS[2:] + END,
     "the flag at byte 17 is 2": b"\x06\x02" + PARAMS[2:] + END,
     "has more than 64 bits": PARAMS + b"\x03" + b"\xff" * 10 + END,
-    "is no UTF-8": PARAMS + b"\x03\x50\x10" + text(b"\xff") + b"\x01",
+    "is not UTF-8": PARAMS + b"\x03\x50\x10" + text(b"\xff") + b"\x01",
     "has its parameters twice": PARAMS + PARAMS,
     "has the allocator's figures twice": PARAMS + stats(0, 0) + stats(0, 0),
     "lacks the allocator's figures": PARAMS + END,
-    "holds 1 objects, its own figures say 2": PARAMS + EIGHT + stats(2, 8) + END,
-    "holds 8 bytes of objects, its own figures say 9": PARAMS + EIGHT + stats(1, 9) + END,
+    "holds 1 objects; its own figures say 2": PARAMS + EIGHT + stats(2, 8) + END,
+    "holds 8 bytes of objects; its own figures say 9": PARAMS + EIGHT + stats(1, 9) + END,
     "0x1008 lies within": PARAMS + block(0x1008, bytes(8)) + block(0x1000, bytes(16)) + stats(2, 24) + END,
     "0x2ff8 is outside the heap": PARAMS + block(0x2FF8, bytes(16)),
     "a field 8 of kind 1": PARAMS + block(0x1000, bytes(8), 8),
     "a field 4 of kind 1": PARAMS + block(0x1000, bytes(16), 4),
     "a field 0 of kind 1": PARAMS + block(0x1000, bytes(16), 0, 0),
     "the pointer 0x2010 leads to no block": FINE.replace(b"\x08\x10" + bytes(6), b"\x10\x20" + bytes(6)),
-    "of no known type": FINE.replace(TYPE, b""),
-    "takes an object of no known type": PARAMS + b"\x07" + b"\x00" * 5 + stats(0, 0) + END,
+    "is of an unknown type": FINE.replace(TYPE, b""),
+    "takes an object of an unknown type": PARAMS + b"\x07" + b"\x00" * 5 + stats(0, 0) + END,
     "has no block before it": PARAMS + TYPE + b"\x40" + uvarint(0x1000) + b"\x00\x50\x01",
     "does not fit the block before it": FINE.replace(b"\x00\x50\x01", b"\x08\x50\x01"),
     "belongs to no goroutine": PARAMS + b"\x05\x10\x00\x00\x00\x00\x00\x00\x01f\x00",

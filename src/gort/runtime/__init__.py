@@ -134,7 +134,7 @@ def goroot() -> str:
 
 
 def version() -> str:
-    """The version of gort, as `gort0.1.0`: Go's runtime.Version, which gives `go1.13`."""
+    """The version of gort, such as `gort0.1.0`: Go's runtime.Version, which returns one such as `go1.13`."""
     from importlib.metadata import version as installed_version
 
     return f"gort{installed_version('gort')}"
@@ -143,9 +143,9 @@ def version() -> str:
 def callers(skip: int, limit: int | None = None) -> list[int]:
     """The return PCs of the calls on the running goroutine's stack, innermost first: Go's runtime.Callers.
 
-    skip 0 begins with callers() itself, 1 with its caller. At most `limit` PCs; None: all. callers_frames()
-    says what they mean. Calls of functions that are written in C are not among them. Raises TypeError and
-    ValueError for a skip or a limit that is no int of at least 0.
+    With a skip of 0 they begin with callers() itself, with 1 with its caller. There are at most `limit` of
+    them; None sets no limit. callers_frames() says what they mean. Functions that are written in C are left
+    out. Raises TypeError if skip or limit is not an int, and ValueError if it is negative.
     """
     return _core.callers(skip, limit)
 
@@ -153,9 +153,9 @@ def callers(skip: int, limit: int | None = None) -> list[int]:
 def caller(skip: int) -> Caller:
     """Where a function on the running goroutine's stack is: Go's runtime.Caller.
 
-    skip 0 is the place that calls caller(), 1 that function's caller and so on. The result is (pc, file,
-    line, ok); ok is False, and the others are zero, when the stack is not that deep. Raises TypeError and
-    ValueError for a skip that is no int of at least 0.
+    A skip of 0 means the place that calls caller(), 1 the place that calls that function, and so on. The
+    result is (pc, file, line, ok). If the stack is not that deep, it is (0, "", 0, False). Raises TypeError
+    if skip is not an int, and ValueError if it is negative.
     """
     pcs = _core.callers(skip, None) if not isinstance(skip, int) or skip < 0 else _core.callers(skip + 1, 1)
     frame, _ = Frames(pcs).next()
@@ -165,12 +165,11 @@ def caller(skip: int) -> Caller:
 
 
 def stack(all: bool = False) -> str:
-    """The running goroutine's stack in the form of Go's dumps, with `all` those of all goroutines: Go's
-    runtime.Stack.
+    """The running goroutine's stack, or those of all goroutines, as Go's dumps show it: Go's runtime.Stack.
 
-    GOTRACEBACK decides how much is shown of each, tracebackancestors of their creators. threading.Threads
-    follow the goroutines. Frames are those of Python; C functions have none, unless
-    runtime.set_cgo_traceback says so.
+    GOTRACEBACK says which frames are shown, GODEBUG=tracebackancestors how many creators. With `all`,
+    threading.Threads follow the goroutines. Frames are Python's; those of C functions are shown only if
+    set_cgo_traceback() has been called.
     """
     return _core.traceback(all)
 
@@ -178,34 +177,36 @@ def stack(all: bool = False) -> str:
 def breakpoint() -> None:
     """Executes a breakpoint trap, SIGTRAP, for a debugger such as gdb: Go's runtime.Breakpoint.
 
-    Without a debugger it ends the process. Python's own breakpoint() starts pdb instead.
+    Without a debugger this ends the process. Python's own breakpoint() starts pdb instead.
     """
     signal.raise_signal(signal.SIGTRAP)
 
 
 def set_cgo_traceback(version: int, traceback: Any, context: Any, symbolizer: Any) -> None:
-    """Sets the C functions that tell of C code in tracebacks: Go's runtime.SetCgoTraceback.
+    """Sets the C functions that describe C code in tracebacks: Go's runtime.SetCgoTraceback.
 
-    `version` is 0. The others are addresses, function pointers of ctypes or cffi, or None for no such
-    function; they are called with pointers to the structs of Go's documentation, and must not call Python.
-    `context` is called for each callback that was made with gort.cgo.callback, `traceback` and `symbolizer`
-    for what is printed or sampled. May be called once, or again with the same functions: else
-    runtime.Error. ValueError: another version, or an address of no code; TypeError: no pointer.
-    `gort.cgo.enable_traceback()` sets functions of gort's own.
+    version must be 0. The others are addresses, function pointers of ctypes or cffi, or None for no function.
+    They are called with pointers to the structs of Go's documentation, and must not call Python: `context`
+    for each callback that was made with gort.cgo.callback, `traceback` and `symbolizer` for what is printed.
+    gort.cgo.enable_traceback() sets functions of gort's own.
+
+    Raises runtime.Error if other functions are already set, ValueError for another version, for an address
+    where there is no code and for a function that calls Python, and TypeError for anything else that is not
+    accepted.
     """
     _cgo.set_traceback(version, traceback, context, symbolizer)
 
 
 class _Runtime(GoModule):
-    """The module, with its variable."""
+    """The module, with its variable mem_profile_rate."""
 
     @property
     def mem_profile_rate(self) -> int:
-        """One allocation in so many bytes is sampled for the memory profile, 0: none: Go's
-        runtime.MemProfileRate.
+        """How many bytes are allocated per sample of the memory profile: Go's runtime.MemProfileRate.
 
-        Set it once, as early as possible; GODEBUG=memprofilerate=N sets it at the start. TypeError,
-        ValueError: no int of 64 bits that is not negative. There is no memory profile yet.
+        0 turns sampling off. Set it once, as early as possible; GODEBUG=memprofilerate=N sets it at the
+        start. Raises TypeError if it is not an int, and ValueError if it is negative or more than 2**63 - 1.
+        There is no memory profile yet.
         """
         return _heap.profile_rate()
 

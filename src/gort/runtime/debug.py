@@ -53,10 +53,10 @@ def print_stack() -> None:
 
 
 def set_traceback(level: str) -> None:
-    """How much is printed when the program dies, as GOTRACEBACK says it: Go's debug.SetTraceback.
+    """Sets how much is printed when the program dies, like GOTRACEBACK: Go's debug.SetTraceback.
 
-    It can only raise what the environment variable asked for. Raises TypeError and ValueError for a level
-    that is not one of none, single, all, system, crash or a number.
+    It cannot go below what the environment variable asks for; "" stands for single. Raises TypeError if level
+    is not a str, and ValueError if it is not one of none, single, all, system, crash or a number.
     """
     _traceback.set_level(level)
 
@@ -66,7 +66,7 @@ def set_traceback(level: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class GCStats:
-    """What the collector did lately: Go's debug.GCStats. Durations are in seconds."""
+    """The collector's recent history: Go's debug.GCStats. Durations are in seconds."""
 
     last_gc: datetime | None  # when the last cycle ended, aware; None: there was none
     num_gc: int  # cycles
@@ -83,9 +83,9 @@ def _moment(ns: int) -> datetime:
 def read_gc_stats(quantiles: int = 5) -> GCStats:
     """The collector's recent pauses: Go's debug.ReadGCStats.
 
-    `pause_quantiles` has so many entries: for 5 the minimum, the 25%, 50% and 75% quantiles and the maximum;
-    0: none. A cycle is what MemStats says it is. Raises TypeError and ValueError for a number that is no int
-    of 0 or more; runtime.Error without gort's heap.
+    `quantiles` is the number of entries in pause_quantiles: 5 gives the minimum, the 25%, 50% and 75%
+    quantiles and the maximum. MemStats says what a cycle is. Raises TypeError if quantiles is not an int,
+    ValueError if it is negative, and runtime.Error without gort's heap.
     """
     if not isinstance(quantiles, int):
         raise TypeError(f"read_gc_stats() takes an int, not {quantiles!r}")
@@ -111,24 +111,25 @@ def read_gc_stats(quantiles: int = 5) -> GCStats:
 
 
 def set_gc_percent(percent: int) -> int:
-    """Sets GOGC and returns what it was; negative: no automatic collection. Go's debug.SetGCPercent.
+    """Sets GOGC and returns the previous value: Go's debug.SetGCPercent.
 
-    A cycle begins when the heap has grown by so many per cent over what was live after the last one, but not
-    below 4 MiB * percent / 100. It takes effect at once. Raises TypeError for what is no int, ValueError for
-    more than 2**31 - 1, runtime.Error without gort's heap.
+    A cycle begins when the heap has grown by this percentage over what was live after the last one, but not
+    below 4 MiB * percent / 100. If it is negative, no collection begins by itself. It takes effect at once.
+    Raises TypeError if percent is not an int, ValueError if it is more than 2**31 - 1, and runtime.Error
+    without gort's heap.
     """
     _heap.require_heap("set_gc_percent")
     return _core.set_gc_percent(percent)
 
 
 def set_memory_limit(limit: int) -> int:
-    """Sets the soft limit of memory, in bytes, and returns what it was: Go's debug.SetMemoryLimit.
+    """Sets the soft memory limit, in bytes, and returns the previous one: Go's debug.SetMemoryLimit.
 
-    As the memory that gort has from the system comes near to the limit, cycles begin earlier (taking at most
-    half of the time), and idle memory is given back before more is taken. Memory of C libraries does not
-    count. Negative: changes nothing. 2**63 - 1: no limit; so it is at the start, unless GOMEMLIMIT says
-    otherwise. Raises TypeError for what is no int, ValueError for more than that, runtime.Error without
-    gort's heap.
+    As the memory that gort has from the system nears the limit, cycles begin earlier (and take at most half
+    of the time), and idle memory is given back before more is taken. Memory of C libraries does not count. A
+    negative limit changes nothing. 2**63 - 1 means no limit; it is the default unless GOMEMLIMIT is set.
+    Raises TypeError if limit is not an int, ValueError if it is more than 2**63 - 1, and runtime.Error
+    without gort's heap.
     """
     _heap.require_heap("set_memory_limit")
     return _core.set_memory_limit(limit)
@@ -137,8 +138,8 @@ def set_memory_limit(limit: int) -> int:
 def free_os_memory() -> None:
     """Collects, and gives as much memory as possible back to the system: Go's debug.FreeOSMemory.
 
-    So do the stacks of goroutines that have ended. Without it idle memory goes back in the background, some
-    seconds after it was last needed.
+    That includes the stacks of goroutines that have ended. Otherwise idle memory goes back in the background,
+    a few seconds after it was last needed.
     """
     _heap.collect()
     _core.scavenge_all()
@@ -152,10 +153,11 @@ class _BinaryFile(Protocol):
 def write_heap_dump(file: int | _BinaryFile) -> None:
     """Writes the heap, the goroutines and what holds them to a file: Go's debug.WriteHeapDump.
 
-    The file is a descriptor or an open binary file; a file's own buffer is flushed first. Nothing else runs
-    until all is written, so it must be no pipe or socket whose other end this process reads. `python -m
-    gort.heapdump` shows what a dump holds. TypeError: neither of the two; ValueError: a negative descriptor;
-    OSError: a write failed; MemoryError; runtime.Error: gort's heap is not installed.
+    file is a descriptor, or an open binary file, whose own buffer is flushed first. Nothing else runs until
+    everything is written, so it must not be a pipe or socket whose other end this process reads.
+    `python -m gort.heapdump` shows what a dump holds. Raises TypeError if file is neither, ValueError if it
+    is not between 0 and 2**31 - 1, OSError if a write fails, MemoryError, and runtime.Error without gort's
+    heap.
     """
     _heap.require_heap("write_heap_dump")
     if isinstance(file, int):
@@ -166,7 +168,7 @@ def write_heap_dump(file: int | _BinaryFile) -> None:
     else:
         raise TypeError(f"write_heap_dump() takes a file descriptor or a binary file, not {file!r}")
     if not 0 <= fd < 1 << 31:
-        raise ValueError(f"write_heap_dump(): {fd} is no file descriptor")
+        raise ValueError(f"write_heap_dump(): {fd} is not a file descriptor")
     python = f"cpython{sys.version_info[0]}.{sys.version_info[1]}.{sys.version_info[2]}"
     _core.write_heap_dump(fd, _core.GOARCH, python, _env.NUM_CPU)
 
