@@ -1,7 +1,7 @@
 """Go's package context: cancellation, deadlines and values that are handed down from call to call.
 
-A cancellation takes no lock: a context's outcome is set by one atomic dict operation, and whoever adds a
-child looks at the outcome afterwards. So cancelling is safe in signal handlers and finalizers.
+A cancellation takes no lock: one atomic dict operation sets a context's outcome, and code that adds a child
+looks at the outcome afterwards. So cancelling is safe in signal handlers and finalizers.
 """
 
 import time as _clock
@@ -35,21 +35,21 @@ __all__ = [
 ]
 
 CancelFunc: TypeAlias = Callable[[], None]
-"""Cancels a context; calls after the first do nothing. May be called from anywhere. Go's CancelFunc."""
+"""Cancels a context; calls after the first do nothing. May be called from anywhere: Go's CancelFunc."""
 
 CancelCauseFunc: TypeAlias = Callable[[BaseException | None], None]
-"""A CancelFunc that takes the cause; None means Canceled. Go's CancelCauseFunc."""
+"""A CancelFunc that takes the cause; None means Canceled: Go's CancelCauseFunc."""
 
 
 class Canceled(Exception):
-    """What err() gives once a context was cancelled: Go's context.Canceled."""
+    """What err() returns once the context is cancelled: Go's context.Canceled."""
 
     def __init__(self) -> None:
         super().__init__("context canceled")
 
 
 class DeadlineExceeded(TimeoutError):
-    """What err() gives once a context's deadline has passed: Go's context.DeadlineExceeded."""
+    """What err() returns once the context's deadline has passed: Go's context.DeadlineExceeded."""
 
     def __init__(self) -> None:
         super().__init__("context deadline exceeded")
@@ -63,19 +63,19 @@ class Context(ABC):
 
     @abstractmethod
     def deadline(self) -> datetime | None:
-        """When work for this context is to be given up, an aware datetime; None if no deadline is set."""
+        """When work for this context is to be abandoned, as an aware datetime; None without a deadline."""
 
     @abstractmethod
     def done(self) -> Chan[Any] | None:
-        """A channel that is closed when the context is cancelled; None if it can never be."""
+        """A channel that is closed when the context ends; None if it can never end."""
 
     @abstractmethod
     def err(self) -> BaseException | None:
-        """None as long as the context is not cancelled, then a Canceled or a DeadlineExceeded."""
+        """None until the context ends, then a Canceled or a DeadlineExceeded."""
 
     @abstractmethod
     def value(self, key: object, /) -> Any:
-        """The value that belongs to the key, None if there is none."""
+        """The value for the key; None if there is none."""
 
 
 # -- contexts that are never cancelled ----------------------------------------------------------
@@ -108,19 +108,20 @@ _todo = _Empty("todo")
 
 
 def background() -> Context:
-    """The root of all contexts: never cancelled, without values, without a deadline. Go's Background."""
+    """The root of all contexts: never cancelled, no values, no deadline. Mirrors Go's context.Background."""
     return _background
 
 
 def todo() -> Context:
-    """Like background(), for places where it is not clear yet which context to use. Mirrors Go's TODO."""
+    """Like background(), where it is not yet clear which context to use. Mirrors Go's context.TODO."""
     return _todo
 
 
 class _Derived(Context):
-    """A context that answers what it does not know itself as its ancestors do.
+    """A context that asks its ancestors what it does not know itself.
 
-    The ancestors that matter are kept, so that a long chain of contexts costs neither time nor recursion.
+    It refers to the ancestors that matter, so that with a long chain of contexts only value() takes longer,
+    and nothing recurses.
     """
 
     def __init__(self, parent: Context) -> None:
@@ -165,10 +166,10 @@ class _Value(_Derived):
 
 
 def with_value(parent: Context, key: object, value: Any, /) -> Context:
-    """A context in which value(key) gives value. Mirrors Go's WithValue.
+    """A context, derived from parent, in which value(key) returns value. Mirrors Go's context.WithValue.
 
-    Keys are compared with ==; use a type of your own, so that packages do not collide. Raises TypeError if
-    parent is no Context or key is None.
+    Keys are compared with ==; use keys of a type of your own, so that packages do not collide. Raises
+    TypeError if parent is not a Context or key is None.
     """
     _check_context(parent)
     if key is None:
@@ -188,9 +189,9 @@ class _WithoutCancel(_Derived):
 
 
 def without_cancel(parent: Context, /) -> Context:
-    """A context with the parent's values that is not cancelled with it. Mirrors Go's WithoutCancel.
+    """A context with the parent's values that does not end with it. Mirrors Go's context.WithoutCancel.
 
-    Raises TypeError if parent is no Context.
+    Raises TypeError if parent is not a Context.
     """
     _check_context(parent)
     return _WithoutCancel(parent)
@@ -209,7 +210,7 @@ _CANCELER = object()
 
 
 class _Cancelable(_Derived):
-    """A context that ends once, and with it all that were derived from it."""
+    """A context that ends once, and all contexts derived from it end with it."""
 
     def __init__(self, parent: Context) -> None:
         super().__init__(parent)
@@ -235,7 +236,7 @@ class _Cancelable(_Derived):
         return self if key is _CANCELER else super().value(key)
 
     def _follow(self) -> None:
-        """Sees to it that this context is cancelled with its parent."""
+        """Makes this context end with its parent."""
         parent = self._parent
         done = parent.done()
         if done is None:
@@ -261,7 +262,7 @@ class _Cancelable(_Derived):
             self._cancel(err, cause(self._parent))
 
     def _cancel(self, err: BaseException, cause: BaseException | None = None) -> None:
-        """Ends this context and all below it. After it, from whomever it was called, done() is closed."""
+        """Ends this context and all below it. When it returns, done() is closed, even if by another call."""
         # What a signal's handler raises must not leave half of them.
         unsignaled(self._end, _Outcome(err, cause if cause is not None else err))
 
@@ -316,18 +317,19 @@ class _Deadline(_Cancelable):
 
 
 def with_cancel(parent: Context, /) -> tuple[_Cancelable, CancelFunc]:
-    """A context that ends when the function that comes with it is called, or with its parent.
+    """A context that ends with its parent, or when the function that is returned with it is called.
 
-    Mirrors Go's WithCancel. Raises TypeError if parent is no Context.
+    Mirrors Go's context.WithCancel. Raises TypeError if parent is not a Context.
     """
     ctx = _new(parent)
     return ctx, lambda: ctx._cancel(Canceled())
 
 
 def with_cancel_cause(parent: Context, /) -> tuple[_Cancelable, CancelCauseFunc]:
-    """Like with_cancel(); the function takes the exception that cause(ctx) is to give, or None.
+    """Like with_cancel(); the function takes the exception that cause(ctx) is to return, or None.
 
-    Mirrors Go's WithCancelCause. Raises TypeError if parent is no Context.
+    Mirrors Go's context.WithCancelCause. Raises TypeError if parent is not a Context; the function does if
+    its argument is neither an exception nor None.
     """
     ctx = _new(parent)
 
@@ -339,12 +341,12 @@ def with_cancel_cause(parent: Context, /) -> tuple[_Cancelable, CancelCauseFunc]
 
 
 def with_deadline(parent: Context, when: datetime | float, /) -> tuple[_Cancelable, CancelFunc]:
-    """A context that ends at `when`, when the function that comes with it is called, or with its parent.
+    """A context that ends at `when`, with its parent, or when the function returned with it is called.
 
-    `when` is a datetime (a naive one is local time) or a Unix time in seconds. It is kept on the monotonic
-    clock: setting the system's clock later does not move it. A parent's earlier deadline holds. Mirrors
-    Go's WithDeadline. Raises TypeError if parent is no Context or when no time, ValueError if it is out of
-    the range of datetime.
+    `when` is a datetime (a naive one is local time) or a Unix time in seconds. The deadline is kept on the
+    monotonic clock: setting the system's clock does not move it. If the parent's deadline is earlier, that
+    one holds. Mirrors Go's context.WithDeadline. Raises TypeError if parent is not a Context or `when` is not
+    a time, and ValueError if `when` is out of the range of datetime.
     """
     return with_deadline_cause(parent, when, None)
 
@@ -352,23 +354,23 @@ def with_deadline(parent: Context, when: datetime | float, /) -> tuple[_Cancelab
 def with_deadline_cause(
     parent: Context, when: datetime | float, cause: BaseException | None, /
 ) -> tuple[_Cancelable, CancelFunc]:
-    """Like with_deadline(), with the exception that cause(ctx) is to give when the deadline has passed.
+    """Like with_deadline(), with the exception that cause(ctx) is to return once the deadline has passed.
 
-    Mirrors Go's WithDeadlineCause.
+    Mirrors Go's context.WithDeadlineCause. Also raises TypeError if cause is neither an exception nor None.
     """
     if isinstance(when, datetime):
         aware = when if when.tzinfo is not None else when.astimezone()
     elif isinstance(when, (int, float)):
         aware = _at(when)
     else:
-        raise TypeError(f"a deadline is a datetime or a Unix time in seconds, not {when!r}")
+        raise TypeError(f"a deadline must be a datetime or a Unix time in seconds, not {when!r}")
     return _until(parent, aware, aware.timestamp() - _clock.time(), cause)
 
 
 def with_timeout(parent: Context, d: Duration, /) -> tuple[_Cancelable, CancelFunc]:
-    """with_deadline() at d from now: seconds, or a timedelta. Mirrors Go's WithTimeout.
+    """Like with_deadline(), d from now: a number of seconds or a timedelta. Mirrors Go's context.WithTimeout.
 
-    Raises TypeError if parent is no Context or d no duration, and ValueError if d is NaN.
+    Raises TypeError if parent is not a Context or d is not a duration, and ValueError if d is NaN.
     """
     return with_timeout_cause(parent, d, None)
 
@@ -376,18 +378,18 @@ def with_timeout(parent: Context, d: Duration, /) -> tuple[_Cancelable, CancelFu
 def with_timeout_cause(
     parent: Context, d: Duration, cause: BaseException | None, /
 ) -> tuple[_Cancelable, CancelFunc]:
-    """Like with_timeout(), with the exception that cause(ctx) is to give when the time is over.
+    """Like with_timeout(), with the exception that cause(ctx) is to return once the time is over.
 
-    Mirrors Go's WithTimeoutCause.
+    Mirrors Go's context.WithTimeoutCause. Also raises TypeError if cause is neither an exception nor None.
     """
     seconds = to_seconds(d)
     return _until(parent, _at(_clock.time() + seconds), seconds, cause)
 
 
 def cause(ctx: Context, /) -> BaseException | None:
-    """Why ctx was cancelled: the cause that was given, else what err() gives. Mirrors Go's Cause.
+    """Why ctx has ended: the cause that was given, otherwise what err() returns. Mirrors Go's context.Cause.
 
-    None while ctx is not cancelled. Raises TypeError if ctx is no Context.
+    None until ctx ends. Raises TypeError if ctx is not a Context.
     """
     _check_context(ctx)
     above = ctx.value(_CANCELER)
@@ -415,10 +417,11 @@ class _AfterFunc(_Cancelable):
 
 
 def after_func(ctx: Context, f: Callable[[], Any], /) -> Callable[[], bool]:
-    """Calls f() in a goroutine of its own once ctx is done; returns a function that calls this off.
+    """Calls f() in a goroutine of its own once ctx has ended; returns a function that cancels this.
 
-    That function returns True if it kept f from being started. Mirrors Go's AfterFunc. Raises TypeError if
-    ctx is no Context or f cannot be called.
+    That function returns True if it kept f from being started. Mirrors Go's context.AfterFunc. Raises
+    TypeError if ctx is not a Context, if f cannot be called, or if calling it runs nothing (a coroutine or
+    generator function).
     """
     _check_context(ctx)
     check_callable("after_func()", f)
@@ -439,12 +442,12 @@ def after_func(ctx: Context, f: Callable[[], Any], /) -> Callable[[], bool]:
 
 def _check_context(ctx: object) -> None:
     if not isinstance(ctx, Context):
-        raise TypeError(f"a context is a gort.context.Context, not {ctx!r}")
+        raise TypeError(f"a context must be a gort.context.Context, not {ctx!r}")
 
 
 def _check_cause(cause: object) -> None:
     if cause is not None and not isinstance(cause, BaseException):
-        raise TypeError(f"a cause is an exception or None, not {cause!r}")
+        raise TypeError(f"a cause must be an exception or None, not {cause!r}")
 
 
 def _new(parent: Context) -> _Cancelable:
@@ -462,7 +465,7 @@ def _at(unix: float) -> datetime:
     try:
         return _EPOCH + timedelta(seconds=unix)
     except (OverflowError, ValueError):
-        raise ValueError(f"a deadline is a Unix time in seconds up to the year 9999, not {unix!r}") from None
+        raise ValueError(f"a deadline must be a Unix time of the years 1 to 9999, not {unix!r}") from None
 
 
 def _ends_before(ctx: Context, when: datetime, seconds: float) -> bool:

@@ -1,9 +1,9 @@
 """Go's package time, the part that waits: sleep, timers and tickers.
 
-A duration is a number of seconds, int or float, or a datetime.timedelta. Clocks are monotonic; what a timer's
-channel carries is the Unix time, in seconds, at which it fired. The channel can only be received from.
+A duration is a number of seconds, int or float, or a datetime.timedelta. A monotonic clock measures it, but a
+timer's channel carries the Unix time, in seconds, at which it fired. The channel is receive-only.
 
-As in Go since 1.23 the channel of a timer or ticker is unbuffered, stop and reset leave no old value behind,
+As in Go since 1.23, the channel of a timer or ticker is unbuffered, stop and reset leave no old value behind,
 and a timer that nothing refers to is freed, stopped or not.
 """
 
@@ -39,9 +39,10 @@ hour: Final = 3600.0
 
 
 def sleep(d: Duration, /) -> None:
-    """Pauses the goroutine for at least d; not at all if d is zero or negative. Mirrors Go's time.Sleep.
+    """Pauses the goroutine for at least d. Mirrors Go's time.Sleep.
 
-    Raises TypeError if d is no duration, and ValueError if it is NaN.
+    If d is zero or negative, it only lets other goroutines run first, as runtime.gosched() does. Raises
+    TypeError if d is not a duration, and ValueError if it is NaN.
     """
     # Seconds in range go straight to the core: this is called often.
     if type(d) is float and 0.0 <= d < LONGEST:
@@ -53,7 +54,7 @@ def sleep(d: Duration, /) -> None:
 class Timer:
     """A single event in the future: Go's time.Timer. `c` receives the Unix time at which it fired.
 
-    Raises TypeError if d is no duration, and ValueError if it is NaN.
+    Raises TypeError if d is not a duration, and ValueError if it is NaN.
     """
 
     __slots__ = ("_timer", "c")
@@ -70,14 +71,14 @@ class Timer:
         """Stops the timer; True if it was active. Mirrors Go's Timer.Stop.
 
         It is active from its start until its value has been received or, with a function, until it fires.
-        After stop, `c` gives no value of before.
+        After stop(), `c` gives no old value.
         """
         return self._timer.stop()
 
     def reset(self, d: Duration, /) -> bool:
-        """Sets the timer to fire after d; True if it was active, as stop() says. Mirrors Go's Timer.Reset.
+        """Makes the timer fire after d; True if it was active (see stop()). Mirrors Go's Timer.Reset.
 
-        After reset, `c` gives no value of before.
+        After reset(), `c` gives no old value. Raises as Timer() does.
         """
         return self._timer.reset(to_seconds(d))
 
@@ -85,8 +86,8 @@ class Timer:
 def after_func(d: Duration, f: Callable[[], Any], /) -> Timer:
     """Calls f() in a goroutine of its own after d. Mirrors Go's time.AfterFunc.
 
-    The Timer that is returned can stop or reset that; its `c` is None, Go's nil channel. Raises TypeError
-    if d is no duration or f cannot be called, and ValueError if d is NaN.
+    The Timer that is returned can stop or reset this; its `c` is None, Go's nil channel. Raises TypeError if
+    d is not a duration or f cannot be called, and ValueError if d is NaN.
     """
     seconds = to_seconds(d)
     if not callable(f):
@@ -101,7 +102,7 @@ def after_func(d: Duration, f: Callable[[], Any], /) -> Timer:
 def after(d: Duration, /) -> Chan[float]:
     """A channel that receives the Unix time once, after d. Mirrors Go's time.After.
 
-    Raises TypeError if d is no duration, and ValueError if it is NaN.
+    Raises TypeError if d is not a duration, and ValueError if it is NaN.
     """
     return timer_chan(to_seconds(d))
 
@@ -109,7 +110,7 @@ def after(d: Duration, /) -> Chan[float]:
 class Ticker:
     """Ticks at intervals of d: Go's time.Ticker. `c` receives the Unix time of each tick.
 
-    Ticks that a slow receiver does not take are dropped. Raises TypeError if d is no duration, and
+    Ticks that a slow receiver does not take are dropped. Raises TypeError if d is not a duration, and
     ValueError if it is NaN, zero or negative.
     """
 
@@ -122,11 +123,14 @@ class Ticker:
         self._timer.reset(seconds, seconds)
 
     def stop(self) -> None:
-        """Stops the ticker. The channel is not closed. Mirrors Go's Ticker.Stop."""
+        """Stops the ticker. `c` is not closed. Mirrors Go's Ticker.Stop."""
         self._timer.stop()
 
     def reset(self, d: Duration, /) -> None:
-        """Stops the ticker and sets its interval to d; the next tick comes after d. Go's Ticker.Reset."""
+        """Sets the interval to d; the next tick comes after d. Mirrors Go's Ticker.Reset.
+
+        Raises as Ticker() does.
+        """
         seconds = _interval(d, "Ticker.Reset")
         self._timer.reset(seconds, seconds)
 
@@ -139,9 +143,9 @@ def _interval(d: Duration, what: str) -> float:
 
 
 def tick(d: Duration, /) -> Chan[float] | None:
-    """The channel of a new Ticker, which cannot be stopped; None if d is zero or negative. Go's time.Tick.
+    """The channel of a Ticker that cannot be stopped; None if d is zero or negative. Mirrors Go's time.Tick.
 
-    Raises TypeError if d is no duration, and ValueError if it is NaN.
+    Raises TypeError if d is not a duration, and ValueError if it is NaN.
     """
     seconds = to_seconds(d)
     return timer_chan(seconds, seconds) if seconds > 0 else None

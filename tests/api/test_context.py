@@ -482,7 +482,7 @@ def test_wrapper_needs_no_goroutine() -> None:
 def test_parents_must_be_contexts(call: Any, bad: Any) -> None:
     with pytest.raises(TypeError) as caught:
         call(bad)
-    assert str(caught.value) == f"a context is a gort.context.Context, not {bad!r}"
+    assert str(caught.value) == f"a context must be a gort.context.Context, not {bad!r}"
 
 
 def test_contexts_have_readable_reprs() -> None:

@@ -35,7 +35,7 @@ def test_constants() -> None:
 def test_durations_of_a_wrong_type(call: Callable[[Any], Any], bad: Any) -> None:
     with pytest.raises(TypeError) as caught:
         call(bad)
-    assert str(caught.value) == f"a duration is a number of seconds or a timedelta, not {bad!r}"
+    assert str(caught.value) == f"a duration must be a number of seconds or a timedelta, not {bad!r}"
 
 
 @pytest.mark.parametrize("call", TAKE_A_DURATION)

@@ -1,4 +1,4 @@
-"""Go's package sync: locks and meeting points for goroutines and threads."""
+"""Go's package sync: locks and other synchronization for goroutines and threads."""
 
 import functools
 import gc
@@ -58,8 +58,8 @@ def once_value(f: Callable[[], _T], /) -> Callable[[], _T]:
 def once_func(f: Callable[[], Any], /) -> Callable[[], None]:
     """A function that calls f() once, at its first call, and returns None at every call.
 
-    If f raises, every call raises the same exception. Raises TypeError if f cannot be called. Mirrors Go's
-    sync.OnceFunc.
+    If f raises, every call raises the same exception. Raises TypeError if f cannot be called, or if calling
+    it runs nothing (a coroutine or generator function). Mirrors Go's sync.OnceFunc.
     """
     _core.check_callable("once_func()", f)
     once = Once()
@@ -74,7 +74,8 @@ def once_func(f: Callable[[], Any], /) -> Callable[[], None]:
 class Pool(Generic[_T]):
     """A set of objects to be used again, any of which may be dropped at any time: Go's sync.Pool.
 
-    CPython's full collections empty it: an object that nobody took between two of them is dropped.
+    CPython's full collections empty it: an object that nobody takes between two of them is dropped. Raises
+    TypeError if `new` cannot be called.
     """
 
     __slots__ = ("__weakref__", "_items", "_victims", "new")
@@ -90,7 +91,7 @@ class Pool(Generic[_T]):
         _pools[id(self)] = weakref.ref(self, functools.partial(_core.forget_pool, _pools, id(self)))
 
     def get(self) -> _T | None:
-        """Takes an object out of the pool; if there is none, new(), or None without one.
+        """Takes an object out of the pool. If there is none, the result is new(), or None without a new.
 
         Mirrors Go's Pool.Get.
         """

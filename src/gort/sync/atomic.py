@@ -10,9 +10,9 @@ _T = TypeVar("_T")
 
 
 class Value(Generic[_T]):
-    """Holds a value of any type but, once set, always of that very type: Go's atomic.Value.
+    """Holds a value of any type, but once it is set only values of that exact type: Go's atomic.Value.
 
-    Methods raise runtime.Error, with Go's text, for None and for a value of another type.
+    Methods that set it raise runtime.Error, with Go's text, for None and for a value of another type.
     """
 
     __slots__ = ("_pointer",)
@@ -21,7 +21,7 @@ class Value(Generic[_T]):
         self._pointer: Pointer[_T] = Pointer()
 
     def load(self) -> _T | None:
-        """The value stored last, None if there was none. Mirrors Go's Value.Load."""
+        """The value; None if none has been set. Mirrors Go's Value.Load."""
         return self._pointer.load()
 
     def store(self, value: _T, /) -> None:
@@ -29,11 +29,11 @@ class Value(Generic[_T]):
         self._exchange("store", value)
 
     def swap(self, new: _T, /) -> _T | None:
-        """Sets the value and returns the one before, None if there was none. Mirrors Go's Value.Swap."""
+        """Sets the value and returns the previous one; None if there was none. Mirrors Go's Value.Swap."""
         return self._exchange("swap", new)
 
     def compare_and_swap(self, old: _T | None, new: _T, /) -> bool:
-        """Sets the value to new if it equals old; True if it did. An old of None means: not yet set.
+        """Sets the value to new if it equals old; True if it did. An old of None means that none is set.
 
         Mirrors Go's Value.CompareAndSwap.
         """

@@ -22,25 +22,24 @@ class Group:
         self._places: Sema | None = None
 
     def go(self, fn: Callable[_P, Any], /, *args: _P.args, **kwargs: _P.kwargs) -> None:
-        """Starts fn(*args, **kwargs) in a goroutine; waits first while the limit is reached.
+        """Starts fn(*args, **kwargs) in a goroutine; waits first if as many run as the limit allows.
 
-        The first Exception that escapes such a function cancels the group's context and is what wait()
-        raises. SystemExit ends the process, as in any goroutine. Raises TypeError if fn cannot be called, or
-        if calling it runs nothing.
-        Mirrors Go's Group.Go.
+        The first Exception that escapes such a function cancels the group's context, and wait() raises it.
+        SystemExit ends the process, as in any goroutine. Raises TypeError if fn cannot be called, or if
+        calling it runs nothing (a coroutine or generator function). Mirrors Go's Group.Go.
         """
         _core.check_callable("Group.go()", fn)
         self._running._go(fn, self._places, self._fail, *args, **kwargs)
 
     def try_go(self, fn: Callable[_P, Any], /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
-        """Like go(), but if the limit is reached starts nothing and returns False. Go's Group.TryGo."""
+        """Like go(), but instead of waiting it starts nothing and returns False. Mirrors Go's Group.TryGo."""
         _core.check_callable("Group.try_go()", fn)
         return self._running._try_go(fn, self._places, self._fail, *args, **kwargs)
 
     def wait(self) -> None:
         """Waits for every goroutine of the group, and raises the first exception if there was one.
 
-        The group's context is cancelled then in any case. Mirrors Go's Group.Wait.
+        In either case it cancels the group's context. Mirrors Go's Group.Wait.
         """
         self._running.wait()
         if self._cancel is not None:
@@ -49,13 +48,13 @@ class Group:
             raise self._error
 
     def set_limit(self, n: int, /) -> None:
-        """Lets at most n goroutines of the group run at once; a negative n: any number.
+        """Lets at most n goroutines of the group run at once; if n is negative, any number.
 
-        Raises TypeError if n is no integer, and runtime.Error while goroutines of the group run. Mirrors
-        Go's Group.SetLimit.
+        Raises TypeError if n is not an int, and runtime.Error if there is a limit and goroutines of the group
+        run. Mirrors Go's Group.SetLimit.
         """
         if not isinstance(n, int):
-            raise TypeError(f"set_limit() takes an integer, not {n!r}")
+            raise TypeError(f"set_limit() takes an int, not {n!r}")
         active = self._running._n
         if active and self._places is not None:
             raise Error(f"errgroup: modify limit while {active} goroutines in the group are still active")
@@ -71,8 +70,10 @@ class Group:
 
 
 def with_context(ctx: context.Context, /) -> tuple[Group, context.Context]:
-    """A new Group and a context derived from ctx, which is cancelled when a function of the group raises,
-    or when wait() returns, whichever comes first. Mirrors Go's errgroup.WithContext.
+    """A new Group, and a context derived from ctx. Mirrors Go's errgroup.WithContext.
+
+    The context is cancelled when a function of the group raises, or when wait() returns, whichever comes
+    first. Raises TypeError if ctx is not a Context.
     """
     derived, cancel = context.with_cancel_cause(ctx)
     group = Group()
