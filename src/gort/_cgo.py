@@ -1,4 +1,4 @@
-"""Function pointers of C, as runtime.set_cgo_traceback takes them."""
+"""C function pointers, as runtime.set_cgo_traceback takes them."""
 
 import sys
 from typing import Any
@@ -11,9 +11,9 @@ _kept: list[object] = []  # ctypes and cffi free what they made when its Python 
 def set_traceback(version: int, traceback: Any, context: Any, symbolizer: Any) -> None:
     """See runtime.set_cgo_traceback."""
     if not isinstance(version, int):
-        raise TypeError(f"set_cgo_traceback: the version is an int, not {version!r}")
+        raise TypeError(f"set_cgo_traceback: the version must be an int, not {version!r}")
     if version != 0:
-        raise ValueError(f"set_cgo_traceback: the version is 0, not {version!r}")
+        raise ValueError(f"set_cgo_traceback: the version must be 0, not {version!r}")
     functions = {"traceback": traceback, "context": context, "symbolizer": symbolizer}
     _core.cgo_set_traceback(*(_address(name, value) for name, value in functions.items()))
     _kept.extend(functions.values())
@@ -25,18 +25,18 @@ def _address(name: str, value: Any) -> int:
     address = _address_of(value)
     if address is None:
         raise TypeError(
-            f"set_cgo_traceback: {name} is an address, a function pointer of ctypes or cffi, or None, "
-            f"not {value!r}"
+            f"set_cgo_traceback: {name} must be an address, a function pointer of ctypes or cffi, or "
+            f"None, not {value!r}"
         )
     if address and not _is_code(address):
-        raise ValueError(f"set_cgo_traceback: {name} is {value!r}, which is no address of code")
+        raise ValueError(f"set_cgo_traceback: {name} is {value!r}, which is not an address of code")
     if address and _is_python(value):
-        raise ValueError(f"set_cgo_traceback: {name} is {value!r}, which calls Python, and must not")
+        raise ValueError(f"set_cgo_traceback: {name} is {value!r}, which calls Python; it must be C code")
     return address
 
 
 def _address_of(value: Any) -> int | None:
-    """The address that `value` stands for; None: it is no pointer."""
+    """The address that `value` stands for; None if it is not a pointer."""
     if isinstance(value, int):
         return None if isinstance(value, bool) else value
     if "ctypes" in sys.modules:
@@ -55,13 +55,13 @@ def _address_of(value: Any) -> int | None:
 
 
 def _is_python(value: Any) -> bool:
-    """Whether it is a function pointer that ctypes made of a Python function."""
+    """Whether value is a function pointer that ctypes made from a Python function."""
     made_of = getattr(value, "_objects", None)
     return isinstance(made_of, dict) and any(type(one).__name__ == "CThunkObject" for one in made_of.values())
 
 
 def _is_code(address: int) -> bool:
-    """Whether there is executable memory at an address."""
+    """Whether there is executable memory at the address."""
     with open("/proc/self/maps") as maps:
         for line in maps:
             bounds, mode, *_ = line.split()

@@ -1,14 +1,13 @@
-"""What is checked of the arguments of calls into C: GODEBUG=cgocheck.
+"""What GODEBUG=cgocheck checks in the arguments of calls into C.
 
-C code may be given a Python object (ctypes.py_object), and memory; memory that holds pointers to Python
-objects is refused, because nothing keeps those objects where C code expects them once it stores the
-pointer. So it is with Go's pointers.
+C code may be given a Python object (ctypes.py_object), and memory. Memory that holds pointers to Python
+objects is refused, as Go refuses memory that holds Go pointers: nothing keeps those objects alive if C code
+stores the pointer.
 
-Level 1 goes by types: a py_object field of a structure or array, at any depth, that is not NULL, and what a
-pointer of a type known to ctypes leads to; a buffer whose elements are objects. Level 2 looks at every
-aligned word of that memory too, whatever its type, and of bytes and other buffers and of cffi's memory.
-What it takes for a pointer to an object is said in cgo_check.c. Memory behind a void pointer or an address
-is not known to either.
+Level 1 goes by types: it refuses a py_object field that is not NULL, at any depth of structures, arrays and
+typed pointers, and a buffer whose elements are objects. Level 2 also looks at every aligned word of that
+memory, whatever its type, and of bytes, other buffers and cffi's memory; cgo_check.c says what it takes for a
+pointer to an object. Neither level knows the memory behind a void pointer or an address given as a number.
 """
 
 import re
@@ -21,13 +20,13 @@ from . import _core, _env
 LEVEL = {0: 0, 2: 2}.get(min(_env.integer("cgocheck"), 2), 1)
 
 POINTER_FREE: set[type] = {bytes, bytearray, str}
-"""Types of which level 1 knows that their data leads to no object: that of an argument, or of what it
-points to. The core looks here first."""
+"""Types whose data, in an argument or in what it points to, leads to no object, as level 1 has found out.
+The core looks here first."""
 
 Region = Any  # what _core.cgo_holds_objects takes: a pair of an address and a size, or a buffer
 
 MAX_DEPTH = 10
-"""Steps of _as_parameter_ that are followed."""
+"""How many steps of _as_parameter_ are followed."""
 
 
 def check(argument: Any, nth: int) -> None:
@@ -40,7 +39,7 @@ def check(argument: Any, nth: int) -> None:
 
 
 def _leads_to_object(argument: Any, regions: list[Region]) -> bool:
-    """The check of level 1. Adds the memory that it has seen to `regions`."""
+    """The check of level 1. Adds the memory that it has seen to `regions`, for level 2."""
     ctypes = sys.modules.get("ctypes")
     for _ in range(MAX_DEPTH):
         if ctypes is not None:
@@ -68,7 +67,7 @@ def _leads_to_object(argument: Any, regions: list[Region]) -> bool:
 
 
 def _cffi_memory(cdata: Any) -> Region | None:
-    """What cffi knows of the memory behind its data."""
+    """The memory behind cffi data, as a buffer; None if cffi does not know it."""
     try:
         ffi = sys.modules["_cffi_backend"].FFI()
         if ffi.typeof(cdata).kind in ("struct", "union"):
@@ -79,7 +78,7 @@ def _cffi_memory(cdata: Any) -> Region | None:
 
 
 def _ctypes_leads(ctypes: Any, kind: Any, address: int, is_value: bool, regions: list[Region]) -> bool:
-    """Whether data of ctypes, which is an argument itself or what it points to, leads to an object."""
+    """Whether ctypes data, an argument itself or what it points to, leads to an object."""
     possible, complete = _may_lead(ctypes, kind)
     if is_value and issubclass(kind, ctypes.py_object):
         return False  # the object itself
@@ -112,7 +111,7 @@ def _ctypes_leads(ctypes: Any, kind: Any, address: int, is_value: bool, regions:
 
 
 def _parts(ctypes: Any, kind: Any) -> Iterator[tuple[int, Any]]:
-    """What a structure, union or array consists of: offsets and types, without bit fields."""
+    """The parts of a structure, union or array, as pairs of an offset and a type, without bit fields."""
     if issubclass(kind, ctypes.Array):
         size = ctypes.sizeof(kind._type_)
         yield from ((i * size, kind._type_) for i in range(kind._length_))
@@ -124,9 +123,9 @@ def _parts(ctypes: Any, kind: Any) -> Iterator[tuple[int, Any]]:
 
 
 def _may_lead(ctypes: Any, kind: Any) -> tuple[bool, bool]:
-    """Whether data of this type can lead to objects, and whether that is known for good.
+    """Whether data of this type can lead to objects, and whether that answer is final.
 
-    It is not while a structure that a pointer leads to has no fields yet.
+    It is not final while a structure that a pointer leads to has no fields yet.
     """
     seen: set[Any] = set()
     pending, complete = [kind], True
@@ -150,7 +149,7 @@ def _may_lead(ctypes: Any, kind: Any) -> tuple[bool, bool]:
 
 
 def _holds_pointers(ctypes: Any, kind: Any) -> bool:
-    """Whether data of this type holds addresses of objects or typed pointers: numbers need no look."""
+    """Whether data of this type can hold addresses of objects or typed pointers; numbers cannot."""
     while issubclass(kind, ctypes.Array):
         kind = kind._type_
     return not issubclass(kind, (ctypes._SimpleCData, ctypes._CFuncPtr)) or issubclass(kind, ctypes.py_object)

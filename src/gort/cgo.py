@@ -7,8 +7,8 @@ C code is reached through ctypes or cffi as always, and called through this modu
     lib.cos.argtypes = [ctypes.c_double]
     lib.cos(0.5)
 
-What that adds to a plain call: other goroutines run at once instead of when sysmon has noticed that this
-one is in C, `runtime.num_cgo_call()` counts, GODEBUG=cgocheck checks what is passed, and with
+Compared with a plain call, other goroutines run at once, rather than once sysmon has noticed that this one is
+in C; `runtime.num_cgo_call()` counts the call; GODEBUG=cgocheck checks what is passed; and after
 `enable_traceback()` the stacks of goroutines show the C functions between the Python functions.
 """
 
@@ -24,16 +24,16 @@ __all__ = ["call", "callback", "enable_traceback", "wrap"]
 def call(fn: Any, /, *args: Any, **kwargs: Any) -> Any:
     """Calls the C function `fn` of ctypes or cffi and returns its result, as fn(*args, **kwargs) does.
 
-    If the function releases the GIL, which all do but those of a ctypes.PyDLL, and other goroutines wait,
-    they go on at once. Raises TypeError if `fn` is no C function, and runtime.Error `cgo argument has Go
-    pointer to Go pointer` if an argument leads C to pointers to Python objects (GODEBUG=cgocheck). In Go:
-    C.f(x).
+    If the function releases the GIL, as all but those of a ctypes.PyDLL do, goroutines that wait to run go on
+    at once, unless the function last returned within 20 microseconds. Raises TypeError if fn is not a C
+    function, and runtime.Error `cgo argument has Go pointer to Go pointer` if an argument leads to memory
+    that holds pointers to Python objects (GODEBUG=cgocheck). In Go: C.f(x).
     """
     return _core.cgo_call(fn, *args, **kwargs)
 
 
 class Function(functools.partial[Any]):
-    """A C function that is called through `call`. Attributes, argtypes for example, are the C function's."""
+    """A C function that is called through `call`. Attributes such as argtypes are those of the C function."""
 
     def __new__(cls, fn: Any) -> "Function":
         return super().__new__(cls, _core.cgo_call, fn)
@@ -77,16 +77,16 @@ class Library:
 
 
 def wrap(lib: Any, /) -> Any:
-    """A library of ctypes or cffi, or a single function, with each call made through `call`.
+    """A ctypes or cffi library, or a single function, each of whose calls is made through `call`.
 
-    Functions, constants and variables have the names that they have in `lib`; a function's argtypes,
-    restype and errcheck are set as on the original.
+    Functions, constants and variables keep the names that they have in `lib`; argtypes, restype and errcheck
+    of a function are set as on the original. In Go: import "C".
     """
     return Function(lib) if _core.cgo_is_function(lib) else Library(lib)
 
 
 def _called_from_c(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """fn with the frame by which tracebacks know where C code called Python."""
+    """fn with the frame by which tracebacks recognise where C code called Python."""
 
     def called_from_c(*args: Any) -> Any:
         return _core.cgo_callback(fn, *args)
@@ -98,14 +98,15 @@ def callback(kind: Callable[[Callable[..., Any]], Any], /) -> Callable[[Callable
     """A decorator that makes a Python function a C function pointer that C code may call.
 
     `kind` is what ctypes or cffi use for that: `ctypes.CFUNCTYPE(...)`, `ffi.callback("int(int)")` or
-    `ffi.def_extern()`; the result is what it gives. The function may park, like any: it may use channels.
-    An exception that leaves it is reported as ctypes or cffi do, and does not reach the caller of the C
-    code. The C part of the stack is shown between this function and its caller's. In Go: //export.
+    `ffi.def_extern()`. The decorated name becomes what `kind` returns. The function may park, for example on
+    a channel. ctypes or cffi report an exception that leaves it; the caller of the C code does not get it.
+    Tracebacks show the C part of the stack between this function and the one that called C. The decorator
+    raises TypeError if what it decorates cannot be called. In Go: //export.
     """
 
     def make(fn: Callable[..., Any]) -> Any:
         if not callable(fn):
-            raise TypeError(f"a callback is a function, not {fn!r}")
+            raise TypeError(f"callback() decorates a callable, not {fn!r}")
         _core.cgo_find_glue()
         return kind(functools.update_wrapper(_called_from_c(fn), fn))
 
@@ -113,11 +114,11 @@ def callback(kind: Callable[[Callable[..., Any]], Any], /) -> Callable[[Callable
 
 
 def enable_traceback() -> bool:
-    """Has tracebacks show C functions: `runtime.set_cgo_traceback` with gort's own.
+    """Makes tracebacks show C functions: `runtime.set_cgo_traceback` with gort's own functions.
 
-    Shows names of functions of the dynamic symbol tables; if libdw.so.1 is installed (Debian: libdw1) also
-    static and inlined functions, files and lines, of what was compiled with -g. The result says whether it
-    is. May be called again; raises runtime.Error if other functions are set already.
+    They show exported functions by name. If libdw.so.1 is installed (Debian: libdw1), they also show static
+    and inlined functions, files and lines of what was compiled with -g; the result says whether it is. May be
+    called again. Raises runtime.Error if other functions are already set.
     """
     return _core.cgo_enable_traceback("libdw.so.1")
 

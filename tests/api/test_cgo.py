@@ -363,7 +363,7 @@ def test_a_callback_is_the_pointer_of_its_kind() -> None:
     seen: list[Any] = []
     cgo.callback(seen.append)(double)
     assert (seen[0].__name__, seen[0].__doc__, seen[0](3)) == ("double", "Doubles.", 6)
-    with pytest.raises(TypeError, match="a callback is a function, not 5"):
+    with pytest.raises(TypeError, match="decorates a callable, not 5"):
         cgo.callback(CALLBACK)(5)  # type: ignore[arg-type]
 
 
@@ -829,7 +829,7 @@ def test_a_traceback_beyond_its_buffer() -> None:
 def test_a_symbolizer_that_always_has_more() -> None:
     text = text_with("one_traceback", "more_symbolizer")
     assert text.count("again(...)\n") == 100
-    assert text.endswith("the cgo symbolizer says for ever that there is more\n")
+    assert text.endswith("the cgo symbolizer does not stop saying that there is more\n")
 
 
 @isolated()
@@ -858,7 +858,9 @@ def test_functions_are_set_once() -> None:
     ):
         with pytest.raises(runtime.Error) as caught:
             again()
-        assert str(caught.value) == "the functions of set_cgo_traceback are set already, and to others"
+        assert str(caught.value) == (
+            "other functions for C tracebacks are already set; they can be set only once"
+        )
 
 
 @isolated()
@@ -870,7 +872,7 @@ def test_enable_traceback_twice() -> None:
 
 @pytest.mark.parametrize("version", [1, -1, 1 << 70])
 def test_bad_version(version: int) -> None:
-    with pytest.raises(ValueError, match=f"^set_cgo_traceback: the version is 0, not {version}$"):
+    with pytest.raises(ValueError, match=f"^set_cgo_traceback: the version must be 0, not {version}$"):
         runtime.set_cgo_traceback(version, None, None, None)
 
 
@@ -878,7 +880,7 @@ def test_bad_version(version: int) -> None:
 def test_a_version_that_is_no_number(version: Any) -> None:
     with pytest.raises(TypeError) as caught:
         runtime.set_cgo_traceback(version, None, None, None)
-    assert str(caught.value) == f"set_cgo_traceback: the version is an int, not {version!r}"
+    assert str(caught.value) == f"set_cgo_traceback: the version must be an int, not {version!r}"
 
 
 @pytest.mark.parametrize("bad", ["traceback", 1.5, len, [1], True, ctypes.c_int(5)])
@@ -888,7 +890,8 @@ def test_what_is_no_pointer(name: str, bad: Any) -> None:
     with pytest.raises(TypeError) as caught:
         runtime.set_cgo_traceback(0, **given)
     assert str(caught.value) == (
-        f"set_cgo_traceback: {name} is an address, a function pointer of ctypes or cffi, or None, not {bad!r}"
+        f"set_cgo_traceback: {name} must be an address, a function pointer of ctypes or cffi, or None, "
+        f"not {bad!r}"
     )
 
 
@@ -896,12 +899,12 @@ def test_what_is_no_pointer(name: str, bad: Any) -> None:
 def test_an_address_of_no_code(bad: int) -> None:
     with pytest.raises(ValueError) as caught:
         runtime.set_cgo_traceback(0, None, bad, None)
-    assert str(caught.value) == f"set_cgo_traceback: context is {bad}, which is no address of code"
+    assert str(caught.value) == f"set_cgo_traceback: context is {bad}, which is not an address of code"
 
 
 def test_python_functions_are_refused() -> None:
     pointer = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda p: None)
-    with pytest.raises(ValueError, match="which calls Python, and must not"):
+    with pytest.raises(ValueError, match="which calls Python; it must be C code"):
         runtime.set_cgo_traceback(0, pointer, None, None)
 
 

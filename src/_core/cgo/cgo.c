@@ -128,7 +128,7 @@ set_functions(uintptr_t traceback, uintptr_t context, uintptr_t symbolizer)
     static bool set;
     if (set && (traceback != (uintptr_t)traceback_fn || context != (uintptr_t)context_fn ||
                 symbolizer != (uintptr_t)symbolizer_fn)) {
-        PyErr_SetString(Error, "the functions of set_cgo_traceback are set already, and to others");
+        PyErr_SetString(Error, "other functions for C tracebacks are already set; they can be set only once");
         return false;
     }
     set = true;
@@ -232,7 +232,7 @@ print_traceback(out *o, const callers *t)
     if (t->overrun)
         put_str(o, "the cgo traceback function stored more than Max entries\n");
     if (!symbolize(t->pc, t->n, print_function, o))
-        put_str(o, "the cgo symbolizer says for ever that there is more\n");
+        put_str(o, "the cgo symbolizer does not stop saying that there is more\n");
     if (t->n == MAX_PCS)
         put_str(o, "...additional C frames elided...\n");
 }
@@ -464,7 +464,7 @@ cgo_callback_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs)
 {
     (void)mod;
     if (nargs < 1)
-        return PyErr_Format(PyExc_TypeError, "cgo_callback() takes a function and its arguments");
+        return PyErr_Format(PyExc_TypeError, "cgo_callback() takes a callable and its arguments");
     cgoframe f = {.callback = true};
     cgoframe **list = frames();
     if (context_fn) {
@@ -649,28 +649,35 @@ print_on_signal(int sig, void *info, void *ucontext)
 
 static PyMethodDef functions[] = {
     {"cgo_call", (PyCFunction)(void (*)(void))cgo_call_, METH_FASTCALL | METH_KEYWORDS,
-     "cgo_call(fn, /, *args, **kwargs)\n--\n\nCalls a C function of ctypes or cffi."},
+     "cgo_call(fn, /, *args, **kwargs)\n--\n\nCalls a C function of ctypes or cffi; see gort.cgo.call."},
     {"cgo_callback", (PyCFunction)(void (*)(void))cgo_callback_, METH_FASTCALL,
-     "cgo_callback(fn, /, *args)\n--\n\nfn(*args), on behalf of C code that called back."},
-    {"cgo_is_function", cgo_is_function_, METH_O, "cgo_is_function(value, /)\n--\n\nDoes cgo_call take it?"},
+     "cgo_callback(fn, /, *args)\n--\n\nReturns fn(*args), on behalf of C code that called back."},
+    {"cgo_is_function", cgo_is_function_, METH_O,
+     "cgo_is_function(value, /)\n--\n\nTrue for what cgo_call() takes."},
     {"cgo_find_glue", cgo_find_glue_, METH_NOARGS,
-     "cgo_find_glue()\n--\n\nLooks again which objects belong to the interpreter."},
+     "cgo_find_glue()\n--\n\n"
+     "Looks again for the loaded objects that belong to the interpreter, ctypes and cffi."},
     {"num_cgo_call", num_cgo_call_, METH_NOARGS,
-     "num_cgo_call()\n--\n\nHow many calls into C were made through gort.cgo: Go's runtime.NumCgoCall.\n\n"
-     "Calls of other Python code into C are not counted: nothing tells gort of them. A call that ctypes or cffi\n"
-     "refuses because of its arguments counts."},
+     "num_cgo_call()\n--\n\n"
+     "The number of calls into C that were made through gort.cgo: Go's runtime.NumCgoCall.\n\n"
+     "Calls that Python code makes into C in other ways are not counted, since gort is not told of\n"
+     "them. A call that ctypes or cffi refuses because of its arguments is counted."},
     {"cgo_set_traceback", cgo_set_traceback_, METH_VARARGS,
-     "cgo_set_traceback(traceback, context, symbolizer, /)\n--\n\nSets the functions, given by address."},
+     "cgo_set_traceback(traceback, context, symbolizer, /)\n--\n\n"
+     "Sets the functions at these addresses."},
     {"cgo_enable_traceback", cgo_enable_traceback_, METH_VARARGS,
-     "cgo_enable_traceback(libdw, /)\n--\n\nSets gort's own functions. True: with lines, of the library libdw."},
+     "cgo_enable_traceback(libdw, /)\n--\n\n"
+     "Sets gort's own functions; True if the library libdw could be loaded."},
     {"cgo_configure", (PyCFunction)(void (*)(void))cgo_configure_, METH_VARARGS | METH_KEYWORDS,
-     "What gort.cgo has for the core."},
+     "Hands over what gort.cgo has for the core."},
     {"cgo_pcs", cgo_pcs_, METH_O,
      "cgo_pcs(nth, /)\n--\n\nThe PCs of the C frames that made the caller's nth callback."},
     {"cgo_symbolize", cgo_symbolize_, METH_O,
-     "cgo_symbolize(pcs, /)\n--\n\nAn entry (pc, function, file, line) for each function at each PC, inlined ones first."},
+     "cgo_symbolize(pcs, /)\n--\n\n"
+     "(pc, function, file, line) for each function at each PC, inlined ones first."},
     {"cgo_frames_text", cgo_frames_text_, METH_O,
-     "cgo_frames_text(nth, /)\n--\n\nThe C frames that made the caller's nth callback, 0 the latest; -1: those of here."},
+     "cgo_frames_text(nth, /)\n--\n\n"
+     "The C frames that made the caller's nth callback, 0 the latest; -1: those of here."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -125,7 +125,9 @@ cgo_word_(PyObject *mod, PyObject *address)
 
 static PyMethodDef functions[] = {
     {"cgo_holds_objects", cgo_holds_objects_, METH_O,
-     "cgo_holds_objects(regions, /)\n--\n\nDoes an aligned word of one of the (address, size) regions refer to an object?"},
+     "cgo_holds_objects(regions, /)\n--\n\n"
+     "True if an aligned word of a region refers to a Python object.\n\n"
+     "A region is a pair (address, size) or a buffer."},
     {"cgo_word", cgo_word_, METH_O,
      "cgo_word(address, /)\n--\n\nThe word at an address; 0 if it cannot be read."},
     {NULL, NULL, 0, NULL},
