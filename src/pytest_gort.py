@@ -1,14 +1,14 @@
-"""pytest's side of gort: what would end the program fails the test that runs, and the session goes on.
+"""pytest's side of gort: what would end a program fails the running test instead, and the session goes on.
 
-pytest loads this module by its entry point, in each session. It imports nothing of gort: a session that
-never does pays for nothing. From the moment that gort is imported (gort.__init__ calls `started`),
+pytest loads this module through its entry point in every session. It imports nothing of gort, so a session
+that never imports gort pays nothing. Once gort is imported (gort.__init__ calls `started`),
 
-* an exception that escapes a goroutine is raised in the test that was running: where main waits in gort, at
-  once, else at the end of the phase (setup, call, teardown);
-* a deadlock raises runtime.Error in main's wait, and the report has the stacks of all goroutines in a section
-  of its own.
+* an exception that escapes a goroutine is raised in the running test: at once if main waits in gort,
+  otherwise at the end of the phase (setup, call or teardown);
+* a deadlock raises runtime.Error where main waits, and the report has the stacks of all goroutines in a
+  section of its own.
 
-Differs from a program, in which both end the process with status 2.
+In a program, both end the process with status 2.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _session = False  # pytest is at work, and not merely imported
 
 
 def started() -> None:
-    """gort has been imported: its core tells main instead of ending the process."""
+    """Called once gort is imported: makes its core tell main instead of ending the process."""
     if _session:
         _core().report_to_main(True)
 
@@ -63,7 +63,7 @@ def _phase(item: pytest.Item, when: str) -> Generator[None, Any, Any]:
 
 
 def _raise_escaped(during: BaseException | None) -> None:
-    """Raises what escaped goroutines since it was asked last: one exception as it is, several as a group."""
+    """Raises what has escaped goroutines since the last call: one exception as it is, several as a group."""
     core = _core()
     escaped: list[BaseException] = [exc for exc in core.escaped() if exc is not during] if core else []
     if len(escaped) == 1:

@@ -4,10 +4,10 @@ Importing gort starts the runtime: the environment is read, the program's main t
 goroutine, and the runtime is stopped again when the interpreter ends. The subpackages `gort.runtime`,
 `gort.sync`, `gort.time`, `gort.context` and `gort.cgo` are imported when they are first used.
 
-Every program pays for what is imported here and in `gort run`, in time and in memory. So the modules that
-take part import nothing large of the standard library, `typing` included, until they need it; what serves
-annotations alone is imported under TYPE_CHECKING, which type checkers take for true. tests/api/test_start.py
-has the list of what must not be loaded.
+Every program pays in time and memory for what is imported here and in `gort run`. So these modules import
+nothing large of the standard library, `typing` included, until they need it; what only annotations need is
+imported under TYPE_CHECKING, which type checkers take to be true. tests/api/test_start.py lists what must not
+be loaded.
 """
 
 import atexit

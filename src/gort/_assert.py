@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class TypeAssertionError(Error):
-    """A type assertion that failed: Go's runtime.TypeAssertionError."""
+    """Raised when a type assertion fails: Go's runtime.TypeAssertionError."""
 
     __module__ = "gort.runtime"
 
@@ -32,10 +32,11 @@ def type_assert(value: object, type_: Any, /, *, ok: bool = False) -> Any:
     """Asserts that value is an instance of type_ and returns it: Go's `value.(T)`.
 
     type_ is what isinstance takes: a class, an abstract base class, a runtime-checkable protocol, a union
-    or a tuple of them. With ok=True a failed assertion gives (None, False) and a good one (value, True):
+    or a tuple of them. With ok=True the result is (value, True), or (None, False) if the assertion fails:
     Go's comma-ok form.
 
-    Raises runtime.TypeAssertionError if value is of another type, and TypeError if type_ is no type.
+    Raises runtime.TypeAssertionError if value is of another type and ok is False, and TypeError if type_ is
+    not what isinstance takes.
     """
     try:
         holds = isinstance(value, type_)
@@ -78,7 +79,7 @@ def _name(type_: Any) -> str:
 
 
 def _missing_method(have: type, want: Any) -> str | None:
-    """The first method, in alphabetical order, that the interface `want` asks for and `have` lacks."""
+    """The first method, in alphabetical order, that the interface `want` has and `have` lacks, or None."""
     if getattr(want, "_is_protocol", False):
         # From 3.12 on the protocol keeps them itself. Who has a protocol has typing.
         names: Iterable[str] | None = getattr(want, "__protocol_attrs__", None)

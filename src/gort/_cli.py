@@ -1,7 +1,7 @@
 """The command `gort`, and how it runs programs.
 
-A program that `gort run` starts finds nothing loaded that it would not find under python, as far as possible:
-`main` reads the usual command lines of `gort run` by itself, and leaves all others to _commands.
+As far as possible, a program that `gort run` starts finds no module loaded that python would not have loaded
+as well. So `main` reads the usual command lines of `gort run` itself and leaves all others to _commands.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; the result is the exit status."""
+    """Runs the command and returns its exit status. argv: the arguments; None for those of the process."""
     words = _separated(list(sys.argv[1:] if argv is None else argv))
     match words:
         case ["run", "-m", _, *_]:
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _separated(words: list[str]) -> list[str]:
-    """`run -mMODULE` and `run -cCODE`, which python takes too, as two words each."""
+    """The words, with -mMODULE and -cCODE after `run`, which python accepts too, split in two."""
     if words[:1] == ["run"] and len(words) > 1 and words[1][:2] in ("-m", "-c") and len(words[1]) > 2:
         return [words[0], words[1][:2], words[1][2:], *words[2:]]
     return words
@@ -84,7 +84,7 @@ def _run_script(words: list[str]) -> int:
 
 
 def _folder() -> str | None:
-    """The current directory; None: it was removed."""
+    """The current directory; None if it was removed."""
     try:
         return os.getcwd()
     except OSError:
@@ -92,7 +92,7 @@ def _folder() -> str | None:
 
 
 def _compile(source: str | bytes, filename: str) -> CodeType:
-    """What compile() does, which is left to itself where python would refuse the program, too."""
+    """What compile() does. compile() itself is called where python, too, would refuse the program."""
     if (0 if isinstance(source, bytes) else "\0") in source:
         return compile(source, filename, "exec", dont_inherit=True)
     return _core.compile(source, filename)
@@ -110,7 +110,7 @@ def _is_importable(path: str) -> bool:
 
 
 def _compiled(source: bytes) -> CodeType | None:
-    """The code of a compiled file; None: it is the text of a program."""
+    """The code of a compiled file; None if it is the text of a program."""
     if source[2:4] != b"\r\n":  # as every magic number ends
         return None
     import pkgutil
@@ -138,7 +138,7 @@ def _as_main(name: str, is_module: bool) -> Callable[[], Any]:
 
 
 def _new_main(argv: list[str], first_path: str | None) -> ModuleType:
-    """A fresh __main__, in which nothing of this command is seen; sets the program's arguments and path."""
+    """Makes a fresh __main__ without traces of this command; sets the program's arguments and path."""
     # What python has put into sys.path for this command: nothing for `-m gort` in a removed directory.
     theirs = 0 if sys.modules["__main__"].__spec__ is not None and _folder() is None else 1
     module = type(sys)("__main__")
@@ -167,8 +167,8 @@ def _execute_code(compiled: Callable[[], CodeType], module: ModuleType) -> int:
 def _execute(program: Callable[[], Any]) -> int:
     """Runs the program in the main goroutine. An exception that escapes it is a panic.
 
-    SystemExit has its status, as in python, and a KeyboardInterrupt ends the process by SIGINT. In all cases
-    the interpreter itself ends the program, and does what it does at the end.
+    SystemExit sets the status, as in python, and KeyboardInterrupt ends the process by SIGINT. In every case
+    the interpreter itself ends the program, with everything that it does at the end.
     """
     try:
         _heap.begin()

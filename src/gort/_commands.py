@@ -1,4 +1,4 @@
-"""The command line as argparse reads it: help, errors, and the commands that run no program."""
+"""The command line as argparse reads it: help, errors, and the commands that do not run a program."""
 
 import argparse
 import json
@@ -22,14 +22,14 @@ def parse(words: list[str], run_program: Callable[[argparse.Namespace], int]) ->
     )
     # Each takes what follows, options of the program too.
     run.add_argument("-m", dest="module", nargs=argparse.REMAINDER, help="run a module")
-    run.add_argument("-c", dest="code", nargs=argparse.REMAINDER, help="run the code given")
+    run.add_argument("-c", dest="code", nargs=argparse.REMAINDER, help="run the given code")
     run.add_argument(
         "script", metavar="SCRIPT", nargs=argparse.REMAINDER, help="run a file, a directory or a zip file"
     )
     run.set_defaults(command=run_program)
 
     env = commands.add_parser("env", help="show every setting of the environment, its value and its meaning")
-    env.add_argument("--json", action="store_true", help="a JSON list of objects")
+    env.add_argument("--json", action="store_true", help="print a JSON list of objects")
     env.set_defaults(command=_show_env)
 
     version = commands.add_parser("version", help="show the version")

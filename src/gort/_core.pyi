@@ -18,17 +18,17 @@ class Error(RuntimeError):
     """A run-time error: Go's runtime.Error."""
 
 class Goexit(BaseException):
-    """What unwinds a goroutine that called goexit(). Never caught by `except Exception`."""
+    """The exception that unwinds a goroutine that called goexit(). `except Exception` does not catch it."""
 
 # -- goroutines (sched/) ------------------------------------------------------------------------
 
 def go(fn: Callable[_P, Any], /, *args: _P.args, **kwargs: _P.kwargs) -> None: ...
 def run(fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T: ...
 def check_callable(what: str, fn: object, /) -> None:
-    """TypeError, beginning with what, if fn cannot be called or if calling it runs nothing."""
+    """Raises TypeError, with a text that begins with what, if fn cannot be called or runs nothing."""
 
 def unsignaled(f: Callable[..., _T], /, *args: Any) -> _T:
-    """f(*args), which does not park; signal handlers run after it and not within."""
+    """Returns f(*args). f must not park; signal handlers run after it, not within it."""
 
 def gosched() -> None: ...
 def goexit() -> NoReturn: ...
@@ -38,10 +38,10 @@ def lock_os_thread() -> None: ...
 def unlock_os_thread() -> None: ...
 def keep_alive(x: object, /) -> None: ...
 def goid() -> int:
-    """The running goroutine's number; 0 in a thread that is no goroutine."""
+    """The running goroutine's number; 0 in a plain thread."""
 
 def compile(source: str | bytes, filename: str, /) -> CodeType:
-    """The code of a program: a str, or bytes with an encoding as in a file. ValueError: it holds a null."""
+    """The code of a program: a str, or bytes as they are in a file. ValueError if it contains a null byte."""
 
 def is_main() -> bool:
     """True in the main goroutine."""
@@ -88,7 +88,7 @@ def goroutines() -> list[GoroutineInfo]: ...
 
 def callers(skip: int, limit: int | None, /) -> list[int]: ...
 def findfunc(pc: int, /) -> tuple[int, CodeType, str | None] | None:
-    """(entry, code, module) of what owns pc."""
+    """(entry, code, name of the module or None) of what owns pc; None if nothing does."""
 
 def pc_line(pc: int, /) -> int: ...
 def entry_of(code: CodeType, /) -> int: ...
@@ -97,13 +97,13 @@ def set_traceback(*, level: int, all: bool, crash: bool, ancestors: int, prefix:
 def crash() -> NoReturn: ...
 def start_panic() -> None: ...
 def die_within(seconds: float, text: bytes, status: int, /) -> None:
-    """The process has so long to end by itself; else text is written and it ends with status."""
+    """If the process has not ended after this time, writes text and ends it with status."""
 
 def dies_in_time() -> None:
-    """The limit of die_within() is met: the caller writes its text itself."""
+    """The time limit of die_within() is kept: the caller writes the text itself."""
 
 def write_error(text: bytes, /) -> None:
-    """Writes to the standard error of the process's start."""
+    """Writes to what was standard error when the process started."""
 
 def _walk_start(seconds: float, /) -> None: ...
 def _walk_read(address: int, n: int, care: int, /) -> bytes | None: ...
@@ -136,13 +136,13 @@ def configure(
     schedtrace: int = 0,
     scheddetail: int = 0,
 ) -> None:
-    """Hands the parsed environment to the core; once, while gort is imported."""
+    """Hands the parsed environment to the core; called once, while gort is imported."""
 
 def report_to_main(yes: object, /) -> None:
-    """Exceptions that escape goroutines, and deadlocks, are told to main instead of ending the process."""
+    """Exceptions that escape goroutines, and deadlocks, are raised in main instead of ending the process."""
 
 def escaped() -> list[BaseException]:
-    """The exceptions that escaped goroutines since the last call; only if they are told to main."""
+    """The exceptions that have escaped goroutines since the last call; empty unless main is told of them."""
 
 def set_hooks(
     *,
@@ -150,23 +150,23 @@ def set_hooks(
     fatal: Callable[[str], None],
     threading: Callable[[], None],
 ) -> None:
-    """Python functions that the core calls.
+    """Sets the Python functions that the core calls.
 
-    panic(exc): an exception escaped the running goroutine; print what there is to print, flush, and
-        return the exit status. The core then ends the process with it (os._exit).
-    fatal(text): after the core has decided to die with `fatal error: text` (a deadlock, say); prints the
-        fatal error line and the goroutines; the core then ends the process with status 2.
-    threading(): called when the first goroutine starts, before it; loads the module threading.
+    panic(exc): an exception escaped the running goroutine. It prints what there is to print, flushes, and
+        returns the exit status, with which the core then ends the process (os._exit).
+    fatal(text): the core has decided to die with `fatal error: text`, of a deadlock for example. It prints
+        the fatal error line and the goroutines; the core then ends the process with status 2.
+    threading(): the first goroutine is about to start. It loads the module threading.
     """
 
 def main_ends() -> None:
     """Main has returned and no thread is left to join: from now on goroutines run only while main waits."""
 
 def shutdown() -> None:
-    """Stops scheduling for good: the interpreter is about to end. Called by atexit."""
+    """Stops scheduling for good, as the interpreter is about to end. Called by atexit."""
 
 def main_goexit() -> None:
-    """Called where Goexit has unwound all of main: parks main for ever; returns only by an exception."""
+    """Called where Goexit has unwound all of main: parks main for ever; ends only by an exception."""
 
 def _before_fork() -> None: ...
 def _after_fork_parent() -> None: ...
@@ -180,74 +180,77 @@ def install_heap(
 ) -> str | None:
     """CPython's objects come from gort's heap from now on, in these debug modes.
 
-    The result is None, or why not. Later calls change nothing.
+    Returns None, or why they do not. Later calls change nothing.
     """
 
 def begin_tracing() -> None:
-    """The program begins: from now on allocfreetrace, if it is on, writes its records."""
+    """The program begins: from now on allocfreetrace, if it is on, writes records."""
 
 def mem_stats() -> dict[str, Any] | None:
-    """The heap's figures by their names in MemStats, and `classes`: (size, mallocs, frees) of each."""
+    """The heap's figures by their names in MemStats, and `classes`, with (size, mallocs, frees) of each.
+
+    None if the heap is not installed.
+    """
 
 def start_gc(percent: int, memory_limit: int, debug: tuple[int, ...], /) -> None:
-    """The pacer rules CPython's collector from now on, if the heap is installed.
+    """Puts CPython's collector under the pacer, if the heap is installed.
 
     debug: (gctrace, gcpacertrace, gcstoptheworld, gccheckmark, invalidptr, gcshrinkstackoff).
     """
 
 def collect() -> None:
-    """A full collection, after the one that runs."""
+    """Runs a full collection; waits first for one that runs in another goroutine."""
 
 def set_gc_percent(percent: int, /) -> int:
-    """Returns the previous one; negative: off."""
+    """Sets GOGC and returns the previous value; negative: off."""
 
 def set_memory_limit(limit: int, /) -> int:
-    """Returns the previous one; negative: changes nothing."""
+    """Sets the limit, unless it is negative; returns the previous one."""
 
 def set_force_period(seconds: float, most: float, /) -> None:
-    """After which time a full collection is forced if it will take no more than `most`; for tests."""
+    """Sets after which time a full collection is forced if it takes `most` seconds at most; for tests."""
 
 def _collect_forced() -> None: ...
 def age_pools(pools: dict[int, Any], phase: str, info: dict[str, Any], /) -> None:
-    """For gc.callbacks: a full collection empties the pools, of which there are weak references."""
+    """For gc.callbacks: a full collection empties the pools, given as weak references."""
 
 def forget_pool(pools: dict[int, Any], key: int, reference: Any, /) -> None:
-    """The callback of that reference."""
+    """The callback of these weak references."""
 
 def _gc_callback(phase: str, info: dict[str, Any], /) -> None:
-    """The pacer's entry in gc.callbacks."""
+    """The only entry of the collector's own gc.callbacks."""
 
 def scavenge_all() -> None:
     """Gives the memory of all idle spans and of dead goroutines back to the system."""
 
 def set_scavenger(debug: bool, lazily: bool, /) -> None:
-    """debug: everything idle goes every 10 ms. lazily: by MADV_FREE."""
+    """Sets how memory is given back. debug: everything idle, every 10 ms. lazily: by MADV_FREE."""
 
 def write_heap_dump(fd: int, arch: str, python: str, ncpu: int, /) -> None:
-    """Writes the heap to a file, with these parameters."""
+    """Writes the heap to a file descriptor, with these parameters."""
 
 def _check_heap() -> None:
-    """Walks the whole heap; what does not fit is fatal."""
+    """Walks the whole heap; an inconsistency is fatal."""
 
 def _trace_gc() -> None:
-    """What allocfreetrace writes after a collection."""
+    """Writes what allocfreetrace writes after a collection."""
 
 def _without_guard_markers() -> None:
-    """From now on each guard page is a mapping of its own, as on kernels before 6.13."""
+    """From now on, each guard page is a mapping of its own, as on kernels before 6.13."""
 
 # -- finalizers (mfinal.c) ----------------------------------------------------------------------
 
 def set_finalizer(obj: object, fn: Callable[[Any], Any] | None, /) -> bool:
-    """Sets obj's finalizer; None clears it. False: it has one already, and nothing was done."""
+    """Sets obj's finalizer; None clears it. False if it already has one; then nothing is done."""
 
 def can_carry_finalizer(obj: object, /) -> bool:
-    """Does CPython ask before it frees obj?"""
+    """True if CPython asks before it frees obj."""
 
 def run_finalizers() -> None:
-    """What the finalizer goroutine does; returns only in the child of a finalizer that forked."""
+    """Runs the finalizers, in their goroutine; returns only in the child of a finalizer that forked."""
 
 def set_finalizer_loop(fn: Callable[[], None], /) -> None:
-    """fn() calls run_finalizers(): the finalizer goroutine's function."""
+    """Sets the finalizer goroutine's function, which calls run_finalizers()."""
 
 # -- channels (chan.c, select.c) --------------------------------------------------------------
 
@@ -280,11 +283,11 @@ def select(*cases: Any) -> tuple[int, Any, bool]: ...
 
 @final
 class Sema:
-    """A counting semaphore, first come first served."""
+    """A counting semaphore; units are handed out in order of arrival."""
 
     def __new__(cls, count: int = 0, /) -> Self: ...
     def acquire(self, reason: str = "semacquire", /) -> None:
-        """Takes one, parks while there is none. `reason` is one of WAIT_REASONS."""
+        """Takes one unit; parks while there is none. `reason` is one of WAIT_REASONS."""
     def try_acquire(self) -> bool: ...
     def release(self) -> None: ...
 
@@ -312,7 +315,7 @@ class RWMutex:
 
 @final
 class RLocker:
-    """The reader's side of a RWMutex as a Locker."""
+    """The reading side of an RWMutex as a Locker: what RWMutex.rlocker() returns."""
 
     def lock(self) -> None: ...
     def unlock(self) -> None: ...
@@ -371,7 +374,7 @@ class WaitGroup:
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        """go(), with a unit of `places` while fn runs, and failed(exc) if an Exception escapes it."""
+        """go(), with a unit of `places` while fn runs. Calls failed(exc) for an Exception that escapes fn."""
     def _try_go(
         self,
         fn: Callable[..., Any],
@@ -430,40 +433,40 @@ class Pointer(Generic[_T]):
 
 def sleep(seconds: float, /) -> None: ...
 def timer_chan(seconds: float, period: float = 0.0, /) -> Chan[float]:
-    """The channel of a new timer that runs already. `period` 0.0: it fires once."""
+    """The channel of a new timer that has been started. With a period of 0.0 it fires once."""
 
 @final
 class RuntimeTimer:
-    """A timer: it has a channel of its own, `c`, or calls fn in a goroutine; then `c` is None.
+    """A timer that calls fn() in a goroutine; without fn, one with a channel of its own, `c`.
 
-    Not started by the constructor: call reset().
+    The constructor does not start it: call reset().
     """
 
     c: Any
     def __new__(cls, *, fn: Callable[[], Any] = ...) -> Self: ...
     def reset(self, seconds: float, period: float = 0.0, /) -> bool:
-        """(Re)starts. What was sent and not received is taken back. True if it was active."""
+        """Starts the timer, again if need be; takes back an old value of `c`. True if it was active."""
     def stop(self) -> bool:
-        """True if it was active: set, and not fired, or what it sent was not received."""
+        """Stops the timer. True if it was active: started, and not fired, or its value not received."""
 
 # -- calls into C (cgo.c, cgo_check.c) ----------------------------------------------------------
 
 def cgo_call(fn: Any, /, *args: Any, **kwargs: Any) -> Any: ...
 def cgo_callback(fn: Callable[..., Any], /, *args: Any) -> Any:
-    """fn(*args), on behalf of C code: with the calls of the context function around it."""
+    """Returns fn(*args), on behalf of C code: calls the context function before and after."""
 
 def cgo_is_function(value: object, /) -> bool:
-    """True for what cgo_call takes: functions of ctypes, functions and data of cffi."""
+    """True for what cgo_call() takes: functions of ctypes, functions and data of cffi."""
 
 def num_cgo_call() -> int: ...
 def cgo_set_traceback(traceback: int, context: int, symbolizer: int, /) -> None:
-    """Sets the functions at these addresses. Error: others are set already."""
+    """Sets the functions at these addresses. Raises Error if other functions are already set."""
 
 def cgo_enable_traceback(libdw: str, /) -> bool:
-    """Sets gort's own. `libdw` is the name of elfutils' library; True if it could be loaded."""
+    """Sets gort's own functions. libdw: the name of elfutils' library. True if it could be loaded."""
 
 def cgo_find_glue() -> None:
-    """Looks again which loaded objects belong to the interpreter, ctypes and cffi."""
+    """Looks again for the loaded objects that belong to the interpreter, ctypes and cffi."""
 
 def cgo_frames_text(nth: int, /) -> str:
     """The C frames that made the caller's nth callback, 0 the latest; -1: those of here."""
@@ -472,13 +475,13 @@ def cgo_pcs(nth: int, /) -> list[int]:
     """The PCs of the C frames that made the caller's nth callback, 0 the latest."""
 
 def cgo_symbolize(pcs: Sequence[int], /) -> list[tuple[int, str | None, str | None, int]]:
-    """(pc, function, file, line) for each function at each PC, inlined ones first; line 0: not known.
+    """(pc, function, file, line) for each function at each PC, inlined ones first; line 0 if not known.
 
-    One traceback for the symbolizer: it is called with PC 0 at the end.
+    To the symbolizer this is one traceback: it is called with PC 0 at the end.
     """
 
 def cgo_holds_objects(regions: list[Any], /) -> bool:
-    """Does an aligned word of memory refer to a Python object? A region is (address, size) or a buffer."""
+    """True if an aligned word of a region, (address, size) or a buffer, refers to a Python object."""
 
 def cgo_word(address: int, /) -> int:
     """The word at an address; 0 if it cannot be read."""
@@ -490,7 +493,7 @@ def cgo_configure(
     check_level: int,
     pointer_free: set[type],
 ) -> None:
-    """What gort.cgo has for the core; once, while it is imported.
+    """Hands over what gort.cgo has for the core; called once, while it is imported.
 
     callback: the code of the function through which C calls Python.
     check(argument, nth): raises if the nth argument leads to a pointer to a Python object.

@@ -11,16 +11,17 @@ _T = TypeVar("_T")
 
 
 def set_finalizer(obj: _T, finalizer: Callable[[_T], Any] | None) -> None:
-    """Has finalizer(obj) called once nobody refers to obj any more: Go's runtime.SetFinalizer.
+    """Makes finalizer(obj) be called when nothing refers to obj any more: Go's runtime.SetFinalizer.
 
-    It runs in a goroutine of its own, the same for all finalizers, one after the other, with obj alive
-    again and without a finalizer. None clears. If obj refers to others that have finalizers, theirs wait
-    until obj is gone. What is alive when the program ends is not finalized.
+    One goroutine runs all finalizers, one after another. obj is alive again when its finalizer runs, and has
+    no finalizer then. A finalizer of None clears the one that is set. If obj refers to other objects that
+    have finalizers, theirs wait until obj is gone. Objects that are alive when the program ends are not
+    finalized.
 
-    obj is an instance of a class that was written in Python, or of a C type whose objects CPython asks
-    before it frees them: generators, coroutines, files, sockets. Raises runtime.Error for others (None,
-    numbers, strings, lists, dicts, functions, classes, modules), for a finalizer that does not take one
-    argument, and if obj has a finalizer already. docs/memory.md has more.
+    obj must be an instance of a class written in Python, or of a C type whose objects CPython asks before it
+    frees them: generators, coroutines, files, sockets. Raises runtime.Error for other objects (None, numbers,
+    strings, lists, dicts, functions, classes, modules), for a finalizer that cannot be called with one
+    argument, and if obj already has a finalizer. docs/memory.md has more.
     """
     if obj is None:
         raise Error("runtime.SetFinalizer: first argument is nil")
@@ -49,7 +50,7 @@ def _name(type_: type) -> str:
 
 
 def _text(function: Callable[..., Any]) -> str:
-    """The function's name with its parameters."""
+    """The function's name and parameters."""
     import inspect
 
     name = getattr(function, "__qualname__", None) or _name(type(function))
@@ -57,7 +58,7 @@ def _text(function: Callable[..., Any]) -> str:
 
 
 def _takes_one(function: Callable[..., Any]) -> bool:
-    """Can it be called with one argument? True for what does not say."""
+    """Whether the function can be called with one argument; True if it does not say."""
     bound = 0
     plain: Any = function
     if type(plain) is MethodType:
@@ -83,7 +84,7 @@ def _takes_one(function: Callable[..., Any]) -> bool:
 
 
 def _run() -> None:
-    """The finalizer goroutine."""
+    """The function of the finalizer goroutine."""
     _core.run_finalizers()
 
 

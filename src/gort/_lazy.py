@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def subpackages(package: str, *names: str) -> Callable[[str], ModuleType]:
-    """A module's `__getattr__` that imports those of its submodules when they are asked for."""
+    """A `__getattr__` for the module `package` that imports these submodules when they are first used."""
 
     def get(name: str) -> ModuleType:
         if name in names:

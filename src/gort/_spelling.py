@@ -21,10 +21,10 @@ def snake_case(name: str) -> str:
 
 
 class GoModule(ModuleType):
-    """A module that also answers to Go's spelling, in reading and in assignment.
+    """A module that also answers to Go's spelling, when a name is read and when it is assigned.
 
-    `_INDEX` in the module lists the names of Go's documentation, for an error that tells a name which is
-    still to come from one that does not exist.
+    `_INDEX` in the module lists the names in Go's documentation, so that an error can tell a name that is not
+    built yet from one that does not exist.
     """
 
     def _is_documented(self, name: str) -> bool:
@@ -35,7 +35,7 @@ class GoModule(ModuleType):
         return name in self.__dict__ or any(name in vars(cls) for cls in type(self).__mro__)
 
     def _resolve(self, name: str) -> str:
-        """The name under which the module holds what `name` means."""
+        """The name under which the module has what `name` means."""
         if name[:1].isupper() and not self._holds(name):
             python_name = snake_case(name)
             if self._holds(python_name):

@@ -1,7 +1,7 @@
 """What a PC means: Go's Func, Frame and Frames.
 
-A PC is an int in a text segment that exists by name only (src/_core/stacks/pc.c): every code object that has
-appeared in a PC owns a range of it for as long as it lives, and no other ever gets that range.
+A PC is an int in a text segment that exists only in name (src/_core/stacks/pc.c): every code object that has
+appeared in a PC owns a range of it as long as it lives, and no other code object ever gets that range.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ from . import _core
 
 
 class Caller(NamedTuple):
-    """What caller() gives."""
+    """What runtime.caller() returns."""
 
     pc: int
     """The return PC of the call; 0 if not ok."""
@@ -21,7 +21,7 @@ class Caller(NamedTuple):
     line: int
     """The line of the call; 0 if not ok."""
     ok: bool
-    """False: the stack is not that deep."""
+    """False if the stack is not that deep."""
 
 
 def _name(code: CodeType, module: str | None) -> str:
@@ -29,7 +29,7 @@ def _name(code: CodeType, module: str | None) -> str:
 
 
 class Func:
-    """A function of the running program: Go's runtime.Func. From func_for_pc() and in frames."""
+    """A function of the running program: Go's runtime.Func. func_for_pc() and Frame.func give it."""
 
     __slots__ = ("_code", "_entry", "_module")
 
@@ -39,7 +39,7 @@ class Func:
         self._module = module
 
     def name(self) -> str:
-        """The module-qualified name, as `pkg.mod.Class.method`: Go's Func.Name."""
+        """The module-qualified name, such as `pkg.mod.Class.method`: Go's Func.Name."""
         return _name(self._code, self._module)
 
     def entry(self) -> int:
@@ -49,8 +49,8 @@ class Func:
     def file_line(self, pc: int) -> tuple[str, int]:
         """The file, and the line of the instruction at pc: Go's Func.FileLine.
 
-        A PC of callers() is where the call returns to: take 1 from it for the call's own line. The line is
-        0 if pc does not belong to the function.
+        A PC from callers() is where the call returns to; subtract 1 for the line of the call itself. The line
+        is 0 if pc does not belong to the function. Raises TypeError if pc is not an int.
         """
         found = _core.findfunc(pc)
         line = _core.pc_line(pc) if found is not None and found[0] == self._entry else 0
@@ -70,7 +70,7 @@ class Frame(NamedTuple):
     """A call on a stack: Go's runtime.Frame."""
 
     pc: int
-    """Inside the instruction that makes the call; 0 in the Frame that ends a Frames."""
+    """A PC inside the instruction that makes the call; 0 in the Frame that ends a Frames."""
     func: Func | None
     """The function; None in the Frame that ends a Frames."""
     function: str
@@ -87,7 +87,7 @@ _NO_FRAME = Frame(0, None, "", "", 0, 0)
 
 
 def _frame(pc: int) -> Frame | None:
-    """The frame of a return PC."""
+    """The frame of a return PC; None if no code owns the PC."""
     found = _core.findfunc(pc)
     if found is None:
         return None
@@ -102,8 +102,8 @@ def _frame(pc: int) -> Frame | None:
 class Frames:
     """Turns the return PCs of callers() into Frames: Go's runtime.Frames.
 
-    An iterator, and Go's own way: next() gives a Frame and whether there are more. PCs that belong to no
-    code, or to code that exists no more, are left out.
+    It is an iterator, and also works as in Go: next() returns a Frame and whether there are more. PCs that
+    belong to no code, or to code that no longer exists, are left out.
     """
 
     def __init__(self, pcs: Iterable[int]) -> None:
@@ -113,7 +113,7 @@ class Frames:
     def next(self) -> tuple[Frame, bool]:
         """The next Frame, and whether there are more after it: Go's Frames.Next.
 
-        After the last one: a Frame of zeroes with func None, and False.
+        After the last one it returns a Frame of zeroes whose func is None, and False.
         """
         frame, more = self._ahead, False
         if frame is not None:
@@ -131,19 +131,18 @@ class Frames:
 
 
 def callers_frames(callers: Iterable[int], /) -> Frames:
-    """The Frames of the return PCs that callers() gave: Go's runtime.CallersFrames.
+    """The Frames of the return PCs that callers() returned: Go's runtime.CallersFrames.
 
-    Comprehensions that the compiler inlined are lines of their enclosing function. Raises TypeError for
-    what is no int.
+    Comprehensions that the compiler inlined are lines of the function that encloses them. The call, or a
+    later step of the iteration, raises TypeError for a PC that is not an int.
     """
     return Frames(callers)
 
 
 def func_for_pc(pc: int, /) -> Func | None:
-    """The function that owns a PC, or None if no code does, or if that code exists no more: Go's
-    runtime.FuncForPC.
+    """The function that owns a PC: Go's runtime.FuncForPC.
 
-    Raises TypeError for what is no int.
+    None if no code owns it, or if that code no longer exists. Raises TypeError if pc is not an int.
     """
     found = _core.findfunc(pc)
     return None if found is None else Func(*found)

@@ -1,6 +1,6 @@
 """What a goroutine gets from the threading module.
 
-The module is large, and a program without goroutines may live without it: the first goroutine loads it.
+The module is large, and a program without goroutines may do without it, so the first goroutine loads it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def main_returned() -> None:
-    """The interpreter begins to end: goroutines stop, unless a thread that will be joined may need them."""
+    """Called when the interpreter begins to end: goroutines stop, unless it will join a thread first."""
     import threading
 
     if not any(
@@ -24,7 +24,7 @@ def main_returned() -> None:
 
 
 def watch_the_end() -> None:
-    """Has the interpreter call main_returned before it joins the program's threads."""
+    """Makes the interpreter call main_returned() before it joins the program's threads."""
     try:
         import threading
     except OSError:  # No file descriptor is left, say. The next goroutine tries again.
@@ -38,11 +38,11 @@ def watch_the_end() -> None:
 
 
 def keep_no_dummies() -> None:
-    """Has current_thread() give a goroutine one object for its life, which threading does not keep longer.
+    """Makes current_thread() return one object per goroutine, which threading does not keep after its end.
 
-    Threading makes a dummy for a thread that it did not start. It would keep one for each goroutine, since it
-    never knows their end; and a dummy is a daemon, as would be the Threads that a goroutine starts: main's
-    return would kill them.
+    For a thread that it did not start, threading makes a dummy. It would keep one for each goroutine, since
+    it never learns that a goroutine has ended. Besides, a dummy is a daemon, and so would be the Threads that
+    a goroutine starts: they would be killed when main returns.
     """
     import threading
 
@@ -51,7 +51,7 @@ def keep_no_dummies() -> None:
     dummy: Any = names["_DummyThread"]
 
     class Life:
-        """Ends with the goroutine's thread-locals."""
+        """Notes the goroutine's end: dies with its thread-locals."""
 
         def __init__(self, thread: Any) -> None:
             self.thread = thread
@@ -74,7 +74,7 @@ def keep_no_dummies() -> None:
             return not self.ended
 
         def join(self, timeout: float | None = None) -> None:
-            raise RuntimeError("cannot join a goroutine; a WaitGroup waits for one")
+            raise RuntimeError("cannot join a goroutine; use a WaitGroup to wait for one")
 
         def __repr__(self) -> str:
             return f"<{self.name} {'ended' if self.ended else 'started'}>"

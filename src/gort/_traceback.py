@@ -1,15 +1,16 @@
 """What is printed when the program dies: panics and fatal errors, in Go's form with Python's frames.
 
-The hooks here are called by the core with a healthy interpreter, while every other goroutine is still
-there. The core writes what concerns goroutines (src/_core/stacks/traceback.c), and by itself what a
-signal is the cause of. All text goes to the standard error of the process's start in one write, so that
-it is not mixed with the program's own.
+The core calls the hooks here while the interpreter works and all other goroutines still exist. The text about
+goroutines comes from the core (src/_core/stacks/traceback.c), which also writes by itself what a signal
+causes. All text goes, in one write, to what was standard error when the process started, so that it is not
+mixed with the program's own output.
 
-A panic has a time limit from the moment its text is made. What may hang (the program's excepthook, a flush of
-a pipe that nobody reads) hangs in vain: the core then writes the text and ends the process (`die_within`).
+A panic has a time limit from the moment its text is made. If something hangs, such as the program's
+excepthook or a flush of a pipe that nobody reads, the core writes the text and ends the process
+(`die_within`).
 
-The module traceback is loaded by the panic: few programs have one. If that fails, because no file descriptor
-or no memory is left, the interpreter's own printer does the work; it needs no module.
+The panic itself loads the module traceback, since few programs panic. If that fails, because no file
+descriptor or no memory is left, the interpreter's own printer does the work; it needs no module.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ _LEVELS = {word: Level(*meaning) for word, meaning in _env.TRACEBACK_WORDS.items
 
 
 def _level_of(text: str) -> Level:
-    """What a value of GOTRACEBACK means. A word that is none of Go's: nothing is shown, as in Go."""
+    """What a value of GOTRACEBACK means. For a word that is not one of Go's no stack is shown, as in Go."""
     if text in _LEVELS:
         return _LEVELS[text]
     return Level(_env.number(text) if _env.is_traceback_level(text) else 0, True, False)
@@ -71,12 +72,12 @@ def _set(level: Level) -> None:
 
 
 def start() -> None:
-    """Takes over what the environment says."""
+    """Applies what the environment says."""
     _set(_level_of(_env.text("GOTRACEBACK")))
 
 
 def set_level(text: str) -> None:
-    """debug.set_traceback."""
+    """See debug.set_traceback."""
     if not isinstance(text, str):
         raise TypeError(f"set_traceback() takes a str, not {text!r}")
     if text and not _env.is_traceback_level(text):
@@ -86,7 +87,7 @@ def set_level(text: str) -> None:
 
 
 def is_runtime_file(filename: str) -> bool:
-    """True for files whose frames belong to the runtime and not to the program."""
+    """True for files whose frames belong to the runtime rather than to the program."""
     return filename.startswith(_HERE) or filename in _BOOTSTRAP
 
 
@@ -94,10 +95,10 @@ def is_runtime_file(filename: str) -> bool:
 
 
 def panic(exc: BaseException) -> int:
-    """An exception escaped this goroutine. Prints it, and returns the status with which the process ends.
+    """Prints an exception that escaped this goroutine; returns the status with which the process ends.
 
-    The program's excepthook has seen the exception before, and open files are flushed. SystemExit is the
-    orderly end: threads are joined, atexit runs, and its status is returned.
+    Before it prints, the program's excepthook is called and open files are flushed. SystemExit is the orderly
+    end instead: threads are joined, atexit handlers run, and its status is returned.
     """
     if isinstance(exc, SystemExit):
         return _exit(exc)
@@ -111,7 +112,7 @@ def panic(exc: BaseException) -> int:
 
 
 def main_panics(exc: BaseException) -> int:
-    """The same in main, where the interpreter ends the program with this status as it does without gort."""
+    """The same in main, where the interpreter then ends the program with this status, as without gort."""
     text = _panic_text(exc)
     text = _tell_hooks(exc, None) + text
     _flush()
@@ -141,7 +142,7 @@ _PATIENCE = 5.0
 
 
 def _forget_goexit(exc: BaseException) -> None:
-    """An exception that was raised while goexit() unwound the goroutine was not caused by that."""
+    """Takes Goexit out of the contexts of exc: what was raised while it unwound was not caused by it."""
     one: BaseException | None = exc
     seen: set[int] = set()
     while one is not None and id(one) not in seen:
@@ -158,7 +159,8 @@ _told: BaseException | None = None
 def _tell_hooks(exc: BaseException, threading: ModuleType | None) -> str:
     """Calls the program's own threading.excepthook, else its sys.excepthook: error trackers set one of them.
 
-    They see the exception as if it had escaped a thread or main. The result is what went wrong in them.
+    The hook sees the exception as if it had escaped a thread or main. The result is a report of what went
+    wrong in the hook, or empty.
     """
     global _told
     _told = exc
@@ -218,9 +220,9 @@ _python_excepthook = sys.excepthook
 
 
 def excepthook(kind: type[BaseException], exc: BaseException, trace: TracebackType | None) -> None:
-    """gort's sys.excepthook: a goexit that leaves the main thread's last frame ends main and nothing else.
+    """gort's sys.excepthook: a Goexit that leaves the main thread's last frame ends only main.
 
-    A hook of the program's may call this one, as the one that was there before: a panic is not printed twice.
+    The program's own hook may call this one as the previous hook: a panic is not printed twice.
     """
     if isinstance(exc, _core.Goexit) and _core.is_main():
         _outlive_main()
@@ -234,7 +236,7 @@ def excepthook(kind: type[BaseException], exc: BaseException, trace: TracebackTy
 
 
 def _outlive_main() -> None:
-    """Lets the other goroutines go on; an exception of a signal handler ends the process."""
+    """Lets the other goroutines go on; an exception that a signal handler raises ends the process."""
     try:
         _core.main_goexit()
     except KeyboardInterrupt as exc:
@@ -250,10 +252,10 @@ _launched: tuple[BaseException | None, str] = None, ""
 
 
 def leaves_main(exc: KeyboardInterrupt) -> None:
-    """Python ends the program, by way of sys.excepthook: the runtime's frames shall not be shown there.
+    """Called before Python ends the program through sys.excepthook, which must not show the runtime's frames.
 
-    The text is made now. An eval() in the hook (where a module makes a named tuple there is one) would have
-    CPython forget that it has to die by SIGINT.
+    The text is made now, because an eval() in the hook would make CPython forget that it has to die by
+    SIGINT, and loading a module that makes a named tuple calls eval().
     """
     global _launched
     if sys.excepthook is excepthook:
@@ -263,7 +265,7 @@ def leaves_main(exc: KeyboardInterrupt) -> None:
 def _interrupted(exc: KeyboardInterrupt) -> None:
     """Ends the process as Python does when Ctrl-C ends main: a traceback, atexit, and death by SIGINT.
 
-    Shells stop a script for that, and not for an exit status. For a main that has ended by goexit already.
+    Shells stop a script for that, but not for an exit status. Used when main has already ended by goexit().
     """
     if sys.excepthook in (excepthook, sys.__excepthook__):
         _flush()
@@ -285,10 +287,10 @@ _leaving = False
 
 
 def ends() -> None:
-    """The last that the interpreter does before it takes itself apart: from now on nothing is scheduled.
+    """The last atexit handler: from now on nothing is scheduled, and the interpreter takes itself apart.
 
-    What abandoned goroutines refer to, a module's globals among them, is not destroyed then, as it is not in
-    a program with daemon threads.
+    What abandoned goroutines refer to, including the globals of modules, is not destroyed, as in a program
+    with daemon threads; so what open files still hold is written here.
     """
     abandoned = _core.num_goroutine() > 1
     _core.shutdown()
@@ -301,7 +303,7 @@ _exit_right = _core.Sema(1)
 
 
 def _exit(exc: SystemExit) -> int:
-    """What the interpreter does for a SystemExit that reaches its main thread's top."""
+    """Does what the interpreter does when SystemExit leaves its main thread; returns the exit status."""
     _exit_right.acquire()
     code = exc.code
     status = 1
@@ -323,7 +325,7 @@ def _exit(exc: SystemExit) -> int:
 
 
 def _finish() -> None:
-    """What the interpreter does before it ends, as far as a program can see it."""
+    """Does what the interpreter does before it ends, as far as a program can see it."""
     global _leaving
     _leaving = True
     if threading := sys.modules.get("threading"):
@@ -351,10 +353,10 @@ _CLOSED = (
 
 
 def _save_files(close: bool = True) -> None:
-    """Writes what open files still hold. The interpreter, which does not end in the usual way, lets none go.
+    """Writes what open files still hold, since an interpreter that does not end in the usual way closes none.
 
-    Files of the disk come first: a pipe that nobody reads may block for ever. `close`: those that have an end
-    of their own get it, and temporary ones go.
+    Files on disk come first: a pipe that nobody reads may block for ever. With `close`, compressed files and
+    archives get their end, and temporary files are removed.
     """
     calls: list[Callable[[], object]] = []
     try:
@@ -416,7 +418,7 @@ def _is_on_disk(file: Any) -> bool:
 
 
 def _load_traceback() -> ModuleType | None:
-    """The module traceback and what it needs to show lines of the source; None: it cannot be loaded."""
+    """The module traceback, with what it needs to show source lines; None if it cannot be loaded."""
     try:
         import tokenize  # noqa: F401  # linecache imports it late
         import traceback
@@ -426,7 +428,7 @@ def _load_traceback() -> ModuleType | None:
 
 
 def _exception(exc: BaseException, level: Level) -> str:
-    """Python's own traceback; only its last line when no stack is wanted."""
+    """Python's own traceback; only its last line if no stack is wanted."""
     try:
         traceback = _load_traceback()
         if traceback is None:
@@ -442,7 +444,7 @@ def _exception(exc: BaseException, level: Level) -> str:
 
 
 def _display(exc: BaseException, level: Level) -> str:
-    """The same by the interpreter's printer. Of the runtime's frames it shows those inside the program's."""
+    """The same from the interpreter's printer, which shows runtime frames that lie between the program's."""
     trace = exc.__traceback__
     if level.frames == 0:
         exc.__cause__ = trace = None
@@ -457,7 +459,7 @@ def _display(exc: BaseException, level: Level) -> str:
 
 
 def _hide_runtime(report: traceback.TracebackException) -> None:
-    """Takes the runtime's frames out of a report and of those that it is chained to."""
+    """Removes the runtime's frames from a report and from the reports that it is chained to."""
     pending: list[traceback.TracebackException | None] = [report]
     while pending:
         one = pending.pop()
@@ -482,5 +484,5 @@ def _flush() -> None:
 
 
 def write(text: str) -> None:
-    """Writes text to the standard error of the process's start, whatever sys.stderr is."""
+    """Writes text to what was standard error when the process started, whatever sys.stderr is."""
     _core.write_error(text.encode("utf-8", "backslashreplace"))

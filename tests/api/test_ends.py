@@ -369,7 +369,7 @@ def test_current_thread_of_a_goroutine() -> None:
         print(threads[0].name.startswith("goroutine-"), threading.main_thread().name)
         """
     )
-    line = "cannot join a goroutine; a WaitGroup waits for one\n"
+    line = "cannot join a goroutine; use a WaitGroup to wait for one\n"
     outcome.check(stdout=line * 2 + "True MainThread\n", stderr="")
 
 
