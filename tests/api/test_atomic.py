@@ -67,7 +67,7 @@ def test_beyond_the_bounds_is_refused(kind: IntType) -> None:
         ):
             with pytest.raises(OverflowError) as caught:
                 attempt(beyond)  # type: ignore[no-untyped-call]
-            assert str(caught.value) == f"{kind.__name__} holds {low} to {high}, not {beyond}"
+            assert str(caught.value) == f"{kind.__name__} holds values from {low} to {high}, not {beyond}"
     assert value.load() == 5
 
 
@@ -105,7 +105,7 @@ def test_only_integers(kind: IntType, bad: Any) -> None:
     for attempt in (kind, value.store, value.add, value.swap, value.and_, value.or_):
         with pytest.raises(TypeError) as caught:
             attempt(bad)
-        assert str(caught.value) == f"{kind.__name__} takes an integer, not {bad!r}"
+        assert str(caught.value) == f"{kind.__name__} takes an int, not {bad!r}"
     assert value.load() == 5
 
 

@@ -440,7 +440,7 @@ def test_signals_for_goroutines() -> None:
     assert got.recv() == "signal"
     signal.pthread_kill(2, signal.SIGUSR1)  # the goroutine, parked
     assert got.recv() == "signal"
-    with pytest.raises(ValueError, match="goroutine 2 is parked: it is on no thread"):
+    with pytest.raises(ValueError, match="goroutine 2 is parked: it has no thread"):
         time.pthread_getcpuclockid(2)
     gate.send(None)
     wg.wait()
@@ -692,8 +692,10 @@ with lock: pass
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stderr == ""
     assert done.stdout.splitlines() == [
-        "gort does not know this build of CPython: _thread.RLock._is_owned is called otherwise (0x10004); a "
-        "threading.RLock belongs to a thread, and is wrong if a goroutine waits while it holds one",
-        "gort does not know this build of CPython: _io.BufferedRandom.close is called otherwise (0x10004); "
-        'two goroutines that use one buffered file get "reentrant call" if the first one parks inside',
+        "gort does not know this build of CPython: _thread.RLock._is_owned has another calling convention "
+        "(0x10004); a threading.RLock belongs to a thread, and does not work if a goroutine waits while it "
+        "holds one",
+        "gort does not know this build of CPython: _io.BufferedRandom.close has another calling convention "
+        '(0x10004); two goroutines that use one buffered file get "reentrant call" if the first one parks '
+        "inside",
     ]

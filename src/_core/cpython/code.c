@@ -123,8 +123,9 @@ code_extra_init(void (*freed)(void *))
 {
     extra_index = _PyEval_RequestCodeExtraIndex(freed);
     if (extra_index < 0)
-        PyErr_SetString(PyExc_ImportError,
-                        "gort needs one of the 255 slots of code objects, and other modules have them all");
+        PyErr_SetString(
+            PyExc_ImportError,
+            "gort needs one of the 255 extra slots of code objects, but other modules use all of them");
     return extra_index < 0 ? -1 : 0;
 }
 

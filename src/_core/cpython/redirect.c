@@ -27,7 +27,7 @@ redirect_type(const char *module, const char *name)
     PyObject *type = mod ? PyObject_GetAttrString(mod, name) : NULL;
     Py_XDECREF(mod);
     if (type && !PyType_Check(type)) {
-        PyErr_Format(PyExc_AttributeError, "%s.%s is no type", module, name);
+        PyErr_Format(PyExc_AttributeError, "%s.%s is not a type", module, name);
         Py_CLEAR(type);
     }
     Py_XDECREF(type); /* its module has it */
@@ -70,7 +70,7 @@ refuse(const redirection *r, const PyMethodDef *def, const char *otherwise)
 {
     char found[40] = "is missing";
     if (def)
-        PyOS_snprintf(found, sizeof found, "is called otherwise (0x%x)", (unsigned)def->ml_flags);
+        PyOS_snprintf(found, sizeof found, "has another calling convention (0x%x)", (unsigned)def->ml_flags);
     return PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
                             "gort does not know this build of CPython: %s.%s%s%s %s; %s", r->module,
                             r->type ? r->type : "", r->type ? "." : "", r->name, found, otherwise);

@@ -56,7 +56,7 @@ static PyObject *
 int_number(const int_kind *kind, PyObject *arg)
 {
     if (!PyIndex_Check(arg)) {
-        PyErr_Format(PyExc_TypeError, "%s takes an integer, not %R", kind->name, arg);
+        PyErr_Format(PyExc_TypeError, "%s takes an int, not %R", kind->name, arg);
         return NULL;
     }
     return PyNumber_Index(arg);
@@ -93,7 +93,8 @@ int_value(const int_kind *kind, PyObject *arg, uint64_t *v)
     if (!fits) {
         long long low = !kind->is_signed ? 0 : kind->bits == 32 ? INT32_MIN : INT64_MIN;
         unsigned long long high = (kind->bits == 32 ? UINT32_MAX : UINT64_MAX) >> kind->is_signed;
-        PyErr_Format(PyExc_OverflowError, "%s holds %lld to %llu, not %R", kind->name, low, high, number);
+        PyErr_Format(PyExc_OverflowError, "%s holds values from %lld to %llu, not %R", kind->name, low, high,
+                     number);
     }
     Py_DECREF(number);
     return fits ? 0 : -1;
@@ -236,30 +237,35 @@ int_or(int_object *self, PyObject *arg)
 static PyMethodDef int_methods[] = {
     METHOD("load", int_load, METH_NOARGS, "load($self, /)\n--\n\nThe value. Mirrors Go's Load."),
     METHOD("store", int_store, METH_O,
-           "store($self, value, /)\n--\n\nSets the value; OverflowError if the type cannot hold it. Mirrors "
-           "Go's Store."),
+           "store($self, value, /)\n--\n\nSets the value. Mirrors Go's Store.\n\n"
+           "Raises TypeError if value is not an int, and OverflowError if the type cannot hold it."),
     METHOD("add", int_add, METH_O,
-           "add($self, delta, /)\n--\n\nAdds delta, wrapping around, and returns the new value. Mirrors Go's "
-           "Add."),
+           "add($self, delta, /)\n--\n\n"
+           "Adds delta, wrapping around, and returns the new value. Mirrors Go's Add.\n\n"
+           "Raises TypeError if delta is not an int."),
     METHOD("swap", int_swap, METH_O,
            "swap($self, new, /)\n--\n\n"
-           "Sets the value and returns the one before; OverflowError if the type cannot hold it. Mirrors "
-           "Go's Swap."),
-    METHOD("compare_and_swap", int_compare_and_swap, METH_FASTCALL,
-           "compare_and_swap($self, old, new, /)\n--\n\n"
-           "Sets the value to new if it is old; True if it did. Mirrors Go's CompareAndSwap."),
-    METHOD("and_", int_and, METH_O,
-           "and_($self, mask, /)\n--\n\nClears the bits that mask has not and returns the old value. Mirrors "
-           "Go's And."),
+           "Sets the value to new and returns the old value. Mirrors Go's Swap.\n\n"
+           "Raises TypeError if new is not an int, and OverflowError if the type cannot hold it."),
     METHOD(
-        "or_", int_or, METH_O,
-        "or_($self, mask, /)\n--\n\nSets the bits that mask has and returns the old value. Mirrors Go's Or."),
+        "compare_and_swap", int_compare_and_swap, METH_FASTCALL,
+        "compare_and_swap($self, old, new, /)\n--\n\n"
+        "If the value is old, sets it to new; True if it did. Mirrors Go's CompareAndSwap.\n\n"
+        "Raises TypeError if one of the two is not an int, and OverflowError if the type cannot hold one."),
+    METHOD("and_", int_and, METH_O,
+           "and_($self, mask, /)\n--\n\n"
+           "Clears the bits that are 0 in mask and returns the old value. Mirrors Go's And.\n\n"
+           "Raises TypeError if mask is not an int."),
+    METHOD("or_", int_or, METH_O,
+           "or_($self, mask, /)\n--\n\n"
+           "Sets the bits that are 1 in mask and returns the old value. Mirrors Go's Or.\n\n"
+           "Raises TypeError if mask is not an int."),
     {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot int_slots[] = {
     {Py_tp_doc,
-     PyDoc_STR("An integer of fixed width that is read and written atomically: Go's type of that name.")},
+     PyDoc_STR("An integer of fixed width that is read and written atomically: Go's type of this name.")},
     {Py_tp_new, int_new},
     {Py_tp_dealloc, plain_dealloc},
     {Py_tp_repr, int_repr},
@@ -346,12 +352,17 @@ bool_compare_and_swap(bool_object *self, PyObject *const *args, Py_ssize_t nargs
 
 static PyMethodDef bool_methods[] = {
     METHOD("load", bool_load, METH_NOARGS, "load($self, /)\n--\n\nThe value. Mirrors Go's Load."),
-    METHOD("store", bool_store, METH_O, "store($self, value, /)\n--\n\nSets the value. Mirrors Go's Store."),
+    METHOD("store", bool_store, METH_O,
+           "store($self, value, /)\n--\n\nSets the value. Mirrors Go's Store.\n\n"
+           "Raises TypeError if value is not a bool."),
     METHOD("swap", bool_swap, METH_O,
-           "swap($self, new, /)\n--\n\nSets the value and returns the one before. Mirrors Go's Swap."),
+           "swap($self, new, /)\n--\n\n"
+           "Sets the value to new and returns the old value. Mirrors Go's Swap.\n\n"
+           "Raises TypeError if new is not a bool."),
     METHOD("compare_and_swap", bool_compare_and_swap, METH_FASTCALL,
            "compare_and_swap($self, old, new, /)\n--\n\n"
-           "Sets the value to new if it is old; True if it did. Mirrors Go's CompareAndSwap."),
+           "If the value is old, sets it to new; True if it did. Mirrors Go's CompareAndSwap.\n\n"
+           "Raises TypeError if one of the two is not a bool."),
     {NULL, NULL, 0, NULL},
 };
 
@@ -465,15 +476,15 @@ pointer_compare_and_swap(pointer_object *self, PyObject *const *args, Py_ssize_t
 
 static PyMethodDef pointer_methods[] = {
     METHOD("load", pointer_load, METH_NOARGS,
-           "load($self, /)\n--\n\nThe object, or None. Mirrors Go's Load."),
+           "load($self, /)\n--\n\nThe object that it refers to, or None. Mirrors Go's Load."),
     METHOD("store", pointer_store, METH_O,
            "store($self, value, /)\n--\n\nMakes it refer to value. Mirrors Go's Store."),
     METHOD("swap", pointer_swap, METH_O,
-           "swap($self, new, /)\n--\n\nMakes it refer to new; returns the object before. Mirrors Go's Swap."),
+           "swap($self, new, /)\n--\n\nMakes it refer to new and returns the old object. Mirrors Go's Swap."),
     METHOD("compare_and_swap", pointer_compare_and_swap, METH_FASTCALL,
            "compare_and_swap($self, old, new, /)\n--\n\n"
-           "Makes it refer to new if it refers to the very object old; True if it did. Mirrors Go's "
-           "CompareAndSwap."),
+           "If it refers to old itself, makes it refer to new; True if it did.\n\n"
+           "Mirrors Go's CompareAndSwap. Objects are compared by identity."),
     METHOD("__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, "Pointer[T], for annotations."),
     {NULL, NULL, 0, NULL},
 };

@@ -353,7 +353,7 @@ chan_new_(PyTypeObject *type, PyObject *capacity)
     Py_ssize_t cap = 0;
     if (capacity) {
         if (PyBool_Check(capacity) || !PyIndex_Check(capacity)) {
-            PyErr_Format(PyExc_TypeError, "the capacity of a channel is an int, not %R", capacity);
+            PyErr_Format(PyExc_TypeError, "the capacity of a channel must be an int, not %R", capacity);
             return NULL;
         }
         cap = PyNumber_AsSsize_t(capacity, PyExc_OverflowError);
@@ -394,7 +394,7 @@ capacity_keyword(const char *what, Py_ssize_t nargs, PyObject *name, PyObject *v
         return PyErr_Format(PyExc_TypeError, "%s takes a capacity and nothing else, got %U=%R", what, name,
                             value);
     if (nargs)
-        return PyErr_Format(PyExc_TypeError, "%s got its capacity twice, by place and by name", what);
+        return PyErr_Format(PyExc_TypeError, "%s got its capacity twice, by position and by name", what);
     return value;
 }
 
@@ -549,31 +549,37 @@ Chan_repr(chan *c)
                                 c->shut == CLOSED ? " closed" : "", c);
 }
 
-PyDoc_STRVAR(Chan_doc,
-             "Chan(capacity=0)\n--\n\n"
-             "A typed conduit between goroutines and threads: Go's chan.\n\n"
-             "Without capacity a send and its receive meet; with one, `capacity` values are buffered.\n"
-             "Iterating receives until the channel is closed and drained. A channel is always true.\n"
-             "TypeError: the capacity is no int; ValueError: it is negative or too large.");
+PyDoc_STRVAR(
+    Chan_doc,
+    "Chan(capacity=0)\n--\n\n"
+    "A typed conduit between goroutines and threads: Go's chan.\n\n"
+    "If the capacity is 0, a send waits for its receive; otherwise up to `capacity` values are buffered.\n"
+    "Iterating receives until the channel is closed and drained. A channel is always true. Raises\n"
+    "TypeError if the capacity is not an int, and ValueError if it is negative or too large.");
 
 static PyMethodDef Chan_methods[] = {
     {"send", (PyCFunction)Chan_send, METH_O,
-     "send($self, value, /)\n--\n\nSends value; waits for a receiver or for room in the buffer: Go's ch <- value.\n"
-     "runtime.Error if the channel is or gets closed; TypeError if it is a timer's."},
+     "send($self, value, /)\n--\n\n"
+     "Sends value; waits for a receiver or for room in the buffer: Go's ch <- value.\n\n"
+     "Raises runtime.Error if the channel is closed, or gets closed meanwhile, and TypeError if it is a\n"
+     "timer's."},
     {"recv", (PyCFunction)Chan_recv, METH_NOARGS,
-     "recv($self, /)\n--\n\nReceives a value; waits for one: Go's <-ch. None once the channel is closed and drained."},
+     "recv($self, /)\n--\n\nReceives a value, waiting for one: Go's <-ch.\n\n"
+     "None if the channel is closed and drained."},
     {"recv_ok", (PyCFunction)Chan_recv_ok, METH_NOARGS,
-     "recv_ok($self, /)\n--\n\nReceives: (value, True), or (None, False) once the channel is closed and drained: Go's "
-     "v, ok := <-ch."},
+     "recv_ok($self, /)\n--\n\n"
+     "Receives a value, waiting for one, and whether there was one: Go's v, ok := <-ch.\n\n"
+     "(value, True), or (None, False) if the channel is closed and drained."},
     {"close", (PyCFunction)Chan_close, METH_NOARGS,
-     "close($self, /)\n--\n\nCloses the channel: what is buffered can still be received. runtime.Error if it is closed "
-     "already; TypeError if it is a timer's."},
-    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, "See PEP 585"},
+     "close($self, /)\n--\n\n"
+     "Closes the channel; what is buffered can still be received: Go's close(ch).\n\n"
+     "Raises runtime.Error if the channel is already closed, and TypeError if it is a timer's."},
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, "Chan[T], for annotations."},
     {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef Chan_getset[] = {
-    {"cap", (getter)Chan_cap, NULL, "How many values the buffer holds: Go's cap(ch).", NULL},
+    {"cap", (getter)Chan_cap, NULL, "How many values fit into the buffer: Go's cap(ch).", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -616,8 +622,9 @@ chan_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 
 static PyMethodDef functions[] = {
     {"chan", (PyCFunction)(void (*)(void))chan_, METH_FASTCALL | METH_KEYWORDS,
-     "chan(capacity=0)\n--\n\nMakes a channel: Go's make(chan T, capacity).\n"
-     "TypeError: the capacity is no int; ValueError: it is negative or too large."},
+     "chan(capacity=0)\n--\n\n"
+     "Makes a channel that buffers up to `capacity` values: Go's make(chan T, capacity).\n\n"
+     "Raises TypeError if the capacity is not an int, and ValueError if it is negative or too large."},
     {NULL, NULL, 0, NULL},
 };
 

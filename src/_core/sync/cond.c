@@ -40,7 +40,7 @@ Cond_new(PyTypeObject *type, PyObject *args, PyObject *kw)
     Py_XDECREF(unlock);
     if (!good) {
         if (!PyErr_Occurred() || PyErr_ExceptionMatches(PyExc_AttributeError))
-            PyErr_Format(PyExc_TypeError, "Cond() takes an object with lock and unlock, not %R", l);
+            PyErr_Format(PyExc_TypeError, "Cond() takes an object with lock() and unlock(), not %R", l);
         return NULL;
     }
     Cond *c = (Cond *)type->tp_alloc(type, 0);
@@ -176,25 +176,29 @@ Cond_dealloc(PyObject *self)
 
 static PyMethodDef Cond_methods[] = {
     {"wait", (PyCFunction)Cond_wait, METH_NOARGS,
-     "wait($self, /)\n--\n\nUnlocks `l`, waits for signal or broadcast, and locks `l` again: Go's Cond.Wait.\n\n"
-     "The caller holds `l`. As another goroutine may come in between, test the condition in a loop. `l` is held again\n"
-     "however wait() ends: what a signal's handler raises is raised when it is."},
+     "wait($self, /)\n--\n\n"
+     "Unlocks `l`, waits for signal() or broadcast(), and locks `l` again: Go's Cond.Wait.\n\n"
+     "The caller must hold `l`. Another goroutine may come in between, so test the condition in a loop.\n"
+     "However wait() ends, `l` is held again: an exception that a signal handler raises is raised only\n"
+     "then."},
     {"signal", (PyCFunction)Cond_signal, METH_NOARGS,
-     "signal($self, /)\n--\n\nWakes the goroutine that has waited longest, if there is one: Go's Cond.Signal."},
+     "signal($self, /)\n--\n\nWakes the goroutine that has waited longest, if any: Go's Cond.Signal."},
     {"broadcast", (PyCFunction)Cond_broadcast, METH_NOARGS,
-     "broadcast($self, /)\n--\n\nWakes every goroutine that waits: Go's Cond.Broadcast."},
+     "broadcast($self, /)\n--\n\nWakes all goroutines that wait: Go's Cond.Broadcast."},
     {NULL, NULL, 0, NULL},
 };
 
 static PyMemberDef Cond_members[] = {
-    {"l", T_OBJECT_EX, offsetof(Cond, l), READONLY, "What is held to change and to test the condition."},
+    {"l", T_OBJECT_EX, offsetof(Cond, l), READONLY,
+     "The Locker that is held to change or test the condition: Go's Cond.L."},
     {NULL, 0, 0, 0, NULL},
 };
 
 static PyType_Slot Cond_slots[] = {
     {Py_tp_doc,
-     "Cond(locker, /)\n--\n\nA condition that goroutines wait for: Go's sync.Cond. `l` is held to change "
-     "and to test it."},
+     "Cond(locker, /)\n--\n\nA condition that goroutines wait for: Go's sync.Cond.\n\n"
+     "`l`, the locker, is held to change or test the condition. Raises TypeError if it has no lock()\n"
+     "and unlock()."},
     {Py_tp_new, Cond_new},
     {Py_tp_dealloc, Cond_dealloc},
     {Py_tp_traverse, Cond_traverse},

@@ -175,11 +175,12 @@ Mutex_exit(Mutex *mu, PyObject *const *args, Py_ssize_t nargs)
 
 static PyMethodDef Mutex_methods[] = {
     {"lock", (PyCFunction)Mutex_lock, METH_NOARGS,
-     "lock($self, /)\n--\n\nLocks; waits until it can: Go's Mutex.Lock."},
+     "lock($self, /)\n--\n\nLocks the mutex, waiting until it is free: Go's Mutex.Lock."},
     {"try_lock", (PyCFunction)Mutex_try_lock, METH_NOARGS,
-     "try_lock($self, /)\n--\n\nLocks if nobody holds it, and says whether it did: Go's Mutex.TryLock."},
+     "try_lock($self, /)\n--\n\nLocks the mutex if it is free; True if it did: Go's Mutex.TryLock."},
     {"unlock", (PyCFunction)Mutex_unlock, METH_NOARGS,
-     "unlock($self, /)\n--\n\nUnlocks: Go's Mutex.Unlock. Any goroutine may. runtime.Error if it is not locked."},
+     "unlock($self, /)\n--\n\nUnlocks the mutex: Go's Mutex.Unlock.\n\n"
+     "Any goroutine may unlock it. Raises runtime.Error if it is not locked."},
     {"__enter__", (PyCFunction)Mutex_enter, METH_NOARGS, NULL},
     {"__exit__", (PyCFunction)(void (*)(void))Mutex_exit, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
@@ -191,8 +192,8 @@ static PyMemberDef Mutex_members[] = {
 };
 
 static PyType_Slot Mutex_slots[] = {
-    {Py_tp_doc,
-     "Mutex()\n--\n\nA mutual exclusion lock: Go's sync.Mutex. Belongs to no goroutine; not reentrant."},
+    {Py_tp_doc, "Mutex()\n--\n\nA mutual exclusion lock: Go's sync.Mutex.\n\n"
+                "It belongs to no goroutine and is not reentrant."},
     {Py_tp_new, type_no_args},
     {Py_tp_dealloc, type_free_weak},
     {Py_tp_methods, Mutex_methods},

@@ -80,8 +80,8 @@ Once_value(Once *o, PyObject *f)
             /* making an exception may run the program's code: `done` is not set yet, and all others wait */
             if (!result && PyErr_ExceptionMatches(Goexit)) {
                 goexit = take_exception();
-                failure = PyObject_CallFunction(Error, "s",
-                                                "sync: the function given to once_value ended by goexit");
+                failure = PyObject_CallFunction(
+                    Error, "s", "sync: the function given to once_func or once_value ended by goexit");
                 if (!failure)
                     PyErr_Clear();
             }
@@ -103,7 +103,7 @@ Once_value(Once *o, PyObject *f)
     if (likely(o->result != NULL))
         return Py_NewRef(o->result);
     if (!o->failure)
-        return PyErr_Format(Error, "sync: the function given to once_value ended by goexit");
+        return PyErr_Format(Error, "sync: the function given to once_func or once_value ended by goexit");
     /* the traceback of the first time: raising again and again must not make it longer and longer */
     if (PyException_SetTraceback(o->failure, o->failure_tb ? o->failure_tb : Py_None) < 0)
         return NULL;
@@ -143,17 +143,18 @@ Once_dealloc(PyObject *self)
 
 static PyMethodDef Once_methods[] = {
     {"do", (PyCFunction)Once_do, METH_O,
-     "do($self, f, /)\n--\n\nCalls f() if no call of do on this Once has come before; returns when that first f has "
-     "ended: Go's Once.Do.\n\n"
-     "An f that raises counts as done; its exception goes to the caller that ran it. An f that calls do of the same\n"
-     "Once deadlocks. TypeError: f cannot be called."},
+     "do($self, f, /)\n--\n\n"
+     "Calls f() if no call of do() on this Once has called its f: Go's Once.Do.\n\n"
+     "Returns once that first f has ended. An f that raises counts as done; its exception goes to the\n"
+     "caller that ran it. If f calls do() of the same Once, it deadlocks. Raises TypeError if f cannot\n"
+     "be called, or if calling it runs nothing (a coroutine or generator function)."},
     {"_value", (PyCFunction)Once_value, METH_O,
-     "_value($self, f, /)\n--\n\ndo(f); the outcome of f at each call."},
+     "_value($self, f, /)\n--\n\ndo(f), but each call has the outcome of f."},
     {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot Once_slots[] = {
-    {Py_tp_doc, "Once()\n--\n\nDoes something exactly once: Go's sync.Once."},
+    {Py_tp_doc, "Once()\n--\n\nCalls a function exactly once: Go's sync.Once."},
     {Py_tp_new, Once_new},
     {Py_tp_dealloc, Once_dealloc},
     {Py_tp_traverse, Once_traverse},

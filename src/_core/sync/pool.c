@@ -69,10 +69,10 @@ forget_pool_(PyObject *mod, PyObject *args)
 
 static PyMethodDef functions[] = {
     {"age_pools", age_pools_, METH_VARARGS,
-     "age_pools(pools, phase, info, /)\n--\n\nFor gc.callbacks: a full collection empties the pools, of which there are "
-     "weak references."},
+     "age_pools(pools, phase, info, /)\n--\n\n"
+     "For gc.callbacks: a full collection empties the pools, given as weak references."},
     {"forget_pool", forget_pool_, METH_VARARGS,
-     "forget_pool(pools, key, reference, /)\n--\n\nThe callback of that reference."},
+     "forget_pool(pools, key, reference, /)\n--\n\nThe callback of these weak references."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -189,7 +189,7 @@ import_lock_init(void)
     }
     return redirect(
         import_table, sizeof import_table / sizeof *import_table,
-        "the import lock belongs to a thread, and is wrong if a goroutine waits while it holds it");
+        "the import lock belongs to a thread, and does not work if a goroutine waits while it holds it");
 }
 
 /* -- RLock ----------------------------------------------------------------------------------------- */
@@ -204,7 +204,7 @@ static const redirection table[] = {
 };
 
 #define OTHERWISE                                                                                            \
-    "a threading.RLock belongs to a thread, and is wrong if a goroutine waits while it holds one"
+    "a threading.RLock belongs to a thread, and does not work if a goroutine waits while it holds one"
 
 /* Are the fields where `rlock` has them? Asked of a lock, by means of CPython's own methods. */
 static int

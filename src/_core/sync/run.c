@@ -105,13 +105,13 @@ out:
 
 static PyMethodDef functions[] = {
     {"run", (PyCFunction)(void (*)(void))run_, METH_FASTCALL | METH_KEYWORDS,
-     "run(fn, /, *args, **kwargs)\n--\n\nRuns fn(*args, **kwargs) in a new goroutine, waits for it and returns its "
-     "result.\n\n"
-     "An exception that escapes fn, SystemExit and KeyboardInterrupt too, is raised here with its traceback instead of\n"
-     "ending the process. A fn that ends by `runtime.goexit()` gives None. May be called from any goroutine and any\n"
-     "thread. If a signal's handler raises while run() waits, the goroutine goes on and its outcome is dropped.\n"
-     "TypeError: fn cannot be called, or calling it runs nothing (a coroutine or generator function). Go has no such\n"
-     "function."},
+     "run(fn, /, *args, **kwargs)\n--\n\n"
+     "Runs fn(*args, **kwargs) in a new goroutine, waits for it and returns its result.\n\n"
+     "An exception that escapes fn, SystemExit and KeyboardInterrupt included, is raised here with its\n"
+     "traceback instead of ending the process. If fn ends by runtime.goexit(), the result is None.\n"
+     "run() may be called from any goroutine and any thread. If a signal handler raises while run()\n"
+     "waits, the goroutine goes on and its outcome is dropped. Raises TypeError if fn cannot be called,\n"
+     "or if calling it runs nothing (a coroutine or generator function). Go has no such function."},
     {NULL, NULL, 0, NULL},
 };
 

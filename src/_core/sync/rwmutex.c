@@ -304,15 +304,17 @@ RLocker_dealloc(PyObject *self)
 }
 
 static PyMethodDef RLocker_methods[] = {
-    {"lock", (PyCFunction)RLocker_lock, METH_NOARGS, "lock($self, /)\n--\n\nThe RWMutex's rlock()."},
-    {"unlock", (PyCFunction)RLocker_unlock, METH_NOARGS, "unlock($self, /)\n--\n\nThe RWMutex's runlock()."},
+    {"lock", (PyCFunction)RLocker_lock, METH_NOARGS,
+     "lock($self, /)\n--\n\nLocks the RWMutex for reading, as its rlock() does."},
+    {"unlock", (PyCFunction)RLocker_unlock, METH_NOARGS,
+     "unlock($self, /)\n--\n\nUndoes one lock(), as the RWMutex's runlock() does."},
     {"__enter__", (PyCFunction)RLocker_enter, METH_NOARGS, NULL},
     {"__exit__", (PyCFunction)(void (*)(void))RLocker_exit, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot RLocker_slots[] = {
-    {Py_tp_doc, "The reader's side of a RWMutex as a Locker."},
+    {Py_tp_doc, "The reading side of an RWMutex as a Locker: what RWMutex.rlocker() returns."},
     {Py_tp_dealloc, RLocker_dealloc},
     {Py_tp_traverse, RLocker_traverse},
     {Py_tp_methods, RLocker_methods},
@@ -333,20 +335,28 @@ rlocker_rw(PyObject *l)
 
 static PyMethodDef RWMutex_methods[] = {
     {"rlocker", (PyCFunction)RWMutex_rlocker, METH_NOARGS,
-     "rlocker($self, /)\n--\n\nA Locker whose lock and unlock are rlock and runlock: Go's RWMutex.RLocker. `with` locks "
-     "for reading."},
+     "rlocker($self, /)\n--\n\n"
+     "A Locker whose lock() and unlock() are rlock() and runlock(): Go's RWMutex.RLocker.\n\n"
+     "`with` locks it for reading."},
     {"lock", (PyCFunction)RWMutex_lock, METH_NOARGS,
-     "lock($self, /)\n--\n\nLocks for writing; waits for the readers that hold it. Later readers wait: Go's RWMutex.Lock."},
+     "lock($self, /)\n--\n\n"
+     "Locks for writing, waiting until nobody holds the lock: Go's RWMutex.Lock.\n\n"
+     "Readers that come later wait until the writer is done."},
     {"try_lock", (PyCFunction)RWMutex_try_lock, METH_NOARGS,
-     "try_lock($self, /)\n--\n\nLocks for writing if nobody holds it, and says whether it did: Go's RWMutex.TryLock."},
+     "try_lock($self, /)\n--\n\n"
+     "Locks for writing if it need not wait; True if it did: Go's RWMutex.TryLock."},
     {"unlock", (PyCFunction)RWMutex_unlock, METH_NOARGS,
-     "unlock($self, /)\n--\n\nUndoes lock(): Go's RWMutex.Unlock. runtime.Error if it is not locked for writing."},
+     "unlock($self, /)\n--\n\nUnlocks for writing: Go's RWMutex.Unlock.\n\n"
+     "Raises runtime.Error if it is not locked for writing."},
     {"rlock", (PyCFunction)RWMutex_rlock, METH_NOARGS,
-     "rlock($self, /)\n--\n\nLocks for reading; waits while a writer holds it or waits for it: Go's RWMutex.RLock."},
+     "rlock($self, /)\n--\n\n"
+     "Locks for reading; waits while a writer holds it or waits for it: Go's RWMutex.RLock."},
     {"try_rlock", (PyCFunction)RWMutex_try_rlock, METH_NOARGS,
-     "try_rlock($self, /)\n--\n\nLocks for reading if it need not wait, and says whether it did: Go's RWMutex.TryRLock."},
+     "try_rlock($self, /)\n--\n\n"
+     "Locks for reading if it need not wait; True if it did: Go's RWMutex.TryRLock."},
     {"runlock", (PyCFunction)RWMutex_runlock, METH_NOARGS,
-     "runlock($self, /)\n--\n\nUndoes one rlock(): Go's RWMutex.RUnlock. runtime.Error if nobody reads."},
+     "runlock($self, /)\n--\n\nUndoes one rlock(): Go's RWMutex.RUnlock.\n\n"
+     "Raises runtime.Error if it is not locked for reading."},
     {"__enter__", (PyCFunction)RWMutex_enter, METH_NOARGS, NULL},
     {"__exit__", (PyCFunction)(void (*)(void))RWMutex_exit, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},

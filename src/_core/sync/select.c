@@ -58,8 +58,9 @@ parse(PyObject *const *cases, Py_ssize_t n, scase *sc, Py_ssize_t *defcase)
             sc[i].c = (chan *)o;
         else if (o == Default) {
             if (*defcase >= 0) {
-                PyErr_Format(PyExc_ValueError, "select: cases %zd and %zd are both default; there can be one",
-                             *defcase, i);
+                PyErr_Format(PyExc_ValueError,
+                             "select: cases %zd and %zd are both default; there can be only one", *defcase,
+                             i);
                 return -1;
             }
             *defcase = i;
@@ -81,8 +82,8 @@ parse(PyObject *const *cases, Py_ssize_t n, scase *sc, Py_ssize_t *defcase)
         else {
             PyErr_Format(
                 PyExc_TypeError,
-                "select: case %zd is %R; a case is a channel, a pair (channel, value), None or default", i,
-                o);
+                "select: case %zd is %R; a case must be a channel, a pair (channel, value), None or default",
+                i, o);
             return -1;
         }
     }
@@ -281,12 +282,13 @@ static PyType_Spec Default_spec = {
 
 static PyMethodDef functions[] = {
     {"select", (PyCFunction)(void (*)(void))select_, METH_FASTCALL,
-     "select(*cases)\n--\n\n"
-     "Waits until one of the cases can go on and does it: Go's select. Returns (index, value, ok).\n\n"
-     "A case is a channel (receive), a pair (channel, value) (send), None (a nil channel: never ready) or default.\n"
-     "Among several ready cases it picks uniformly at random. After a send: (i, None, True); after default:\n"
-     "(i, None, False). Without any case it waits for ever.\n"
-     "runtime.Error: send on a closed channel; TypeError: no case; ValueError: two defaults."},
+     "select(*cases)\n--\n\nWaits until one of the cases can go on, and does it: Go's select.\n\n"
+     "Returns (index, value, ok). A case is a channel (receive), a pair (channel, value) (send), None\n"
+     "(a nil channel, never ready) or default, which is taken if no other case is ready. Among several\n"
+     "ready cases it picks one uniformly at random. After a receive, value and ok are those of\n"
+     "recv_ok(). After a send the result is (index, None, True), after default (index, None, False).\n"
+     "Without cases it waits for ever. Raises runtime.Error for a send on a closed channel, TypeError\n"
+     "for what is not a case, and ValueError for two defaults."},
     {NULL, NULL, 0, NULL},
 };
 

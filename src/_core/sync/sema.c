@@ -22,7 +22,7 @@ Sema_new(PyTypeObject *type, PyObject *args, PyObject *kw)
     if (!PyArg_ParseTupleAndKeywords(args, kw, "|L:Sema", names, &count))
         return NULL;
     if (count < 0)
-        return PyErr_Format(PyExc_ValueError, "a semaphore's count is 0 or more, not %lld", count);
+        return PyErr_Format(PyExc_ValueError, "a semaphore's count must be 0 or more, not %lld", count);
     Sema *s = (Sema *)type->tp_alloc(type, 0);
     if (s)
         s->count = count;
@@ -38,7 +38,7 @@ reason_of(PyObject *o, enum waitreason *why)
             return 0;
         }
     }
-    PyErr_Format(PyExc_ValueError, "%R is no wait reason", o);
+    PyErr_Format(PyExc_ValueError, "%R is not a wait reason", o);
     return -1;
 }
 
@@ -101,11 +101,13 @@ Sema_release(Sema *s, PyObject *unused)
 
 static PyMethodDef Sema_methods[] = {
     {"acquire", (PyCFunction)(void (*)(void))Sema_acquire, METH_FASTCALL,
-     "acquire($self, reason='semacquire', /)\n--\n\nTakes one unit; waits for it first come, first served."},
+     "acquire($self, reason='semacquire', /)\n--\n\n"
+     "Takes one unit, waiting for it in order of arrival.\n\n"
+     "reason: one of WAIT_REASONS."},
     {"try_acquire", (PyCFunction)Sema_try_acquire, METH_NOARGS,
      "try_acquire($self, /)\n--\n\nTakes one unit if there is one; never waits."},
     {"release", (PyCFunction)Sema_release, METH_NOARGS,
-     "release($self, /)\n--\n\nGives one unit back; wakes a waiter."},
+     "release($self, /)\n--\n\nGives one unit back, to the first waiter if there is one."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -466,30 +466,35 @@ static PyMethodDef Map_methods[] = {
     {"store", (PyCFunction)(void (*)(void))Map_store, METH_FASTCALL,
      "store($self, key, value, /)\n--\n\nSets the value of the key: Go's Map.Store."},
     {"load_or_store", (PyCFunction)(void (*)(void))Map_load_or_store, METH_FASTCALL,
-     "load_or_store($self, key, value, /)\n--\n\n(the value there, True), or stores value: (value, False): Go's "
-     "Map.LoadOrStore."},
+     "load_or_store($self, key, value, /)\n--\n\n"
+     "Stores value unless the key is present: Go's Map.LoadOrStore.\n\n"
+     "(the value that was there, True), or (value, False) if it was stored."},
     {"load_and_delete", (PyCFunction)Map_load_and_delete, METH_O,
-     "load_and_delete($self, key, /)\n--\n\nDeletes the key: (its value, True), or (None, False) if absent: Go's "
-     "Map.LoadAndDelete."},
+     "load_and_delete($self, key, /)\n--\n\n"
+     "Deletes the key and returns its value: Go's Map.LoadAndDelete.\n\n"
+     "(value, True), or (None, False) if the key was absent."},
     {"delete", (PyCFunction)Map_delete, METH_O,
-     "delete($self, key, /)\n--\n\nDeletes the key if it is there: Go's Map.Delete."},
+     "delete($self, key, /)\n--\n\nDeletes the key if it is present: Go's Map.Delete."},
     {"swap", (PyCFunction)(void (*)(void))Map_swap, METH_FASTCALL,
-     "swap($self, key, value, /)\n--\n\nStores value: (the one before, True), or (None, False) if there was none: Go's "
-     "Map.Swap."},
+     "swap($self, key, value, /)\n--\n\nStores value and returns the previous one: Go's Map.Swap.\n\n"
+     "(previous value, True), or (None, False) if the key was absent."},
     {"compare_and_swap", (PyCFunction)(void (*)(void))Map_compare_and_swap, METH_FASTCALL,
-     "compare_and_swap($self, key, old, new, /)\n--\n\nStores new if the key's value equals old; True if it did: Go's "
-     "Map.CompareAndSwap."},
+     "compare_and_swap($self, key, old, new, /)\n--\n\n"
+     "Stores new if the key's value equals old; True if it did: Go's Map.CompareAndSwap."},
     {"compare_and_delete", (PyCFunction)(void (*)(void))Map_compare_and_delete, METH_FASTCALL,
-     "compare_and_delete($self, key, old, /)\n--\n\nDeletes the key if its value equals old; True if it did: Go's "
-     "Map.CompareAndDelete."},
+     "compare_and_delete($self, key, old, /)\n--\n\n"
+     "Deletes the key if its value equals old; True if it did: Go's Map.CompareAndDelete."},
     {"clear", (PyCFunction)Map_clear_, METH_NOARGS,
-     "clear($self, /)\n--\n\nDeletes every key: Go's Map.Clear."},
+     "clear($self, /)\n--\n\nDeletes all keys: Go's Map.Clear."},
     {"range", (PyCFunction)Map_range, METH_O,
-     "range($self, f, /)\n--\n\nCalls f(key, value) for each key until f returns False: Go's Map.Range.\n\n"
-     "f sees the map as it was when range was called, and may change it. A result of None goes on. TypeError: f cannot\n"
-     "be called."},
+     "range($self, f, /)\n--\n\n"
+     "Calls f(key, value) for each key until f returns False: Go's Map.Range.\n\n"
+     "f sees the map as it was when range() was called, and may change it. Only False itself ends the\n"
+     "loop; None does not. Raises TypeError if f cannot be called, or if calling it runs nothing (a\n"
+     "coroutine or generator function)."},
     {"items", (PyCFunction)Map_items, METH_NOARGS,
-     "items($self, /)\n--\n\nIterates over (key, value) of the map as it was when items was called."},
+     "items($self, /)\n--\n\n"
+     "Iterates over the (key, value) of the map as it was when items() was called."},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, "Map[K, V], for annotations."},
     {NULL, NULL, 0, NULL},
 };
@@ -501,7 +506,7 @@ static PyMemberDef Map_members[] = {
 
 static PyType_Slot Map_slots[] = {
     {Py_tp_doc,
-     "Map()\n--\n\nA dict for use by many goroutines at once, with Go's atomic operations: Go's sync.Map."},
+     "Map()\n--\n\nA dict that many goroutines use at once, with Go's atomic operations: Go's sync.Map."},
     {Py_tp_new, Map_new},
     {Py_tp_dealloc, Map_dealloc},
     {Py_tp_traverse, Map_traverse},

@@ -177,11 +177,11 @@ duration_ns(PyObject *o, const char *what)
             return -1;
     }
     else {
-        PyErr_Format(PyExc_TypeError, "%s is a number of seconds, not %R", what, o);
+        PyErr_Format(PyExc_TypeError, "%s must be a number of seconds, not %R", what, o);
         return -1;
     }
     if (isnan(d)) {
-        PyErr_Format(PyExc_ValueError, "%s is a number of seconds, not nan", what);
+        PyErr_Format(PyExc_ValueError, "%s must be a number of seconds, not nan", what);
         return -1;
     }
     if (d <= 0)
@@ -484,7 +484,7 @@ RuntimeTimer_new(PyTypeObject *type, PyObject *args, PyObject *kw)
     if (!PyArg_ParseTupleAndKeywords(args, kw, "|$O:RuntimeTimer", names, &fn))
         return NULL;
     if (fn && !PyCallable_Check(fn))
-        return PyErr_Format(PyExc_TypeError, "a timer calls a callable, not %R", fn);
+        return PyErr_Format(PyExc_TypeError, "RuntimeTimer() takes a callable, not %R", fn);
     if (fn && (need_threading() < 0 || !(context = PyContext_CopyCurrent())))
         return NULL;
     if (!fn && !(ch = timer_chan_new()))
@@ -559,7 +559,7 @@ RuntimeTimer_reset(RuntimeTimer *rt, PyObject *const *args, Py_ssize_t nargs)
     if (rt->chan)
         return PyBool_FromLong(chantimer_reset(chan_timer((chan *)rt->chan), ns, period));
     if (!rt->fn)
-        return PyErr_Format(Error, "the timer was garbage and has been cleared");
+        return PyErr_Format(Error, "the timer was garbage, and the collector has cleared it");
     bool active = deltimer(&rt->t); /* before `when` changes: see chantimer_reset */
     if (!active)
         Py_INCREF(rt);
@@ -569,21 +569,26 @@ RuntimeTimer_reset(RuntimeTimer *rt, PyObject *const *args, Py_ssize_t nargs)
 }
 
 static PyMemberDef RuntimeTimer_members[] = {
-    {"c", T_OBJECT, offsetof(RuntimeTimer, chan), READONLY, "Its channel, or None."},
+    {"c", T_OBJECT, offsetof(RuntimeTimer, chan), READONLY,
+     "The timer's channel; None if it calls a function."},
     {NULL, 0, 0, 0, NULL},
 };
 
 static PyMethodDef RuntimeTimer_methods[] = {
     {"stop", (PyCFunction)RuntimeTimer_stop, METH_NOARGS,
-     "stop($self, /)\n--\n\nTrue if it was active: set, and not fired, or what it sent was not received."},
+     "stop($self, /)\n--\n\nStops the timer; True if it was active.\n\n"
+     "It is active from its start until its value has been received or, with a function, until it\n"
+     "fires."},
     {"reset", (PyCFunction)(void (*)(void))RuntimeTimer_reset, METH_FASTCALL,
-     "reset($self, seconds, period=0.0, /)\n--\n\n(Re)starts it. True if it was active. Only a timer with a channel has a period."},
+     "reset($self, seconds, period=0.0, /)\n--\n\n"
+     "Starts the timer, again if need be; True if it was active.\n\n"
+     "Only a timer with a channel can have a period."},
     {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot RuntimeTimer_slots[] = {
-    {Py_tp_doc,
-     "RuntimeTimer(*, fn=None)\n--\n\nA timer that calls fn() in a goroutine, or with a channel of its own."},
+    {Py_tp_doc, "RuntimeTimer(*, fn=None)\n--\n\n"
+                "A timer that calls fn() in a goroutine; without fn, one with a channel of its own."},
     {Py_tp_new, RuntimeTimer_new},
     {Py_tp_dealloc, RuntimeTimer_dealloc},
     {Py_tp_traverse, RuntimeTimer_traverse},
@@ -599,9 +604,10 @@ static PyType_Spec RuntimeTimer_spec = {"gort._core.RuntimeTimer", sizeof(Runtim
 
 static PyMethodDef functions[] = {
     {"sleep", sleep_, METH_O,
-     "sleep(seconds, /)\n--\n\nParks the goroutine for at least this many seconds: Go's time.Sleep. 0 or less yields."},
+     "sleep(seconds, /)\n--\n\n"
+     "Parks the goroutine for at least this many seconds; yields if that is 0 or less."},
     {"timer_chan", (PyCFunction)(void (*)(void))timer_chan_, METH_FASTCALL,
-     "timer_chan(seconds, period=0.0, /)\n--\n\nThe channel of a new timer that runs already."},
+     "timer_chan(seconds, period=0.0, /)\n--\n\nThe channel of a new timer that has been started."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -44,7 +44,7 @@ WaitGroup_add(WaitGroup *wg, PyObject *const *args, Py_ssize_t nargs)
 {
     long long delta = 1;
     if (nargs > 1)
-        return PyErr_Format(PyExc_TypeError, "add() takes one int, got %zd arguments", nargs);
+        return PyErr_Format(PyExc_TypeError, "add() takes at most one argument, got %zd", nargs);
     if (nargs == 1) {
         delta = PyLong_AsLongLong(args[0]);
         if (delta == -1 && PyErr_Occurred())
@@ -163,7 +163,7 @@ static PyObject *
 WaitGroup_start_task(WaitGroup *wg, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     if (nargs < 3)
-        return PyErr_Format(PyExc_TypeError, "_go() takes a function, a place to take and a callback");
+        return PyErr_Format(PyExc_TypeError, "_go() takes a callable, a Sema or None, and a callback");
     if (wg_start(wg, &run_task_def, args, nargs, kwnames) == 0)
         Py_RETURN_NONE;
     if (args[1] != Py_None)
@@ -199,20 +199,27 @@ WaitGroup_try_go_task(WaitGroup *wg, PyObject *const *args, Py_ssize_t nargs, Py
 
 static PyMethodDef WaitGroup_methods[] = {
     {"add", (PyCFunction)(void (*)(void))WaitGroup_add, METH_FASTCALL,
-     "add($self, delta=1, /)\n--\n\nAdds delta, which may be negative, to the counter; at 0 the waiters go on: Go's "
-     "WaitGroup.Add. runtime.Error if it gets negative."},
+     "add($self, delta=1, /)\n--\n\n"
+     "Adds delta to the counter; when it becomes 0, the waiters go on: Go's WaitGroup.Add.\n\n"
+     "delta may be negative. Raises TypeError if it is not an int, and runtime.Error if the counter\n"
+     "would become negative."},
     {"done", (PyCFunction)WaitGroup_done, METH_NOARGS,
-     "done($self, /)\n--\n\nTakes one off the counter: Go's WaitGroup.Done."},
+     "done($self, /)\n--\n\nSubtracts 1 from the counter: Go's WaitGroup.Done.\n\n"
+     "Raises runtime.Error if the counter would become negative."},
     {"wait", (PyCFunction)WaitGroup_wait, METH_NOARGS,
      "wait($self, /)\n--\n\nWaits until the counter is 0: Go's WaitGroup.Wait."},
     {"go", (PyCFunction)(void (*)(void))WaitGroup_go, METH_FASTCALL | METH_KEYWORDS,
-     "go($self, fn, /, *args, **kwargs)\n--\n\nadd(1), then a goroutine that calls fn(*args, **kwargs) and is done: Go's "
-     "WaitGroup.Go."},
+     "go($self, fn, /, *args, **kwargs)\n--\n\n"
+     "Adds 1 and starts a goroutine that calls fn(*args, **kwargs), then done(): Go's WaitGroup.Go.\n\n"
+     "Raises TypeError if fn cannot be called, or if calling it runs nothing (a coroutine or generator\n"
+     "function)."},
     {"_go", (PyCFunction)(void (*)(void))WaitGroup_go_task, METH_FASTCALL | METH_KEYWORDS,
-     "_go($self, fn, places, failed, /, *args, **kwargs)\n--\n\ngo(), which takes a unit of the Sema `places`, if it is "
-     "none None, for as long\nas fn runs, and failed(exc) for an Exception that escapes it."},
+     "_go($self, fn, places, failed, /, *args, **kwargs)\n--\n\n"
+     "go(), with a unit of `places` while fn runs.\n\n"
+     "places: a Sema, or None. failed(exc) is called for an Exception that escapes fn."},
     {"_try_go", (PyCFunction)(void (*)(void))WaitGroup_try_go_task, METH_FASTCALL | METH_KEYWORDS,
-     "_try_go($self, fn, places, failed, /, *args, **kwargs)\n--\n\n_go(), unless it would have to wait: False then."},
+     "_try_go($self, fn, places, failed, /, *args, **kwargs)\n--\n\n"
+     "_go(), unless it would have to wait: then it returns False."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -223,7 +230,7 @@ static PyMemberDef WaitGroup_members[] = {
 };
 
 static PyType_Slot WaitGroup_slots[] = {
-    {Py_tp_doc, "WaitGroup()\n--\n\nWaits for a number of goroutines to finish: Go's sync.WaitGroup."},
+    {Py_tp_doc, "WaitGroup()\n--\n\nWaits for a group of goroutines to end: Go's sync.WaitGroup."},
     {Py_tp_new, type_no_args},
     {Py_tp_dealloc, type_free_weak},
     {Py_tp_methods, WaitGroup_methods},
