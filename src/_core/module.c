@@ -23,7 +23,7 @@ go_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
     if (nargs < 1)
         return PyErr_Format(PyExc_TypeError, "go() takes a callable and its arguments");
     if (!PyCallable_Check(args[0]))
-        return PyErr_Format(PyExc_TypeError, "go of a value that cannot be called: %R", args[0]);
+        return PyErr_Format(PyExc_TypeError, "go() takes a callable, not %R", args[0]);
     if (unlikely(!runs(args[0])) && check_runs("go()", args[0]) < 0)
         return NULL;
     if (newproc_user(args[0], args + 1, nargs - 1, kwnames) < 0)
@@ -50,7 +50,7 @@ goexit_(PyObject *mod, PyObject *unused)
     if (!gp)
         return NULL;
     if (gp->flags & G_THREAD)
-        return PyErr_Format(Error, "runtime.goexit called in a thread that is no goroutine");
+        return PyErr_Format(Error, "runtime.goexit called in a thread that is not a goroutine");
     gp->goexiting =
         !gp->retiring; /* a destructor at the end: the interpreter reports it, and the next one runs */
     PyErr_SetNone(Goexit);
@@ -81,7 +81,7 @@ gomaxprocs_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs)
     (void)mod;
     long n = 0;
     if (nargs > 1)
-        return PyErr_Format(PyExc_TypeError, "gomaxprocs() takes one int, got %zd arguments", nargs);
+        return PyErr_Format(PyExc_TypeError, "gomaxprocs() takes at most one argument, got %zd", nargs);
     if (nargs == 1) {
         if (!PyLong_Check(args[0]))
             return PyErr_Format(PyExc_TypeError, "gomaxprocs() takes an int, not %R", args[0]);
@@ -271,13 +271,13 @@ static int
 positive(PyObject *o, const char *what, long long max, long long *n)
 {
     if (!PyLong_Check(o)) {
-        PyErr_Format(PyExc_TypeError, "%s is an int, not %R", what, o);
+        PyErr_Format(PyExc_TypeError, "%s must be an int, not %R", what, o);
         return -1;
     }
     int overflow;
     *n = PyLong_AsLongLongAndOverflow(o, &overflow);
     if (overflow || *n < 1 || *n > max) {
-        PyErr_Format(PyExc_ValueError, "%s is between 1 and %lld, not %R", what, max, o);
+        PyErr_Format(PyExc_ValueError, "%s must be between 65536 and %lld bytes, not %R", what, max, o);
         return -1;
     }
     return 0;
@@ -289,10 +289,10 @@ set_max_threads_(PyObject *mod, PyObject *o)
     (void)mod;
     int overflow;
     if (!PyLong_Check(o))
-        return PyErr_Format(PyExc_TypeError, "the thread limit is an int, not %R", o);
+        return PyErr_Format(PyExc_TypeError, "the thread limit must be an int, not %R", o);
     long long n = PyLong_AsLongLongAndOverflow(o, &overflow);
     if (overflow < 0 || (!overflow && n < 1))
-        return PyErr_Format(PyExc_ValueError, "the thread limit is at least 1, not %R", o);
+        return PyErr_Format(PyExc_ValueError, "the thread limit must be at least 1, not %R", o);
     if (overflow || n > INT32_MAX)
         n = INT32_MAX; /* as Go takes it */
     int old = sched.maxmcount;
@@ -310,7 +310,7 @@ set_max_stack_(PyObject *mod, PyObject *o)
     if (positive(o, "the stack size", 1LL << 40, &n) < 0)
         return NULL;
     if (n < 64 << 10)
-        return PyErr_Format(PyExc_ValueError, "the stack size is at least 65536 bytes, not %R", o);
+        return PyErr_Format(PyExc_ValueError, "the stack size must be at least 65536 bytes, not %R", o);
     size_t old;
     return set_max_stack((size_t)n, &old) ? PyLong_FromSize_t(old) : PyErr_NoMemory();
 }
@@ -465,7 +465,7 @@ compile_(PyObject *mod, PyObject *args)
     if (!text)
         return NULL;
     if (strlen(text) != (size_t)n)
-        return PyErr_Format(PyExc_ValueError, "compile(): the source holds a null");
+        return PyErr_Format(PyExc_ValueError, "compile(): the source contains a null byte");
     return Py_CompileStringObject(text, filename, Py_file_input, &flags, -1);
 }
 
@@ -473,63 +473,83 @@ compile_(PyObject *mod, PyObject *args)
 
 static PyMethodDef functions[] = {
     {"go", (PyCFunction)(void (*)(void))go_, METH_FASTCALL | METH_KEYWORDS,
-     "go(fn, /, *args, **kwargs)\n--\n\nStarts fn(*args, **kwargs) in a goroutine: Go's go statement.\n\n"
-     "The goroutine starts with a copy of the caller's contextvars context. An exception that escapes it ends the\n"
-     "program with status 2. TypeError: fn cannot be called, or calling it runs nothing (a coroutine or generator function)."},
+     "go(fn, /, *args, **kwargs)\n--\n\n"
+     "Starts fn(*args, **kwargs) in a goroutine: Go's go statement.\n\n"
+     "The goroutine starts with a copy of the caller's contextvars context. An exception that escapes\n"
+     "it ends the program with status 2. Raises TypeError if fn cannot be called, or if calling it runs\n"
+     "nothing (a coroutine or generator function), and runtime.Error if the program has ended."},
     {"gosched", gosched_, METH_NOARGS,
-     "gosched()\n--\n\nLets other goroutines run; goes on when its turn comes: Go's runtime.Gosched."},
+     "gosched()\n--\n\nLets other goroutines run, and goes on when its turn comes: Go's runtime.Gosched."},
     {"goexit", goexit_, METH_NOARGS,
-     "goexit()\n--\n\nEnds the running goroutine after its finally and with blocks: Go's runtime.Goexit.\n\n"
-     "Raises a BaseException that `except Exception` does not see. In the main goroutine the others go on."},
+     "goexit()\n--\n\n"
+     "Ends the running goroutine after its finally and with blocks: Go's runtime.Goexit.\n\n"
+     "It raises a BaseException that `except Exception` does not catch. If the main goroutine calls it,\n"
+     "the others go on. Raises runtime.Error in a thread that is not a goroutine."},
     {"main_goexit", main_goexit_, METH_NOARGS,
-     "main_goexit()\n--\n\nMain ended by goexit(): lets the others go on for ever."},
+     "main_goexit()\n--\n\nCalled where goexit() has unwound main: lets the other goroutines go on."},
     {"gomaxprocs", (PyCFunction)(void (*)(void))gomaxprocs_, METH_FASTCALL,
-     "gomaxprocs(n=0, /)\n--\n\nSets how many goroutines may execute at once and returns the previous setting; n < 1 only\n"
-     "returns it: Go's runtime.GOMAXPROCS. With the GIL one of them can be in the interpreter, the others in C code\n"
-     "that released it. TypeError: no int; ValueError: more than 4096."},
+     "gomaxprocs(n=0, /)\n--\n\n"
+     "Sets how many goroutines may execute at once: Go's runtime.GOMAXPROCS.\n\n"
+     "Returns the previous setting. If n is less than 1, it changes nothing. With the GIL, one of them\n"
+     "can be in the interpreter, the others in C code that has released it. Raises TypeError if n is\n"
+     "not an int, and ValueError if it is more than 4096."},
     {"num_goroutine", num_goroutine_, METH_NOARGS,
-     "num_goroutine()\n--\n\nHow many goroutines exist, main included: Go's runtime.NumGoroutine."},
+     "num_goroutine()\n--\n\n"
+     "The number of goroutines that exist, main included: Go's runtime.NumGoroutine."},
     {"lock_os_thread", lock_os_thread_, METH_NOARGS,
-     "lock_os_thread()\n--\n\nLocks the goroutine to its OS thread, and the thread to it: Go's runtime.LockOSThread.\n\n"
-     "Calls nest. The main goroutine is locked to the main thread. A goroutine that ends locked ends its thread."},
+     "lock_os_thread()\n--\n\n"
+     "Locks the goroutine to its OS thread, and the thread to it: Go's runtime.LockOSThread.\n\n"
+     "Calls nest. The main goroutine gets locked to the main thread. A goroutine that ends while it is\n"
+     "locked ends its thread."},
     {"unlock_os_thread", unlock_os_thread_, METH_NOARGS,
-     "unlock_os_thread()\n--\n\nUndoes one lock_os_thread(): Go's runtime.UnlockOSThread. Nothing if it is not locked."},
+     "unlock_os_thread()\n--\n\n"
+     "Undoes one lock_os_thread(), if there was one: Go's runtime.UnlockOSThread."},
     {"check_callable", check_callable_, METH_VARARGS,
-     "check_callable(what, fn, /)\n--\n\nTypeError, beginning with what, if fn cannot be called or calling it runs nothing."},
+     "check_callable(what, fn, /)\n--\n\n"
+     "Raises TypeError if fn cannot be called or if calling it runs nothing.\n\n"
+     "The text of the exception begins with what."},
     {"unsignaled", (PyCFunction)(void (*)(void))unsignaled_, METH_FASTCALL,
-     "unsignaled(f, /, *args)\n--\n\nf(*args), which does not park; signal handlers run after it, not within."},
+     "unsignaled(f, /, *args)\n--\n\n"
+     "Returns f(*args). f must not park; signal handlers run after it, not within it."},
     {"keep_alive", keep_alive_, METH_O,
      "keep_alive(x, /)\n--\n\nKeeps x alive until here: Go's runtime.KeepAlive."},
     {"compile", compile_, METH_VARARGS,
-     "compile(source, filename, /)\n--\n\nThe code of a program: a str, or bytes with an encoding as in a file. ValueError: it "
-     "holds a null."},
+     "compile(source, filename, /)\n--\n\n"
+     "The code of a program: a str, or bytes as they are in a file.\n\n"
+     "Raises ValueError if the source contains a null byte."},
     {"goid", goid_, METH_NOARGS, "goid()\n--\n\nThe running goroutine's number; 0 in a plain thread."},
-    {"is_main", is_main_, METH_NOARGS, "is_main()\n--\n\nIs this the main goroutine?"},
-    {"goroutines", goroutines_, METH_NOARGS, "goroutines()\n--\n\nAll goroutines, as they are now."},
+    {"is_main", is_main_, METH_NOARGS, "is_main()\n--\n\nTrue in the main goroutine."},
+    {"goroutines", goroutines_, METH_NOARGS,
+     "goroutines()\n--\n\nA list with a GoroutineInfo for each goroutine, sorted by number."},
     {"thread_stats", thread_stats_, METH_NOARGS, "thread_stats()\n--\n\nFigures of the scheduler's threads."},
     {"set_max_threads", set_max_threads_, METH_O,
-     "set_max_threads(n, /)\n--\n\nThe program may use n OS threads for goroutines, or dies; returns the previous limit:\n"
-     "Go's debug.SetMaxThreads. More than 2**31 - 1 is taken as that. TypeError, ValueError: n is no positive int."},
+     "set_max_threads(n, /)\n--\n\n"
+     "Sets how many OS threads goroutines may use: Go's debug.SetMaxThreads.\n\n"
+     "Returns the previous limit. A program that needs more threads dies. A limit above 2**31 - 1\n"
+     "counts as 2**31 - 1. Raises TypeError if n is not an int, and ValueError if it is less than 1."},
     {"set_max_stack", set_max_stack_, METH_O,
-     "set_max_stack(n, /)\n--\n\nNew stacks reserve n bytes; returns the previous reserve: Go's debug.SetMaxStack.\n"
-     "TypeError, ValueError: n is no int of at least 65536."},
+     "set_max_stack(n, /)\n--\n\n"
+     "Sets how many bytes each new stack reserves: Go's debug.SetMaxStack.\n\n"
+     "Returns the previous number. Raises TypeError if n is not an int, and ValueError if it is not\n"
+     "between 65536 and 2**40."},
     {"configure", (PyCFunction)(void (*)(void))configure_, METH_VARARGS | METH_KEYWORDS,
-     "Hands over the environment."},
+     "Hands the parsed environment to the core."},
     {"set_hooks", (PyCFunction)(void (*)(void))set_hooks_, METH_VARARGS | METH_KEYWORDS,
-     "Functions that the core calls."},
+     "Sets the Python functions that the core calls."},
     {"crash", crash_, METH_NOARGS,
-     "crash()\n--\n\nEnds the process by SIGABRT's default action: a core is left."},
+     "crash()\n--\n\nEnds the process by SIGABRT's default action, which dumps core."},
     {"start_panic", start_panic_, METH_NOARGS,
-     "start_panic()\n--\n\nThe process begins to die; with schedtrace or scheddetail set, the scheduler's state is printed."},
+     "start_panic()\n--\n\nThe process begins to die.\n\n"
+     "With schedtrace or scheddetail set, the scheduler's state is printed."},
     {"die_within", die_within_, METH_VARARGS,
-     "die_within(seconds, text, status, /)\n--\n\nThe process has so long to end by itself; else text is written and it ends "
-     "with status."},
+     "die_within(seconds, text, status, /)\n--\n\n"
+     "If the process has not ended after this time, writes text and ends it with status."},
     {"dies_in_time", dies_in_time_, METH_NOARGS,
-     "dies_in_time()\n--\n\nThe limit of die_within() is met: the caller writes its text itself."},
+     "dies_in_time()\n--\n\nThe time limit of die_within() is kept: the caller writes the text itself."},
     {"write_error", write_error_, METH_O,
-     "write_error(text, /)\n--\n\nWrites bytes to the standard error of the process's start."},
+     "write_error(text, /)\n--\n\nWrites bytes to what was standard error when the process started."},
     {"main_ends", main_ends_, METH_NOARGS,
-     "main_ends()\n--\n\nMain has returned: from now on the others run only while main waits."},
+     "main_ends()\n--\n\nMain has returned: from now on the other goroutines run only while main waits."},
     {"shutdown", shutdown_, METH_NOARGS, "shutdown()\n--\n\nStops scheduling for good."},
     {"_before_fork", before_fork_, METH_NOARGS, NULL},
     {"_after_fork_parent", after_fork_parent_, METH_NOARGS, NULL},
@@ -601,8 +621,9 @@ module_exec(PyObject *module)
     done = true;
     Error = PyErr_NewExceptionWithDoc("gort.runtime.Error", "A run-time error: Go's runtime.Error.",
                                       PyExc_RuntimeError, NULL);
-    Goexit = PyErr_NewExceptionWithDoc(
-        "gort.runtime.Goexit", "What unwinds a goroutine that called goexit().", PyExc_BaseException, NULL);
+    Goexit = PyErr_NewExceptionWithDoc("gort.runtime.Goexit",
+                                       "The exception that unwinds a goroutine that called goexit().",
+                                       PyExc_BaseException, NULL);
     GoroutineInfo = PyStructSequence_NewType(&info_desc);
     ThreadStats = PyStructSequence_NewType(&stats_desc);
     if (!Error || !Goexit || !GoroutineInfo || !ThreadStats ||

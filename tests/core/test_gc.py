@@ -102,7 +102,7 @@ def test_tiny_percent_works(value: str) -> None:
 @pytest.mark.parametrize("value", ["abc", "1e3", "2147483648", "100%", "OFF"])
 def test_bad_gogc(value: str) -> None:
     run_source("from gort.runtime import debug\nprint(debug.set_gc_percent(5))", env={"GOGC": value}).check(
-        stdout="100", stderr=f"gort: GOGC={value!r} is not an integer or off; using 100"
+        stdout="100", stderr=f"gort: GOGC={value!r} is not a 32-bit integer or off; using 100"
     )
 
 
@@ -923,7 +923,7 @@ def test_limit_below_what_is_in_use() -> None:
 
 @pytest.mark.parametrize("value", ["1.5GiB", "10MB", "-1", "x", "99999999TiB", "1 GiB"])
 def test_bad_memory_limit(value: str) -> None:
-    said = "is not a number of bytes (B, KiB, MiB, GiB and TiB are units) or off; using off"
+    said = "is not a number of bytes (with the unit B, KiB, MiB, GiB or TiB, or none) or off; using off"
     run_source(
         "from gort.runtime import debug\nprint(debug.set_memory_limit(-1))", env={"GOMEMLIMIT": value}
     ).check(stdout=str(2**63 - 1), stderr=f"gort: GOMEMLIMIT={value!r} {said}")
@@ -1000,7 +1000,8 @@ def test_invalidptr_memory_that_is_no_object() -> None:
     run_source(source, env={"GOTRACEBACK": "none"}).check(
         status=2,
         stdout="",
-        stderr="runtime: pointer 0x... to what is no object span.base()=0x... span.limit=0x... span.state=2\n"
+        stderr="runtime: pointer 0x... to something that is not an object span.base()=0x... span.limit=0x... "
+        "span.state=2\n"
         "runtime: found in object at *(0x...), a list\n"
         "fatal error: found bad pointer in Go heap (incorrect use of unsafe or cgo?)",
     )

@@ -15,7 +15,7 @@ from harness import isolated, run_source
 
 ON = {"GORT_HEAP": "1"}
 SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
-HOOKS_KEPT = "another allocator hook is installed, of tracemalloc perhaps"
+HOOKS_KEPT = "another allocator hook is installed, perhaps tracemalloc's"
 SIZES = (1, 8, 9, 16, 100, 512, 513, 1024, 1025, 4000, 8192, 9000, 32768, 32769, 40000, 100_000, 3_000_000)
 
 

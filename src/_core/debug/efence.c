@@ -38,7 +38,8 @@ static void *
 guard_new(char *guard)
 {
     static const char sentence[] =
-        "gort: GODEBUG efence=1: the kernel has no more guard pages to give (vm.max_map_count); some blocks have none\n";
+        "gort: GODEBUG efence=1: the kernel allows no more guard pages (vm.max_map_count); "
+        "some blocks have none\n";
     static bool said;
     bool room = !mem_guards_are_mappings() || nguarded < mem_max_mappings() / 4;
     if (room && mem_guard(guard, KERNEL_PAGE) == 0) {
@@ -57,7 +58,7 @@ efence_size(mspan *s, void *p)
     if (s->state != SpanInUse)
         throw("heap: a block that was freed is freed or resized again");
     if (p != s->fresh)
-        throw("heap: an address that is no block's beginning is freed or resized");
+        throw("heap: an address that is not the start of a block is freed or resized");
     return (size_t)(s->limit - s->fresh);
 }
 

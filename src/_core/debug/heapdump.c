@@ -609,7 +609,8 @@ write_heap_dump_(PyObject *mod, PyObject *args)
 
 static PyMethodDef functions[] = {
     {"write_heap_dump", write_heap_dump_, METH_VARARGS,
-     "write_heap_dump(fd, arch, python, ncpu, /)\n--\n\nWrites the heap to a file, with these parameters."},
+     "write_heap_dump(fd, arch, python, ncpu, /)\n--\n\n"
+     "Writes the heap to a file descriptor, with these parameters."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -334,7 +334,8 @@ without_guard_markers_(PyObject *mod, PyObject *unused)
 
 static PyMethodDef functions[] = {
     {"begin_tracing", begin_tracing_, METH_NOARGS,
-     "begin_tracing()\n--\n\nThe program begins: from now on allocfreetrace, if it is on, writes its records."},
+     "begin_tracing()\n--\n\n"
+     "The program begins: from now on allocfreetrace, if it is on, writes records."},
     {"_trace_gc", trace_gc_, METH_NOARGS, NULL},
     {"_without_guard_markers", without_guard_markers_, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},

@@ -426,9 +426,10 @@ finalizers_each(void (*visit)(PyObject *obj, PyTypeObject *type, PyObject *fn, b
 
 static PyMethodDef functions[] = {
     {"set_finalizer", (PyCFunction)(void (*)(void))set_finalizer_, METH_FASTCALL,
-     "set_finalizer(obj, fn, /)\n--\n\nSets obj's finalizer; None clears it. False: it has one."},
+     "set_finalizer(obj, fn, /)\n--\n\n"
+     "Sets obj's finalizer; None clears it. False if it already has one."},
     {"can_carry_finalizer", can_carry_finalizer_, METH_O,
-     "can_carry_finalizer(obj, /)\n--\n\nDoes CPython ask before it frees obj?"},
+     "can_carry_finalizer(obj, /)\n--\n\nTrue if CPython asks before it frees obj."},
     {NULL, NULL, 0, NULL},
 };
 

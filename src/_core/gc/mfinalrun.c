@@ -211,9 +211,10 @@ set_finalizer_loop_(PyObject *mod, PyObject *fn)
 
 static PyMethodDef functions[] = {
     {"run_finalizers", run_finalizers_, METH_NOARGS,
-     "run_finalizers()\n--\n\nWhat the finalizer goroutine does."},
+     "run_finalizers()\n--\n\nRuns the finalizers, in the finalizer goroutine."},
     {"set_finalizer_loop", set_finalizer_loop_, METH_O,
-     "set_finalizer_loop(fn, /)\n--\n\nfn() calls run_finalizers(): the finalizer goroutine's function."},
+     "set_finalizer_loop(fn, /)\n--\n\n"
+     "Sets the finalizer goroutine's function, which calls run_finalizers()."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -436,7 +436,7 @@ callback_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs)
 {
     (void)mod;
     if (nargs != 2 || !PyUnicode_Check(args[0]) || !PyDict_Check(args[1]))
-        return PyErr_Format(PyExc_TypeError, "the collector calls this, with a phase and a dict");
+        return PyErr_Format(PyExc_TypeError, "_gc_callback() takes a phase and a dict");
     bool start = PyUnicode_CompareWithASCIIString(args[0], "start") == 0;
     if (start)
         gc.collector = PyThreadState_Get(); /* even while the pacer is off: runtime.gc() waits for its end */
@@ -660,21 +660,21 @@ set_force_period_(PyObject *mod, PyObject *args)
 static PyMethodDef functions[] = {
     {"start_gc", start_gc_, METH_VARARGS,
      "start_gc(percent, memory_limit, debug, /)\n--\n\n"
-     "The pacer rules CPython's collector from now on, if the heap is installed. debug: (gctrace, gcpacertrace, "
+     "Puts CPython's collector under the pacer, if the heap is installed. debug: (gctrace, gcpacertrace, "
      "gcstoptheworld, gccheckmark, invalidptr, gcshrinkstackoff)."},
     {"collect", collect_, METH_NOARGS,
-     "collect()\n--\n\nA full collection, after the one that runs; within a collection nothing: Go's runtime.GC."},
+     "collect()\n--\n\nRuns a full collection; waits first for one that runs in another goroutine."},
     {"set_gc_percent", set_gc_percent_, METH_O,
-     "set_gc_percent(percent, /)\n--\n\nReturns the previous one."},
+     "set_gc_percent(percent, /)\n--\n\nSets GOGC and returns the previous value; negative: off."},
     {"set_memory_limit", set_memory_limit_, METH_O,
-     "set_memory_limit(limit, /)\n--\n\nReturns the previous one; negative: changes nothing."},
+     "set_memory_limit(limit, /)\n--\n\nSets the limit, unless it is negative; returns the previous one."},
     {"set_force_period", set_force_period_, METH_VARARGS,
-     "set_force_period(seconds, most, /)\n--\n\nAfter which time a full collection is forced, if it takes most seconds at "
-     "most; for tests."},
+     "set_force_period(seconds, most, /)\n--\n\n"
+     "Sets after which time a full collection is forced if it takes `most` seconds at most; for tests."},
     {"_collect_forced", collect_forced_, METH_NOARGS,
-     "_collect_forced()\n--\n\nA full collection that is due to the time that has passed."},
+     "_collect_forced()\n--\n\nRuns a full collection that is due because of the time that has passed."},
     {"_gc_callback", (PyCFunction)(void (*)(void))callback_, METH_FASTCALL,
-     "_gc_callback(phase, info, /)\n--\n\nThe one entry of the list that the collector has in place of gc.callbacks."},
+     "_gc_callback(phase, info, /)\n--\n\nThe only entry of the collector's own gc.callbacks."},
     {NULL, NULL, 0, NULL},
 };
 

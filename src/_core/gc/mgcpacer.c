@@ -130,7 +130,7 @@ enter(gcpacer *c, enum gcphase to)
 {
 #if GORT_DEBUG >= 1
     if (!(arrows[c->phase] & TO(to)))
-        throw("gcpacer: a transition that is not drawn");
+        throw("gcpacer: a phase follows one that does not lead to it");
 #endif
     c->phase = to;
 }

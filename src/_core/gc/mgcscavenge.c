@@ -162,7 +162,8 @@ static PyMethodDef functions[] = {
     {"scavenge_all", scavenge_all_, METH_NOARGS,
      "scavenge_all()\n--\n\nGives the memory of all idle spans and of dead goroutines back to the system."},
     {"set_scavenger", set_scavenger_, METH_VARARGS,
-     "set_scavenger(debug, lazily, /)\n--\n\ndebug: everything idle goes every 10 ms. lazily: by MADV_FREE."},
+     "set_scavenger(debug, lazily, /)\n--\n\nSets how memory is given back.\n\n"
+     "debug: everything idle, every 10 ms. lazily: by MADV_FREE."},
     {NULL, NULL, 0, NULL},
 };
 

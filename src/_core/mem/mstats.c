@@ -218,9 +218,9 @@ check_span(mspan *s, void *arg)
             for (char *p = s->freelist; p; p = *(char **)p, free++) {
                 annotate_allocated(p, sizeof p);
                 if (p < s->base || p >= s->fresh || (size_t)(p - s->base) % each)
-                    throw("heap: a free block lies where none is");
+                    throw("heap: a free block lies where no block is");
                 if (free > size / each)
-                    throw("heap: a list of free blocks runs in a circle");
+                    throw("heap: a list of free blocks is circular");
             }
             if (free + s->nalloc != (size_t)(s->limit - s->base) / each)
                 throw("heap: a span's blocks do not add up");
@@ -261,9 +261,9 @@ check_heap_(PyObject *mod, PyObject *unused)
 static PyMethodDef functions[] = {
     {"install_heap", (PyCFunction)(void (*)(void))install_heap_, METH_VARARGS | METH_KEYWORDS,
      "install_heap(*, allocfreetrace=False, clobberfree=False, efence=False, sbrk=False)\n--\n\n"
-     "CPython's objects come from gort's heap from now on, in these debug modes; returns None, or why not."},
+     "CPython's objects come from gort's heap from now on, in these debug modes; returns None or why not."},
     {"mem_stats", mem_stats_, METH_NOARGS,
-     "mem_stats()\n--\n\nThe heap's figures; None: it is not installed."},
+     "mem_stats()\n--\n\nThe heap's figures, by name; None if the heap is not installed."},
     {"_check_heap", check_heap_, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -289,7 +289,7 @@ heap_install(unsigned modes)
         return NULL;
     const char *name = allocator_name();
     if (!name)
-        return "another allocator hook is installed, of tracemalloc perhaps";
+        return "another allocator hook is installed, perhaps tracemalloc's";
     if (strstr(name, "debug"))
         return "CPython's debug hooks are on (PYTHONMALLOC, -X dev)";
     PyMem_GetAllocator(PYMEM_DOMAIN_OBJ, &previous);

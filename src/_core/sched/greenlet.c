@@ -59,8 +59,8 @@ keep_thread(void)
     if (gp->extra) {
         PyErr_SetString(
             Error,
-            "greenlets cannot be used in compile() or this deep in a recursion: the goroutine is on another "
-            "stack than its own");
+            "greenlets cannot be used in compile() or this deep in a recursion: the goroutine is not on its "
+            "own stack");
         return -1;
     }
     lock_thread(gp); /* may go on on another thread: mp is not used after this */

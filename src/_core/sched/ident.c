@@ -111,7 +111,8 @@ getcpuclockid(PyObject *mod, PyObject *args)
         return o_getcpuclockid(mod, args);
     if (!ident)
         return PyErr_Format(PyExc_ValueError,
-                            "goroutine %lu is parked: it is on no thread that has a CPU-time clock", was);
+                            "goroutine %lu is parked: it has no thread whose CPU-time clock could be read",
+                            was);
     PyObject *a = Py_BuildValue("(k)", ident);
     PyObject *r = a ? o_getcpuclockid(mod, a) : NULL;
     Py_XDECREF(a);
@@ -164,7 +165,8 @@ tell_owner(PyObject *module, size_t asker)
         return 0; /* when the main interpreter loads it */
     if (def && library_redirect(def, "PyThread_get_thread_ident", (void *)owner_id))
         return 0;
-    return PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "gort cannot tell %s of this CPython who is running; %s",
+    return PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
+                            "gort cannot tell %s of this CPython which goroutine runs; %s",
                             askers[asker].name, askers[asker].otherwise);
 }
 
@@ -213,12 +215,12 @@ static const redirection table[] = {
 int
 gort_ident_init(void)
 {
-    int done =
-        redirect(table, sizeof table / sizeof *table,
-                 "threading.get_ident() tells threads apart and not goroutines, and an import that waits may "
-                 "be seen half done");
+    int done = redirect(
+        table, sizeof table / sizeof *table,
+        "threading.get_ident() distinguishes threads, not goroutines, and another goroutine may see a "
+        "module half imported");
     if (done <= 0)
         return done;
-    done = redirect(loader, 1, "extension modules that ask for the thread are not told of goroutines");
+    done = redirect(loader, 1, "extension modules that ask which thread runs are not told of goroutines");
     return done <= 0 ? done : tell_those_loaded();
 }

@@ -98,10 +98,12 @@ escaped_(PyObject *mod, PyObject *unused)
 
 static PyMethodDef functions[] = {
     {"report_to_main", report_to_main_, METH_O,
-     "report_to_main(yes, /)\n--\n\nAn exception that escapes a goroutine, and a deadlock, are told to main instead of\n"
-     "ending the process: for test runners."},
+     "report_to_main(yes, /)\n--\n\n"
+     "Exceptions that escape goroutines, and deadlocks, are raised in main: for test runners.\n\n"
+     "Otherwise they end the process."},
     {"escaped", escaped_, METH_NOARGS,
-     "escaped()\n--\n\nThe exceptions that escaped goroutines since the last call; only if they are told to main."},
+     "escaped()\n--\n\nThe exceptions that have escaped goroutines since the last call.\n\n"
+     "Always empty unless they are reported to main."},
     {NULL, NULL, 0, NULL},
 };
 

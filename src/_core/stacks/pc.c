@@ -200,13 +200,13 @@ static int
 count_arg(PyObject *o, const char *what, size_t *n)
 {
     if (!PyLong_Check(o)) {
-        PyErr_Format(PyExc_TypeError, "%s is an int, not %R", what, o);
+        PyErr_Format(PyExc_TypeError, "%s must be an int, not %R", what, o);
         return -1;
     }
     int overflow;
     long long v = PyLong_AsLongLongAndOverflow(o, &overflow);
     if (overflow < 0 || (!overflow && v < 0)) {
-        PyErr_Format(PyExc_ValueError, "%s is at least 0, not %R", what, o);
+        PyErr_Format(PyExc_ValueError, "%s must be at least 0, not %R", what, o);
         return -1;
     }
     *n = overflow > 0 ? SIZE_MAX : (size_t)v;
@@ -254,7 +254,7 @@ static int
 pc_arg(PyObject *o, uintptr_t *pc)
 {
     if (!PyLong_Check(o)) {
-        PyErr_Format(PyExc_TypeError, "a PC is an int, not %R", o);
+        PyErr_Format(PyExc_TypeError, "a PC must be an int, not %R", o);
         return -1;
     }
     *pc = PyLong_AsSize_t(o);
@@ -303,9 +303,11 @@ static PyMethodDef functions[] = {
     {"callers", (PyCFunction)(void (*)(void))callers_, METH_FASTCALL,
      "callers(skip, limit, /)\n--\n\nThe running goroutine's return PCs, innermost first."},
     {"findfunc", findfunc_, METH_O,
-     "findfunc(pc, /)\n--\n\n(entry, code, module's name or None) of what owns pc, or None."},
-    {"pc_line", pc_line_, METH_O, "pc_line(pc, /)\n--\n\nThe line of a PC as it is; 0: nobody's."},
-    {"entry_of", entry_of_, METH_O, "entry_of(code, /)\n--\n\nThe entry of a code object."},
+     "findfunc(pc, /)\n--\n\n"
+     "(entry, code, name of the module or None) of what owns pc; None if nothing does."},
+    {"pc_line", pc_line_, METH_O,
+     "pc_line(pc, /)\n--\n\nThe line of the instruction at pc; 0 if no code owns it."},
+    {"entry_of", entry_of_, METH_O, "entry_of(code, /)\n--\n\nThe first PC of a code object."},
     {NULL, NULL, 0, NULL},
 };
 

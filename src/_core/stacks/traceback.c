@@ -530,7 +530,7 @@ text_of(out *o)
 static int
 put_calls(out *o, PyObject *calls)
 {
-    PyObject *fast = PySequence_Fast(calls, "calls are a sequence of frames and lines");
+    PyObject *fast = PySequence_Fast(calls, "calls must be a sequence of pairs of a frame and a line");
     if (!fast)
         return -1;
     int n = 0, err = 0;
@@ -629,9 +629,11 @@ set_traceback_(PyObject *mod, PyObject *args, PyObject *kw)
 
 static PyMethodDef functions[] = {
     {"traceback", (PyCFunction)(void (*)(void))traceback_, METH_VARARGS | METH_KEYWORDS,
-     "traceback(all, *, calls=None)\n--\n\nThe running goroutine as text, and if `all` the others and the threads."},
+     "traceback(all, *, calls=None)\n--\n\n"
+     "The running goroutine's stack as text; if `all`, those of the others and the threads too.\n\n"
+     "calls: pairs (frame, line) to show in place of the running goroutine's frames."},
     {"set_traceback", (PyCFunction)(void (*)(void))set_traceback_, METH_VARARGS | METH_KEYWORDS,
-     "What GOTRACEBACK and tracebackancestors say."},
+     "Sets what GOTRACEBACK and tracebackancestors say."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -125,7 +125,7 @@ walk_start_(PyObject *mod, PyObject *arg)
     sigemptyset(&sa.sa_mask);
     sigaction(SIGPROF, &sa, NULL);
     if (!atomic_exchange(&sampling, true) && thread_start(sampler, NULL, 64 << 10, sigmask_runtime()) != 0)
-        return PyErr_Format(PyExc_OSError, "no thread for the sampler");
+        return PyErr_Format(PyExc_OSError, "cannot start a thread for the sampler");
     Py_RETURN_NONE;
 }
 
@@ -156,11 +156,11 @@ care_arg(PyObject *o, enum care *care)
     if (v == -1 && PyErr_Occurred())
         return -1;
     if (v < TRUSTING || v > CATCHING) {
-        PyErr_Format(PyExc_ValueError, "care is 0, 1 or 2, not %ld", v);
+        PyErr_Format(PyExc_ValueError, "care must be 0, 1 or 2, not %ld", v);
         return -1;
     }
     if (v == CATCHING && !faults_are_caught()) {
-        PyErr_SetString(PyExc_RuntimeError, "faults of this thread are not caught");
+        PyErr_SetString(PyExc_RuntimeError, "faults are not caught in this thread");
         return -1;
     }
     *care = (enum care)v;
@@ -235,17 +235,19 @@ walk_time_(PyObject *mod, PyObject *args)
 }
 
 static PyMethodDef functions[] = {
-    {"_walk_start", walk_start_, METH_O, "_walk_start(seconds, /)\n--\n\nWalks all that runs, so often."},
+    {"_walk_start", walk_start_, METH_O,
+     "_walk_start(seconds, /)\n--\n\n"
+     "Walks all stacks that run, each time this many seconds have passed."},
     {"_walk_stop", walk_stop_, METH_NOARGS,
      "_walk_stop()\n--\n\n(samples, dropped, [(callee, caller, times)])."},
     {"_walk_read", walk_read_, METH_VARARGS,
-     "_walk_read(address, n, care, /)\n--\n\nn bytes, or None: they cannot be read."},
+     "_walk_read(address, n, care, /)\n--\n\nn bytes; None if they cannot be read."},
     {"_walk_line", walk_line_, METH_VARARGS,
-     "_walk_line(code, lasti, care, /)\n--\n\nThe line as a walk tells it; -1: none."},
+     "_walk_line(code, lasti, care, /)\n--\n\nThe line as a walk finds it; -1 if it finds none."},
     {"_walk_pc", walk_pc_, METH_VARARGS,
-     "_walk_pc(code, lasti, care, /)\n--\n\nThe PC as a walk tells it; 0: it has none."},
+     "_walk_pc(code, lasti, care, /)\n--\n\nThe PC as a walk finds it; 0 if there is none."},
     {"_walk_time", walk_time_, METH_VARARGS,
-     "_walk_time(times, care, /)\n--\n\n(frames, nanoseconds) of so many walks of this stack."},
+     "_walk_time(times, care, /)\n--\n\n(frames, nanoseconds) of this many walks of the caller's stack."},
     {NULL, NULL, 0, NULL},
 };
 
