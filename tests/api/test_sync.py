@@ -214,7 +214,7 @@ def test_once_func() -> None:
 
 @pytest.mark.parametrize("bad", [None, 5, object()])
 def test_cond_needs_a_locker(bad: Any) -> None:
-    with pytest.raises(TypeError, match="lock and unlock"):
+    with pytest.raises(TypeError, match=r"lock\(\) and unlock\(\)"):
         Cond(bad)
 
 

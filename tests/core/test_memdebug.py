@@ -387,8 +387,8 @@ def _in_goroutine() -> None:
     [
         ("free_twice(100)", "a block that was freed is freed or resized again"),
         ("free_twice(3000000)", "a block that was freed is freed or resized again"),
-        ("free_again_later(100, 2000)", "a block that was freed long ago is used"),
-        ("free_inside(100)", "an address that is no block's beginning is freed or resized"),
+        ("free_again_later(100, 2000)", "a block that was freed long ago is freed or resized again"),
+        ("free_inside(100)", "an address that is not the start of a block is freed or resized"),
     ],
 )
 def test_wrong_frees_are_fatal(call: str, text: str) -> None:
@@ -454,7 +454,7 @@ def test_the_tests_of_json() -> None:
 
 @isolated(
     env={"GODEBUG": "efence=1"},
-    stderr="gort: GODEBUG efence=1: the kernel has no more guard pages to give (vm.max_map_count); "
+    stderr="gort: GODEBUG efence=1: the kernel allows no more guard pages (vm.max_map_count); "
     "some blocks have none",
     timeout=200,
 )

@@ -266,7 +266,7 @@ span_of_block(void *p)
 {
     mspan *s = spanof(p);
     if (!s && mheap_retired(p))
-        throw("heap: a block that was freed long ago is used"); /* efence */
+        throw("heap: a block that was freed long ago is freed or resized again"); /* efence */
     if (!s && under_our_gil())
         cache.lookups++;
     return s;
