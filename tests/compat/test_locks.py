@@ -692,10 +692,10 @@ with lock: pass
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stderr == ""
     assert done.stdout.splitlines() == [
-        "gort does not know this build of CPython: _thread.RLock._is_owned has another calling convention "
+        "gort does not know this build of CPython: _thread.RLock._is_owned has unexpected flags "
         "(0x10004); a threading.RLock belongs to a thread, and does not work if a goroutine waits while it "
         "holds one",
-        "gort does not know this build of CPython: _io.BufferedRandom.close has another calling convention "
+        "gort does not know this build of CPython: _io.BufferedRandom.close has unexpected flags "
         '(0x10004); two goroutines that use one buffered file get "reentrant call" if the first one parks '
         "inside",
     ]

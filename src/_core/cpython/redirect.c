@@ -70,7 +70,7 @@ refuse(const redirection *r, const PyMethodDef *def, const char *otherwise)
 {
     char found[40] = "is missing";
     if (def)
-        PyOS_snprintf(found, sizeof found, "has another calling convention (0x%x)", (unsigned)def->ml_flags);
+        PyOS_snprintf(found, sizeof found, "has unexpected flags (0x%x)", (unsigned)def->ml_flags);
     return PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
                             "gort does not know this build of CPython: %s.%s%s%s %s; %s", r->module,
                             r->type ? r->type : "", r->type ? "." : "", r->name, found, otherwise);
