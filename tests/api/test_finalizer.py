@@ -27,6 +27,7 @@ from gort import _core, chan, runtime
 from gort.runtime import set_finalizer
 from gort.sync import WaitGroup
 from harness import isolate, isolated, run_source
+from helpers import wait_until_parked
 
 
 def with_and_without_the_heap(function: Callable[..., None]) -> Callable[..., None]:
@@ -936,7 +937,8 @@ def test_one_that_blocks_holds_up_the_others() -> None:
     gate = chan()
     set_finalizer(Thing(), lambda _: gate.recv())
     set_finalizer(Thing("a"), by_name(log))
-    gort.time.sleep(0.01)
+    wait_until_parked(1, "chan receive")
+    gort.time.sleep(0.01)  # in which nobody runs the other one
     assert log == []
     assert [info.wait_reason for info in _core.goroutines()] == ["", "chan receive"]
     gate.close()
@@ -1150,7 +1152,7 @@ def test_fork() -> None:
 
     set_finalizer(later[0], finalizer)
     set_finalizer(Thing("blocks"), lambda _: gate.recv())
-    gort.time.sleep(0.001)
+    wait_until_parked(1, "chan receive")
     set_finalizer(Thing("queued"), finalizer)
     body()
     assert done.recv() == 7

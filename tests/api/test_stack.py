@@ -79,7 +79,10 @@ def test_all_in_different_states() -> None:
     for count, how in enumerate(("recv", "lock", "wait", "sleep"), 5):
         for _ in range(count):
             go(park, how)
-    sleep(0.05)
+    wait_until_parked(5, "chan receive")
+    wait_until_parked(6, "sync.Mutex.Lock")
+    wait_until_parked(7, "sync.WaitGroup.Wait")
+    wait_until_parked(8, "sleep")
     text = runtime.stack(all=True)
     assert text.startswith("goroutine 1 [running]:\n"), text
     blocks = text.split("\n\n")
@@ -149,11 +152,12 @@ def test_minutes_and_locked() -> None:
 
         go(chan().recv)
         go(locked)
-        sleep(0.1)
+        while stack(True).count("[chan receive") < 2:
+            sleep(0.001)
         print(stack(True).count("[chan receive]:"), stack(True).count("[chan receive, locked to thread]:"))
-        ctypes.CDLL({library!r}).advance(59)
+        ctypes.CDLL({library!r}).advance(30)
         print(stack(True).count("minutes"))
-        ctypes.CDLL({library!r}).advance(70)
+        ctypes.CDLL({library!r}).advance(100)
         print("[chan receive, 2 minutes]:" in stack(True))
         print("[chan receive, 2 minutes, locked to thread]:" in stack(True))
         """,
@@ -185,7 +189,7 @@ def test_current_frames_has_every_goroutine() -> None:
 
     for n in range(100):
         go(wait, n)
-    sleep(0.05)
+    wait_until_parked(100, "chan receive")
     frames = sys._current_frames()
     waiting = {ident: frame for ident, frame in frames.items() if frame.f_code is wait.__code__}
     assert {frame.f_locals["n"] for frame in waiting.values()} == set(range(100))
@@ -230,7 +234,8 @@ def test_main_thread_ident_when_main_is_away() -> None:
 
         ch = chan()
         go(busy)
-        sleep(0.01)
+        while not any(g.wait_reason == "chan receive" for g in _core.goroutines()):
+            sleep(0.001)
         ch.close()
         while _core.thread_stats().main_moves == 0:
             sleep(0.05)

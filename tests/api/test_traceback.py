@@ -10,14 +10,14 @@ from harness import Outcome, run_source
 PROGRAM = """
 import sys
 from gort import chan, go, run
-from gort.runtime import lock_os_thread; from gort.time import sleep
+from gort.runtime import lock_os_thread; from gort.time import sleep; from gort._core import goroutines
 def sleeper():
     forever.recv()
 def start():
     go(sleeper)
 def worker(divisor):
     lock_os_thread()
-    sleep(0.02)  # Until main is parked.
+    while sum(g.wait_reason == "chan receive" for g in goroutines()) < 2: sleep(0.001)  # main, sleeper
     return 1 // divisor
 forever = chan()
 start()

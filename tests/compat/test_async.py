@@ -17,7 +17,7 @@ from gort.runtime import gosched
 from gort.sync import WaitGroup
 from gort.time import sleep
 from harness import isolated
-from helpers import must_recv
+from helpers import must_recv, wait_until_parked
 
 
 @isolated()
@@ -72,7 +72,7 @@ def test_generator_parked_in_one_goroutine_refuses_another() -> None:
 
     generator, results = parked(), chan(1)
     go(lambda: results.send(next(generator)))
-    sleep(0.002)
+    wait_until_parked(1, "chan receive")
     with pytest.raises(ValueError, match="already executing"):
         next(generator)
     with pytest.raises(ValueError, match="already executing"):

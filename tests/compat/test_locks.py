@@ -28,7 +28,7 @@ from gort.runtime import gosched
 from gort.sync import WaitGroup
 from gort.time import sleep
 from harness import isolated
-from helpers import must_recv
+from helpers import must_recv, wait_until_parked
 
 MAIN = threading.get_ident()
 
@@ -142,8 +142,8 @@ def test_import_lock_belongs_to_goroutines() -> None:
 
     release: Any = chan()
     go(lambda: (_imp.acquire_lock(), release.recv(), _imp.release_lock()))
-    sleep(0.001)
-    assert _imp.lock_held()
+    while not _imp.lock_held():
+        sleep(0.001)
     if (pid := os.fork()) == 0:
         _imp.acquire_lock()
         _imp.release_lock()
@@ -440,6 +440,7 @@ def test_signals_for_goroutines() -> None:
     assert got.recv() == "signal"
     signal.pthread_kill(2, signal.SIGUSR1)  # the goroutine, parked
     assert got.recv() == "signal"
+    wait_until_parked(1, "chan receive")
     with pytest.raises(ValueError, match="goroutine 2 is parked: it has no thread"):
         time.pthread_getcpuclockid(2)
     gate.send(None)

@@ -26,7 +26,7 @@ from gort.runtime import gosched, num_goroutine
 from gort.sync import Mutex, Once, RWMutex, WaitGroup
 from gort.time import Ticker, Timer, after, after_func, sleep
 from harness import isolated
-from helpers import must_recv
+from helpers import must_recv, wait_until_parked
 
 
 @isolated()
@@ -261,7 +261,7 @@ def test_context_run_may_park() -> None:
 
     shared, gate = contextvars.copy_context(), chan()
     wg.go(shared.run, gate.recv)
-    sleep(0.002)
+    wait_until_parked(1, "chan receive")
     with pytest.raises(RuntimeError, match="already entered"):
         shared.run(print)
     gate.close()

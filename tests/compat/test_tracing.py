@@ -20,8 +20,8 @@ import gort
 from gort import chan, go
 from gort.runtime import gosched
 from gort.sync import WaitGroup
-from gort.time import sleep
 from harness import isolated, run_source
+from helpers import wait_until_parked
 
 
 def traced(rounds: int) -> int:
@@ -172,7 +172,7 @@ def test_settrace_on_parked_goroutines_frames() -> None:
 
     done = chan(1)
     go(lambda: done.send(parked()))
-    sleep(0.002)
+    wait_until_parked(1, "chan receive")
     frame = next(info.frame for info in _core.goroutines() if info.wait_reason == "chan receive")
     assert frame is not None
     assert frame.f_code is parked.__code__ and frame.f_locals["gate"] is gate

@@ -13,6 +13,7 @@ from gort.sync import Map
 from gort.sync.atomic import Int64, Uint64
 from gort.time import after, sleep
 from harness import isolated
+from helpers import wait_until_parked
 
 memory = pytest.importorskip("_testcapi")
 
@@ -120,7 +121,7 @@ def test_who_waits_needs_no_memory_when_it_is_woken(operation: str) -> None:
         done.send(None)
 
     go(wait)
-    sleep(0.01)
+    wait_until_parked(1, "chan receive" if operation == "recv_ok" else "select")
     held = no_free_tuples()
     memory.set_nomemory(0, 1)
     held[0] = tuple(NOTHING)
@@ -145,7 +146,8 @@ def test_nobody_sees_what_is_not_filled() -> None:
             return 1
 
     found: list[int] = []
-    sleep(0.01)
+    wait_until_parked(10, "chan receive")
+    wait_until_parked(10, "select")
     m: Map[Key, int] = Map()
     m.swap(Key(), 1)
     m.load_or_store(Key(), 1)
