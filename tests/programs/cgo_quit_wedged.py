@@ -6,6 +6,7 @@ import ctypes
 import os
 
 from gort import cgo, chan, go
+from gort._core import goroutines
 from gort.time import sleep
 
 lib = ctypes.PyDLL(os.environ["CLIB"])
@@ -13,10 +14,12 @@ cgo.enable_traceback()
 
 
 def wedge():
-    sleep(0.05)
+    while "chan receive" not in [g.wait_reason for g in goroutines()]:
+        sleep(0.001)
+    os.write(1, b"ready\n")
+    sleep(0.001)  # so that it has a P again if the write cost it one
     cgo.call(lib.spin)
 
 
 go(wedge)
-print("ready", flush=True)
 chan().recv()

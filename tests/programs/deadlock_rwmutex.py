@@ -8,5 +8,7 @@ from gort.time import sleep
 mu = RWMutex()
 mu.rlock()
 go(mu.lock)
-sleep(0.2)
+while mu.try_rlock():
+    mu.runlock()
+    sleep(0.001)
 mu.rlock()

@@ -6,16 +6,19 @@ import atexit
 import sys
 import time
 
-atexit.register(time.sleep, 0.3)  # before gort's own handler was registered: runs after it
+atexit.register(time.sleep, 2)  # before gort's own handler was registered: runs after it
 
-from gort import go  # noqa: E402
+from gort import chan, go  # noqa: E402
 
 
 def late():
-    time.sleep(0.1)
+    ready.send(None)
+    time.sleep(1)
     go(print, "never")  # refused: the program has ended
 
 
+ready = chan()
 go(late)
+ready.recv()
 time.sleep(0.02)
 sys.exit(3)

@@ -6,7 +6,7 @@ That goroutine must not run on while the interpreter is taken apart.
 #: exit 0
 import gort
 from gort import go
-from gort._core import thread_stats
+from gort._core import goroutines, thread_stats
 from gort.time import sleep
 
 
@@ -21,7 +21,9 @@ def busy(ch):
 
 ch = gort.chan()
 go(busy, ch)
-sleep(0.01)
+while not any(g.wait_reason == "chan receive" for g in goroutines()):
+    sleep(0.001)
 ch.close()
-sleep(0.05)
+while thread_stats().main_moves == 0:
+    sleep(0.05)
 print("main was moved:", thread_stats().main_moves > 0)

@@ -3,18 +3,19 @@
 import atexit
 
 from gort import chan, go
-from gort.runtime import gosched
 
 
 def worker():
     try:
         print("worker starts")
+        ready.send(None)
         chan().recv()
     finally:
         print("worker's finally")
 
 
 atexit.register(print, "atexit")
+ready = chan()
 go(worker)
-gosched()
+ready.recv()
 print("main returns")

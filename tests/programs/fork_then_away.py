@@ -7,7 +7,7 @@ import threading
 import warnings
 
 from gort import chan, go
-from gort._core import thread_stats
+from gort._core import goroutines, thread_stats
 from gort.time import sleep
 
 warnings.simplefilter("ignore")  # from 3.12 on fork complains about threads
@@ -22,9 +22,11 @@ def busy():
 def away():
     """Main is moved to another thread, and says whether threading has seen it."""
     go(busy)
-    sleep(0.01)
+    while not any(g.wait_reason == "chan receive" for g in goroutines()):
+        sleep(0.001)
     ch.close()
-    sleep(0.05)
+    while thread_stats().main_moves == before:
+        sleep(0.05)
     moved = thread_stats().main_moves > before
     main = threading.main_thread()
     print(moved, main is threading.current_thread(), main.ident == threading.get_ident(), flush=True)

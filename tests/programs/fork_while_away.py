@@ -6,7 +6,7 @@ import threading
 import warnings
 
 from gort import chan, go
-from gort._core import thread_stats
+from gort._core import goroutines, thread_stats
 from gort.time import sleep
 
 warnings.simplefilter("ignore")  # from 3.12 on fork complains about threads
@@ -20,9 +20,11 @@ def busy():
 
 ch = chan()
 go(busy)
-sleep(0.01)
+while not any(g.wait_reason == "chan receive" for g in goroutines()):
+    sleep(0.001)
 ch.close()
-sleep(0.05)
+while thread_stats().main_moves == 0:
+    sleep(0.05)
 print("main was moved:", thread_stats().main_moves > 0, flush=True)
 pid = os.fork()
 if pid == 0:

@@ -5,8 +5,9 @@ import subprocess
 import sys
 import tempfile
 
-from gort import chan, go, runtime
-from gort.runtime import debug
+from gort import chan, go
+from gort._core import goroutines
+from gort.runtime import debug, gosched
 
 
 class Leaf:
@@ -19,7 +20,8 @@ def wait(ch):
 
 leaves = [Leaf() for _ in range(1234)]
 go(wait, chan())
-runtime.gosched()
+while not any(g.wait_reason == "chan receive" for g in goroutines()):
+    gosched()
 path = os.path.join(tempfile.mkdtemp(), "heap")
 with open(path, "wb") as file:
     debug.write_heap_dump(file)

@@ -6,13 +6,17 @@ import ctypes
 import os
 
 from gort import chan, go
+from gort._core import goroutines
 from gort.time import sleep
 
 lib = ctypes.PyDLL(os.environ["CLIB"])
 
 
 def wedge():
-    sleep(0.05)
+    while {g.goid: g.wait_reason for g in goroutines() if g.goid < 3} != {1: "chan receive", 2: "sleep"}:
+        sleep(0.001)
+    os.write(1, b"ready\n")
+    sleep(0.001)  # so that it has a P again if the write cost it one
     lib.spin()
 
 
@@ -22,5 +26,4 @@ def sleeper():
 
 go(sleeper)
 go(wedge)
-print("ready", flush=True)
 chan().recv()

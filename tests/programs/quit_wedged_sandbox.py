@@ -10,6 +10,7 @@ import platform
 import struct
 
 from gort import chan, go, runtime
+from gort._core import goroutines
 from gort.time import sleep
 
 lib = ctypes.PyDLL(os.environ["CLIB"])
@@ -23,7 +24,10 @@ assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, fprog, 0, 0) == 0
 
 def wedge():
     runtime.callers(0)  # So that this function has a PC.
-    sleep(0.05)
+    while {g.goid: g.wait_reason for g in goroutines() if g.goid < 3} != {1: "chan receive", 2: "sleep"}:
+        sleep(0.001)
+    os.write(1, b"ready\n")
+    sleep(0.001)  # so that it has a P again if the write cost it one
     lib.spin()
 
 
@@ -33,5 +37,4 @@ def sleeper():
 
 go(sleeper)
 go(wedge)
-print("ready", flush=True)
 chan().recv()

@@ -5,4 +5,4 @@ import gort
 import gort.time
 
 gort.go(gort.chan().recv)
-gort.time.sleep(0.25)
+gort.time.sleep(2)

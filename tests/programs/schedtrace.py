@@ -6,4 +6,4 @@ import gort.time
 
 for _ in range(8):
     gort.go(gort.chan().recv)
-gort.time.sleep(0.4)
+gort.time.sleep(2)

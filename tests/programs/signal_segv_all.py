@@ -5,11 +5,13 @@
 import ctypes
 
 from gort import chan, go
+from gort._core import goroutines
 from gort.time import sleep
 
 
 def worker():
-    sleep(0.05)
+    while {g.goid: g.wait_reason for g in goroutines() if g.goid < 3} != {1: "chan receive", 2: "sleep"}:
+        sleep(0.001)
     ctypes.string_at(16)
 
 

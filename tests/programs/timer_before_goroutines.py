@@ -5,5 +5,5 @@ import time
 from gort.time import after_func
 
 after_func(0.01, lambda: print("fired", flush=True))
-time.sleep(0.3)
+time.sleep(2)
 print("main")
