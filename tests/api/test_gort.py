@@ -18,8 +18,9 @@ import pytest
 import gort
 import gort.sync.errgroup
 from gort import Chan, chan, context, default, go, run, runtime, select, sync, type_assert
-from gort.runtime import Error, TypeAssertionError, gosched
+from gort.runtime import Error, TypeAssertionError
 from harness import isolated
+from helpers import wait_until
 
 Anywhere = Callable[..., Any]
 
@@ -157,8 +158,7 @@ def test_run_is_seen_by_nobody() -> None:
         events.clear()
         threading.setprofile(profile)
         start(work)
-        for _ in range(100):
-            gosched()
+        wait_until(lambda: len(events) >= 2)
         threading.setprofile(None)
         assert events[:2] == [("call", "work"), ("return", "work")]
 

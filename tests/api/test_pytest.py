@@ -21,10 +21,16 @@ def session(tmp_path: Path, text: str, *options: str) -> Outcome:
 
 ESCAPES = """
 import os
-from gort import chan, go, time
+from gort import chan, go, runtime, time
 
 def broken():
     raise ValueError("from a goroutine")
+
+def wait_a_little():
+    try:
+        time.sleep(0.001)
+    except RuntimeError:
+        pass
 
 def test_main_sleeps():
     go(broken)
@@ -36,7 +42,7 @@ def test_main_waits_for_what_never_comes():
 
 def test_main_is_busy():
     go(broken)
-    for _ in range(100):
+    while runtime.num_goroutine() > 1:
         time.sleep(0)
 
 def test_main_fails_too():
@@ -49,11 +55,9 @@ def test_main_fails_too():
 def test_two():
     go(broken)
     go(broken)
-    for _ in range(100):
-        try:
-            time.sleep(0.001)
-        except RuntimeError:
-            pass
+    while runtime.num_goroutine() > 1:
+        wait_a_little()
+    wait_a_little()
 
 def test_exit():
     go(os.sys.exit, 3)

@@ -438,7 +438,7 @@ def test_the_child_of_a_thread_ends_with_it() -> None:
 
     def before_another() -> None:
         with_a_local()
-        threading.Thread(target=lambda: (time.sleep(0.1), os._exit(5))).start()
+        threading.Thread(target=lambda: (time.sleep(2), os._exit(5))).start()
 
     outcomes = []
 
