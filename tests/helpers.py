@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -105,6 +106,16 @@ def wait_until(condition: Callable[[], object], what: str = "the condition") -> 
 def wait_until_parked(count: int, reason: str) -> None:
     """Waits until at least `count` goroutines and tasks in threads are parked for a reason."""
     wait_until(lambda: parked(reason) >= count, f"{count} are parked in {reason}")
+
+
+def wait_until_freed(*refs: Callable[[], object]) -> None:
+    """Waits until the objects of weak references are gone: a task may end a moment after it was joined."""
+
+    def freed() -> bool:
+        gc.collect()
+        return all(ref() is None for ref in refs)
+
+    wait_until(freed, f"these are dead: {refs}")
 
 
 def must_recv(ch: Chan[_T]) -> _T:

@@ -17,7 +17,7 @@ from gort.runtime import gosched
 from gort.sync import WaitGroup
 from gort.time import sleep
 from harness import isolated
-from helpers import must_recv, wait_until_parked
+from helpers import must_recv, wait_until_freed, wait_until_parked
 
 
 @isolated()
@@ -342,7 +342,4 @@ def test_parked_generators_are_freed_with_their_goroutine() -> None:
     assert all(ref() is not None for ref in refs)
     gate.close()
     wg.wait()
-    for _ in range(100):
-        gosched()
-    gc.collect()
-    assert [ref() for ref in refs] == [None] * 100
+    wait_until_freed(*refs)

@@ -16,7 +16,7 @@ import pytest
 from gort import Chan, chan, default, go, select
 from gort.runtime import Error, gosched
 from gort.sync import WaitGroup
-from helpers import Task, wait_until, wait_until_parked
+from helpers import Task, wait_until, wait_until_freed, wait_until_parked
 
 Spawn = Callable[..., Any]
 
@@ -452,7 +452,7 @@ def test_reference_counts(spawn: Spawn) -> None:
             assert task.join() is thing
     del task
     gc.collect()
-    assert sys.getrefcount(thing) == before
+    wait_until(lambda: sys.getrefcount(thing) == before)
 
 
 def test_reference_counts_of_refused_sends() -> None:
@@ -523,9 +523,7 @@ def test_parked_goroutine_keeps_its_values_alive() -> None:
     received = ch.recv()
     assert received is ref()
     del received
-    gosched()
-    gc.collect()
-    assert ref() is None
+    wait_until_freed(ref)
 
 
 def test_finished_goroutine_frees_its_arguments() -> None:
@@ -535,9 +533,7 @@ def test_finished_goroutine_frees_its_arguments() -> None:
     wg.go(lambda x: None, thing)
     del thing
     wg.wait()
-    gosched()
-    gc.collect()
-    assert ref() is None
+    wait_until_freed(ref)
 
 
 def test_values_whose_destructor_uses_the_channel() -> None:

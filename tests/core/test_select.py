@@ -15,7 +15,7 @@ from gort import chan, default, go, select
 from gort.runtime import Error, gosched
 from gort.sync import WaitGroup
 from gort.time import after, sleep
-from helpers import Task, must_recv, wait_until_parked
+from helpers import Task, must_recv, wait_until, wait_until_freed, wait_until_parked
 
 Spawn = Callable[..., Any]
 
@@ -327,7 +327,11 @@ def test_no_goroutine_starves() -> None:
 
 def test_reference_counts(spawn: Spawn) -> None:
     thing, ch, full = Thing(), chan(1), filled(0)
-    before = sys.getrefcount(thing), sys.getrefcount(ch), sys.getrefcount(full)
+
+    def counts() -> tuple[int, int, int]:
+        return sys.getrefcount(thing), sys.getrefcount(ch), sys.getrefcount(full)
+
+    before = counts()
     for _ in range(20):
         select((ch, thing), (full, thing))
         assert select(ch)[1] is thing
@@ -338,7 +342,7 @@ def test_reference_counts(spawn: Spawn) -> None:
         task.join()
     del task
     gc.collect()
-    assert (sys.getrefcount(thing), sys.getrefcount(ch), sys.getrefcount(full)) == before
+    wait_until(lambda: counts() == before)
 
 
 def test_unsent_value_is_freed() -> None:
@@ -352,9 +356,7 @@ def test_unsent_value_is_freed() -> None:
     assert ref() is not None
     other.send(1)
     wg.wait()
-    gosched()
-    gc.collect()
-    assert ref() is None
+    wait_until_freed(ref)
 
 
 def test_channels_of_a_finished_select_are_freed() -> None:
@@ -366,9 +368,7 @@ def test_channels_of_a_finished_select_are_freed() -> None:
     channels[3].send(1)
     wg.wait()
     del channels
-    gosched()
-    gc.collect()
-    assert [ref() for ref in refs] == [None] * 10
+    wait_until_freed(*refs)
 
 
 def test_parked_in_select_while_collecting() -> None:

@@ -506,7 +506,11 @@ def test_everything_at_once(spawn: Spawn) -> None:
 
 def test_reference_counts() -> None:
     mu, wg = Mutex(), WaitGroup()
-    before = sys.getrefcount(mu), sys.getrefcount(wg)
+
+    def counts() -> tuple[int, int]:
+        return sys.getrefcount(mu), sys.getrefcount(wg)
+
+    before = counts()
     for _ in range(10):
         with mu:
             tasks = [Task("goroutine", lambda: (mu.lock(), mu.unlock())) for _ in range(3)]
@@ -516,9 +520,8 @@ def test_reference_counts() -> None:
         wg.go(gosched)
         wg.wait()
     del tasks, task
-    gosched()
     gc.collect()
-    assert (sys.getrefcount(mu), sys.getrefcount(wg)) == before
+    wait_until(lambda: counts() == before)
 
 
 def test_locks_of_threads_that_die_waiting_for_nothing() -> None:
