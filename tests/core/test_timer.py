@@ -20,7 +20,7 @@ from gort.runtime import gosched
 from gort.sync import WaitGroup
 from gort.time import Ticker, Timer, after, after_func, sleep, tick
 from harness import isolated
-from helpers import Task, must_recv, wait_until, wait_until_parked
+from helpers import Task, must_recv, wait_until, wait_until_freed, wait_until_parked
 
 Spawn = Callable[..., Any]
 
@@ -66,18 +66,22 @@ def test_very_long_durations(seconds: float) -> None:
 
 
 def test_sleepers_wake_in_order_of_their_times() -> None:
-    order, wg = [], WaitGroup()
+    def attempt() -> list[int]:
+        order, wg = [], WaitGroup()
 
-    def sleeper(n: int) -> None:
-        sleep(0.02 * n)
-        order.append(n)
+        def sleeper(n: int) -> None:
+            sleep(0.02 * n)
+            order.append(n)
 
-    numbers = list(range(8))
-    random.Random(1).shuffle(numbers)
-    for n in numbers:
-        wg.go(sleeper, n)
-    wg.wait()
-    assert order == sorted(order)
+        numbers = list(range(8))
+        random.Random(1).shuffle(numbers)
+        for n in numbers:
+            wg.go(sleeper, n)
+        wg.wait()
+        return order
+
+    # They do not begin to sleep at the same time.
+    assert any(attempt() == list(range(8)) for _ in range(5))
 
 
 def test_equal_times_all_fire() -> None:
@@ -154,17 +158,23 @@ def test_tiny_durations_are_durations() -> None:
 
 def test_value_is_the_time_at_which_it_fired() -> None:
     """However late it is received; of ticks that were missed it is the first one's."""
-    before = python_time.time()
-    timer, ticker = Timer(0.01), Ticker(0.01)
-    python_time.sleep(0.2)
-    for ch in (timer.c, ticker.c):
-        assert before <= must_recv(ch) - 0.01 < before + 0.19  # and not when it is received
-    first = must_recv(ticker.c)
-    assert first >= before + 0.2  # the missed ones are gone
-    ticks = [first, *(must_recv(ticker.c) for _ in range(3))]
-    for tick_ in ticks:  # in step with the first
-        phase = (tick_ - before) / 0.01
-        assert abs(phase - round(phase)) < 0.45
+
+    def attempt() -> str:
+        before = python_time.time()
+        timer, ticker = Timer(0.1), Ticker(0.1)
+        python_time.sleep(0.65)
+        fired, first, second = must_recv(timer.c), must_recv(ticker.c), must_recv(ticker.c)
+        assert min(fired, first) >= before + 0.1
+        assert second >= before + 0.65  # the missed ones are gone
+        if max(fired, first) > before + 0.5:
+            return "as if when it is received"
+        phases = [(tick_ - first) / 0.1 for tick_ in (second, must_recv(ticker.c), must_recv(ticker.c))]
+        return "" if all(abs(phase - round(phase)) < 0.25 for phase in phases) else f"out of step: {phases}"
+
+    outcomes: list[str] = []
+    while not outcomes or outcomes[-1]:  # a machine may be late, but not each time
+        assert len(outcomes) < 5, outcomes
+        outcomes.append(attempt())
 
 
 def test_several_receivers_of_one_ticker() -> None:
@@ -316,9 +326,9 @@ def test_after_func(anywhere: Callable[..., Any]) -> None:
 
 def test_after_func_stopped() -> None:
     fired = []
-    timer = after_func(0.01, lambda: fired.append(1))
+    timer = after_func(0.2, lambda: fired.append(1))
     assert timer.stop() is True
-    sleep(0.03)
+    sleep(0.3)
     assert fired == []
 
 
@@ -487,9 +497,7 @@ def test_timer_objects_are_freed() -> None:
     after_func(0.001, lambda thing=thing: done.send(1))  # type: ignore[misc]
     del thing
     done.recv()
-    gosched()
-    gc.collect()
-    assert ref() is None
+    wait_until_freed(ref)
 
 
 def test_reference_counts() -> None:
