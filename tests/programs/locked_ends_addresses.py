@@ -1,4 +1,5 @@
 # Of threads that ended with the goroutines that were locked to them nothing stays.
+#: env MALLOC_ARENA_MAX=1
 from gort import runtime, sync
 
 

@@ -85,5 +85,6 @@ def test_fork(seed: int) -> None:
 def test_limits(seed: int) -> None:
     """Where there are few addresses, what is refused is refused cleanly."""
     argv = ["--seed", str(seed), "--seconds", "3"]
-    outcome = execute([sys.executable, str(Path(__file__).parent / "limits.py"), *argv], timeout=100)
+    program = [sys.executable, str(Path(__file__).parent / "limits.py"), *argv]
+    outcome = execute(program, env={"MALLOC_ARENA_MAX": "1"}, timeout=100)
     outcome.check(stdout=f"seed {seed}, 3 s\n{{{{\\d+}}}} rounds", stderr="")
