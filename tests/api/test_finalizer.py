@@ -1076,11 +1076,13 @@ def test_memory_is_flat() -> None:
 
     for _ in range(8):  # AddressSanitizer keeps what was freed last
         round_(20_000)
-    before = resident()
-    for _ in range(10):
-        round_(20_000)
-    grown = resident() - before
-    assert grown < 8 << 20, f"{grown} bytes more than before"
+    grown: list[int] = []
+    while not grown or grown[-1] >= 8 << 20:  # a leak shows each time, a new thread once
+        assert len(grown) < 4, f"{grown} bytes more than before"
+        before = resident()
+        for _ in range(10):
+            round_(20_000)
+        grown.append(resident() - before)
 
 
 @isolated()
