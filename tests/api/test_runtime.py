@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from types import ModuleType
 
@@ -13,7 +12,7 @@ import gort
 from gort import chan, go, runtime
 from gort._spelling import snake_case
 from gort.runtime import debug
-from harness import run_source
+from harness import execute, isolated, run_source
 
 # -- figures ----------------------------------------------------------------------------------
 
@@ -31,14 +30,15 @@ def test_num_cpu_is_the_affinity_at_start() -> None:
     outcome.check(stdout="1 1\n", stderr="")
 
 
+@isolated()
 def test_num_goroutine() -> None:
-    before = runtime.num_goroutine()
+    assert runtime.num_goroutine() == 1
     stop = chan()
     for _ in range(5):
         go(stop.recv)
-    assert runtime.num_goroutine() == before + 5
+    assert runtime.num_goroutine() == 6
     stop.close()
-    while runtime.num_goroutine() > before:
+    while runtime.num_goroutine() > 1:
         runtime.gosched()
 
 
@@ -221,5 +221,4 @@ def test_set_max_stack_is_the_reserve_of_new_goroutines() -> None:
 
 def test_reload_keeps_gos_spelling() -> None:
     code = "import importlib, gort.runtime as r; importlib.reload(r); print(r.NumCPU is r.num_cpu)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "True\n"
+    execute([sys.executable, "-c", code]).check(stdout="True\n")
