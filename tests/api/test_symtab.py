@@ -320,9 +320,9 @@ def test_a_deep_stack_is_walked_once() -> None:
             return cost(depth - 1)
         best = 9.0
         for _ in range(5):
-            start = time.perf_counter()
+            start = time.thread_time()
             runtime.callers(0)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.thread_time() - start)
         return best
 
     limit = sys.getrecursionlimit()
