@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections.abc
 import functools
 import re
-import subprocess
 import sys
 import threading
 import traceback
@@ -19,7 +18,7 @@ import gort
 import gort.sync.errgroup
 from gort import Chan, chan, context, default, go, run, runtime, select, sync, type_assert
 from gort.runtime import Error, TypeAssertionError
-from harness import isolated
+from harness import execute, isolated
 from helpers import wait_until
 
 Anywhere = Callable[..., Any]
@@ -259,8 +258,9 @@ def test_subpackages_come_when_used() -> None:
         "print(gort.runtime.num_goroutine(), gort.sync.Mutex.__name__, gort.time.second)\n"
         "print(gort.context.background(), gort.runtime.debug.__name__, gort.sync.errgroup.Group.__name__)\n"
     )
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert output == "[]\n1 Mutex 1.0\ncontext.background() gort.runtime.debug Group\n"
+    execute([sys.executable, "-c", code]).check(
+        stdout="[]\n1 Mutex 1.0\ncontext.background() gort.runtime.debug Group\n"
+    )
 
 
 def test_unknown_attribute() -> None:
@@ -268,7 +268,7 @@ def test_unknown_attribute() -> None:
         gort.nothing  # type: ignore[attr-defined]  # noqa: B018
 
 
-@isolated(stdout="traced traced_function\n100\n", timeout=20)
+@isolated(stdout="traced traced_function\n100\n")
 def test_goroutines_get_threadings_trace_function() -> None:
     import threading
 

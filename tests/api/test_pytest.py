@@ -15,7 +15,8 @@ PLUGIN = ["-p", "pytest_gort"] if "pytest_gort" not in sys.modules else []
 def session(tmp_path: Path, text: str, *options: str) -> Outcome:
     path = tmp_path / "test_user.py"
     path.write_text(text)
-    command = [sys.executable, "-m", "pytest", *PLUGIN, "-p", "no:cacheprovider", "--timeout=30", *options]
+    flags = ["-p", "no:cacheprovider", "--timeout=30", "--color=no"]
+    command = [sys.executable, "-m", "pytest", *PLUGIN, *flags, *options]
     return execute([*command, str(path)], timeout=100)
 
 

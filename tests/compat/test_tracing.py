@@ -342,6 +342,7 @@ def test_coverage(tmp_path: Path, core: str) -> None:
 
 # set_trace() stops at its own line from 3.13 on, and at the one after it before.
 TO_THE_NEXT_LINE = "next\n" if sys.version_info >= (3, 13) else ""
+NO_PDBRC = {"HOME": "/nonexistent"}
 
 
 def test_pdb_in_a_goroutine() -> None:
@@ -369,6 +370,7 @@ def test_pdb_in_a_goroutine() -> None:
         print("result", done.recv(), ticks[0] > 0)
         """,
         stdin=f"{TO_THE_NEXT_LINE}p here\nnext\np after\nwhere\np after.bit_length() + 100\ncontinue\n",
+        env=NO_PDBRC,
     ).check(
         stdout="""\
 ...
@@ -402,6 +404,7 @@ def test_pdb_post_mortem_and_step() -> None:
         print("end")
         """,
         stdin="p n\nup\nlist\nquit\n",
+        env=NO_PDBRC,
     ).check(stdout="> ...prog.py(4)fail()\n-> return 1 // n\n(Pdb) 0\n...\n(Pdb) end", stderr="")
 
 
@@ -417,7 +420,7 @@ def test_breakpoint_in_main_beside_goroutines() -> None:
         print("value", value)
         """,
         stdin=f"{TO_THE_NEXT_LINE}next\np value\ncontinue\n",
-        env={"PYTHONBREAKPOINT": ""},
+        env={**NO_PDBRC, "PYTHONBREAKPOINT": ""},
     ).check(stdout="...\n(Pdb) 5\n(Pdb) value 5", stderr="")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness import isolate, isolated, run_source
+from harness import environment, isolate, isolated, run_source
 
 SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
 SIZES = (1, 8, 9, 16, 100, 512, 1025, 4096, 4097, 8192, 32768, 32769, 100_000, 3_000_000)
@@ -700,7 +700,7 @@ def test_trace_is_whole_writes() -> None:
     """A record is one write, so that two processes' do not mix."""
     source = "import gort\nfor i in range(300):\n    x = [str(i)] * i\n"
     argv = [sys.executable, "-c", source]
-    env = {**os.environ, "GODEBUG": "allocfreetrace=1"}
+    env = environment({"GODEBUG": "allocfreetrace=1"})
     reader, writer = os.pipe()
     both = [subprocess.Popen(argv, stderr=writer, env=env) for _ in range(2)]
     os.close(writer)
