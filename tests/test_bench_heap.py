@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def bench(*argv: str) -> Outcome:
-    return execute([sys.executable, RUN, *argv], timeout=90)
+    return execute([sys.executable, RUN, *argv], timeout=300)
 
 
 def test_parts(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from gort import chan, go, select
 from gort.runtime import gosched
 from gort.sync import Cond, Mutex, WaitGroup
 from gort.time import Ticker, after_func, sleep
-from harness import clib, isolated, run_source
+from harness import clib, execute, isolated, run_source
 from helpers import must_recv
 
 
@@ -102,7 +102,6 @@ def test_busy_at_the_end(runner: str, state: str) -> None:
         """,
         state,
         runner=runner,
-        timeout=30,
     ).check(stdout="end", stderr="")
 
 
@@ -154,8 +153,7 @@ def test_blocking_after_the_end_does_not_hang() -> None:
         atexit.register(lambda: ch.recv())
         import gort
         ch = gort.chan()
-        """,
-        timeout=20,
+        """
     )
     assert not outcome.hung
     assert outcome.stderr, "what cannot work must say so"
@@ -358,13 +356,9 @@ def test_program_that_only_imports_gort() -> None:
 
 def test_runtime_in_an_interactive_session() -> None:
     """Statements from standard input: goroutines run on between them."""
-    import subprocess
-
     program = "import gort\nch = gort.chan()\ngort.go(ch.send, 5)\nch.recv()\n1 + 1\n"
-    done = subprocess.run(
-        [sys.executable, "-i", "-q"], input=program, capture_output=True, text=True, timeout=60, check=True
-    )
-    assert done.stdout.split() == ["5", "2"]
+    outcome = execute([sys.executable, "-i", "-q"], stdin=program)
+    assert (outcome.status, outcome.stdout.split()) == (0, ["5", "2"])
 
 
 def test_thread_of_the_runtime_begins_while_the_interpreter_ends() -> None:

@@ -423,7 +423,7 @@ def test_async_exception_hits_the_thread_it_is_for() -> None:
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 13), reason="a thread state's own bit in CPython 3.13 only")
-@isolated(timeout=20)
+@isolated()
 def test_stale_request_to_drop_the_gil() -> None:
     """A request to give up the GIL that reached a parked goroutine is forgotten when it is resumed.
 
@@ -441,7 +441,7 @@ def test_stale_request_to_drop_the_gil() -> None:
 
     wg.go(body)
     address = must_recv(addresses)
-    gosched()
+    wait_until_parked(1, "chan receive")
     # eval_breaker is the fourth word of PyThreadState, _PY_GIL_DROP_REQUEST_BIT its lowest bit.
     ctypes.c_size_t.from_address(address + 3 * ctypes.sizeof(ctypes.c_void_p)).value |= 1
     gate.send(None)

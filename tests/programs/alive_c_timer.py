@@ -1,5 +1,5 @@
 """A thread of the C library waits for a timer and will call Python then: nobody is dead."""
-#: timeout 30
+#: timeout 120
 
 import ctypes
 

@@ -1,6 +1,6 @@
 """A thread of a C library is in a call that could end in a callback, ends without one, and main is dead."""
 #: exit 2
-#: timeout 30
+#: timeout 120
 
 import ctypes
 

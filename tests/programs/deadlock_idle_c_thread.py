@@ -1,6 +1,6 @@
 """A thread of a C library that waits until others let it go on, like OpenBLAS workers, wakes nobody."""
 #: exit 2
-#: timeout 30
+#: timeout 120
 
 import ctypes
 import time

@@ -1,6 +1,6 @@
 """SystemExit in a goroutine while main is blocked in C."""
 #: exit 5
-#: timeout 30
+#: timeout 120
 
 import atexit
 import sys

@@ -1,6 +1,6 @@
 """A goroutine's panic does not wait for the main goroutine to come out of C."""
 #: exit 2
-#: timeout 30
+#: timeout 120
 
 import time
 

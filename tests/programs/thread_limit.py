@@ -1,6 +1,6 @@
 """More goroutines blocked in C than the limit of threads allows."""
 #: exit 2
-#: timeout 30
+#: timeout 120
 
 import time
 

@@ -1,6 +1,6 @@
 """The system gives no more threads (ulimit -u)."""
 #: exit 2
-#: timeout 30
+#: timeout 120
 
 import os
 import resource
