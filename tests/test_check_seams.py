@@ -20,11 +20,9 @@ def tool() -> ModuleType:
     return module
 
 
-def at(tool: Any, root: Path, files: dict[str, str], arrows: str = "") -> None:
+def at(tool: Any, root: Path, files: dict[str, str]) -> None:
     """Lets the tool look at these files instead of gort's own, with empty lists of exceptions."""
     tool.ROOT, tool.CORE, tool.PACKAGE = root, root / "src" / "_core", root / "src" / "gort"
-    tool.ARROWS = root / "arrows.txt"
-    tool.ARROWS.write_text(arrows)
     for name in ("SYSTEM_HEADERS", "CPYTHON_NAMES", "LIBRARY_NAMES"):
         setattr(tool, name, {})
     tool.LONG = set()
@@ -35,7 +33,7 @@ def at(tool: Any, root: Path, files: dict[str, str], arrows: str = "") -> None:
 
 
 def test_this_tree(tool: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    assert tool.main([]) == 0, capsys.readouterr().out
+    assert tool.main() == 0, capsys.readouterr().out
     assert "check_seams" not in sys.modules
 
 
@@ -154,36 +152,6 @@ def test_symbols_of_the_face(tool: Any, tmp_path: Path) -> None:
     assert up(tool, tool.uses(compiler(tool))) == ["debug/d.c: uses face of module.c (a layer above)"]
 
 
-def test_arrows(tool: Any, tmp_path: Path) -> None:
-    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    text = f"""# A remark.
-
-sched/g.c chan sync/chan.c
-sched/g.c gone sync/chan.c
-sched/g.c #include sync/gone.h
-sched/g.c old sync/chan.c 3.1
-sched/g.c now sync/chan.c 3.1 {version}
-os/arch/x_vax.S chan sync/chan.c
-"""
-    at(tool, tmp_path, {}, text)
-    known, elsewhere = tool.listed()
-    assert elsewhere == {"sched/g.c old sync/chan.c 3.1", "os/arch/x_vax.S chan sync/chan.c"}
-    found = {tool.Arrow("sched/g.c", name, "sync/chan.c") for name in ("chan", "now", "new")}
-    assert list(tool.check_arrows(found, known)) == [
-        "sched/g.c: uses new of sync/chan.c (a layer above)",
-        "arrows.txt: `sched/g.c #include sync/gone.h` is gone: take the line out",
-        "arrows.txt: `sched/g.c gone sync/chan.c` is gone: take the line out",
-    ]
-    tool.ARROWS.write_text(tool.list_of(found))
-    assert tool.listed() == (found, elsewhere)
-    assert f"sched/g.c now sync/chan.c 3.1 {version}\n" in tool.ARROWS.read_text()
-
-
-def test_the_list_of_this_tree_is_as_printed(tool: Any) -> None:
-    known, _ = tool.listed()
-    assert tool.list_of(known) + "\n" == tool.ARROWS.read_text()
-
-
 def test_folders(tool: Any, tmp_path: Path) -> None:
     at(tool, tmp_path, {"_core/attic/x.c": "", "_core/os/arch/y.S": "", "_core/module.c": ""})
     assert list(tool.check_folders()) == ["src/_core/attic: is not among the layers of check_seams.py"]
@@ -194,9 +162,12 @@ def test_without_a_compiler(
 ) -> None:
     at(tool, tmp_path, {"gort/time.py": "", "_core/os/o.c": '#include "gc/g.h"', "_core/gc/g.h": ""})
     monkeypatch.setenv("CC", "no-such-compiler")
-    tool.ARROWS.write_text("os/o.c #include gc/g.h\nos/o.c g gc/g.c\n")
-    assert tool.main([]) == 0
-    assert "there is no C compiler: the symbols of the core were not looked at" in capsys.readouterr().out
+    assert tool.main() == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "check_seams: there is no C compiler: the symbols of the core were not looked at",
+        "os/o.c: includes gc/g.h (a layer above)",
+        "check_seams: 1 arrows run up, 0 pairs of folders use each other",
+    ]
 
 
 # -- the Python modules ------------------------------------------------------------------------

@@ -1,14 +1,15 @@
-"""Checks the boundaries inside gort: python tools/check_seams.py [--arrows]
+"""Checks the boundaries inside gort: python tools/check_seams.py
 
 * The layers of src/_core: a folder uses only those below it (LAYERS), as the includes and the symbols of the
-  compiled files show. What does not hold yet is listed in tools/arrows.txt, which only gets shorter.
+  compiled files show. So no two folders use each other. What a lower one has to tell goes through
+  lib/hooks.h.
 * Headers of the system belong in os/, what depends on CPython's version or is internal to it in cpython/.
   Exceptions are listed here, each with its reason.
 * No file of src/_core is longer than LONGEST lines, except those in LONG.
 * A module of src/gort uses no underscore name of another module.
 
 An entry of a list that is no longer needed is a violation too. Prints one line for each violation, then a
-summary; the exit status is 1 if there is any. --arrows prints what belongs in tools/arrows.txt instead.
+summary; the exit status is 1 if there is any.
 """
 
 import ast
@@ -29,7 +30,6 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "src" / "_core"
 PACKAGE = ROOT / "src" / "gort"
-ARROWS = ROOT / "tools" / "arrows.txt"
 
 # From the ground up. Files that lie in no folder are above all of them, except SHARED, which all may include.
 LAYERS = ("os", "lib", "cpython", "mem", "sched", "gc", "sync", "stacks", "cgo", "debug")
@@ -64,6 +64,7 @@ SYSTEM_HEADERS = {
     ("cgo/cgo_unwind.c", "unwind.h"): "it walks C frames with the compiler's unwinder",
     ("sched/g.c", "unistd.h"): "_exit, when a goroutine ends the process",
     ("sched/m.c", "unistd.h"): "pause, in threads that are never to run again",
+    ("sched/kick.c", "signal.h"): "it sets the handler of the runtime's own signal",
     ("stacks/signal.c", "signal.h"): "it sets handlers and reads what the kernel hands to them",
     ("stacks/signal.c", "unistd.h"): "_exit, at the end of a signal handler",
     ("stacks/walk.c", "signal.h"): "it sets the handler of the profiling signal",
@@ -274,40 +275,10 @@ def uses(command: list[str]) -> set[Arrow]:
     return set(filter(crosses, arrows))
 
 
-def listed() -> tuple[set[Arrow], set[str]]:
-    """The arrows of tools/arrows.txt that this machine and this CPython can show, and the other lines."""
-    here: set[Arrow] = set()
-    elsewhere: set[str] = set()
-    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    for line in ARROWS.read_text().splitlines() if ARROWS.is_file() else []:
-        if not line.strip() or line.startswith("# "):
-            continue
-        user, symbol, definer, *versions = line.split()
-        if (versions and version not in versions) or not is_for_this_machine(user):
-            elsewhere.add(line)
-        else:
-            here.add(Arrow(user, symbol, definer))
-    return here, elsewhere
-
-
-def check_arrows(found: set[Arrow], known: set[Arrow]) -> Iterator[str]:
-    yield from (str(arrow) for arrow in sorted(found - known))
-    for arrow in sorted(known - found):
-        yield f"arrows.txt: `{' '.join(arrow)}` is gone: take the line out"
-
-
 def circles(arrows: set[Arrow]) -> int:
     """How many pairs of folders use each other."""
     pairs = {(layer_of(arrow.user), layer_of(arrow.definer)) for arrow in arrows}
     return sum(user < definer and (definer, user) in pairs for user, definer in pairs)
-
-
-HEADER = """\
-# The uses in src/_core that run up the layers, as `python tools/check_seams.py --arrows` prints them:
-#     file that uses, symbol (or #include), file that defines it, versions of CPython if not all
-# Each is to go. The list only gets shorter: tools/check_seams.py refuses an arrow that is not listed, and
-# a line whose arrow is gone.
-"""
 
 
 # -- the Python modules ------------------------------------------------------------------------
@@ -404,33 +375,20 @@ def check_privacy() -> Iterator[str]:
 # ----------------------------------------------------------------------------------------------
 
 
-def list_of(found: set[Arrow]) -> str:
-    """What belongs in tools/arrows.txt. What another machine or CPython shows is kept as it is."""
-    lines = [line.split() for line in ARROWS.read_text().splitlines() if not line.startswith("# ")]
-    limited = {" ".join(words[:3]): " ".join(words) for words in lines}
-    lines_now = {limited.get(" ".join(arrow), " ".join(arrow)) for arrow in found} | listed()[1]
-    return HEADER + "\n" + "\n".join(sorted(lines_now))
-
-
-def main(arguments: list[str] | None = None) -> int:
+def main() -> int:
     every = includes()
-    known, _ = listed()
     match compiler():
         case str(reason):
             print(f"check_seams: {reason}: the symbols of the core were not looked at")
-            known = {arrow for arrow in known if arrow.symbol == "#include"}
         case command:
             every |= uses(command)
-    up = set(filter(runs_up, every))
-    if "--arrows" in (sys.argv[1:] if arguments is None else arguments):
-        print(list_of(up))
-        return 0
+    up = sorted(filter(runs_up, every))
     faults = [
         *check_folders(),
         *check_system(),
         *check_cpython(),
         *check_lengths(),
-        *check_arrows(up, known),
+        *map(str, up),
         *check_privacy(),
     ]
     print(*faults, sep="\n", end="\n" if faults else "")

@@ -34,7 +34,7 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define noinline __attribute__((noinline))
 
-/* A broken invariant: Go's throw. Never returns, needs no lock. */
+/* A broken invariant: Go's throw. Never returns, needs no lock (os/throw.c). */
 _Noreturn void throw(const char *text);
 #if GORT_DEBUG >= 1
 #define check(cond)                                                                                          \
@@ -235,13 +235,6 @@ struct handover {
     handover *outer;
 };
 
-struct timer {
-    int64_t when;
-    /* runs in the scheduler: no Python code, no parking; true: it goes back into the heap, with a new `when` */
-    bool (*f)(timer *t, int64_t now);
-    int32_t index; /* in the heap; -1: not in it */
-};
-
 /* The scheduler's state. */
 struct sched {
     bool ending;           /* main has returned and the threads are joined: atexit handlers run */
@@ -271,6 +264,7 @@ struct sched {
     _Atomic uint32_t gilturns; /* how often one has got it there */
     _Atomic int64_t coarse;    /* nanotime, as of sysmon's or an idle M's last look */
     _Atomic int64_t timer0;    /* when the first timer is due; INT64_MAX: none */
+    _Atomic int64_t forcegc;   /* when a full collection is, though the heap has not grown; the same */
     _Atomic uint32_t sysmonnote;
     _Atomic bool sysmonwait;
     _Atomic bool sysmonslow; /* it looks seldom, because no goroutine gets on and none can */
@@ -477,9 +471,6 @@ void shrink_stacks(void);
 bool stacks_ahead(void);
 /* What guard addr lies in: the size of that stack, else 0. Async-signal-safe. */
 size_t stack_guard_hit(const void *addr);
-/* Gives this thread a signal stack, unless it has one: returns it, for stack_altstack_free when the thread ends. */
-void *stack_altstack(void);
-void stack_altstack_free(void *stack);
 char *sysstack(size_t size); /* a plain stack, for m0's scheduler; returns its low end */
 
 /* -- reclaim.c -------------------------------------------------------------------------------- */
@@ -508,20 +499,24 @@ void sigmask_main(void);
 void sigmask_m(void);
 void sigmask_move(bool here);
 
+/* -- kick.c: the runtime's own signal ---------------------------------------------------------- */
+
+void kick_init(void);
+void kick(int32_t tid);        /* ends a system call of the thread early */
+uint64_t kick_bit(void);       /* in a mask; 0: there is none */
+void push_mask(uint64_t mask); /* the process's first thread, which is busy, goes on with this */
+
 /* -- signal.c --------------------------------------------------------------------------------- */
 
 void signals_init(void);    /* installs the handlers of signals that end the process, for good */
-bool quit_wanted(void);     /* SIGQUIT came: sysmon shall have the dump written */
-void quit(void);            /* sysmon: does it; ends the process */
+bool quit_wanted(void);     /* hook: SIGQUIT came: sysmon shall have the dump written */
+void quit(void);            /* hook: sysmon does it; ends the process */
+void quit_kicked(void *uc); /* hook */
 _Noreturn void crash(void); /* SIGABRT's default action */
 /* Would a fault of this thread, if it had one now, come to gort's handler? Three system calls, async-signal-safe. */
 bool faults_are_caught(void);
-int start_dying(void); /* 1 at the first call, 2 at the second, ... */
-/* The runtime's own signal, which ends a system call of a thread early and does nothing else. */
-void kick(int32_t tid);
-uint64_t kick_bit(void);       /* in a mask; 0: there is none */
-bool handled_in_c(void);       /* is there a signal handler that is neither Python's nor ours? */
-void push_mask(uint64_t mask); /* the process's first thread, which is busy, goes on with this */
+int start_dying(void);   /* 1 at the first call, 2 at the second, ... */
+bool handled_in_c(void); /* hook: is there a signal handler that is neither Python's nor ours? */
 
 /* -- chan.c, select.c, atomic.c, timer.c ---------------------------------------------- */
 
@@ -532,16 +527,6 @@ int gort_timer_init(PyObject *module);
 
 extern PyTypeObject *Chan_Type;
 PyObject *select_run(PyObject *const *cases, Py_ssize_t n);
-
-void addtimer(timer *t); /* t->when set; -1 in index */
-bool deltimer(timer *t);
-int timer_reserve(int32_t n); /* room for so many more timers; -1: MemoryError */
-void runtimers(int64_t now);
-void timers_after_fork(void);
-void pay_owed(void);
-int gosleep(int64_t ns);
-/* Seconds (float or int) as nanoseconds; -1 with an exception set if that cannot be. */
-int64_t duration_ns(PyObject *o, const char *what);
 
 /* Where gp keeps its sudog while it waits: `here`, on its stack, if that stays what it is whatever happens. */
 static inline waiter *
@@ -643,7 +628,7 @@ size_t redzone(size_t stride);
 /* gp, which runs, has touched addr in the frame at its stack pointer. True: it goes on. Async-signal-safe. */
 bool morestack_fault(g *gp, const char *addr);
 void morestack_close(g *gp); /* at its end, if it is opened */
-/* recursion.c: eval(arg) on a stack with room for it. False: there is none. */
+/* Hook: eval(arg) on a stack with room for it. False: there is none. */
 bool morestack_eval(PyThreadState *ts, void (*eval)(void *), void *arg);
 void morestack_shrink(void);
 size_t morestack_bytes(void);
@@ -667,6 +652,7 @@ void session_after_fork(void);
 int gort_mfinal_init(PyObject *module);
 /* Is it a goroutine of the runtime that runs no code of the program? Async-signal-safe. */
 bool is_idle_system(const g *gp);
+void special_freed(void *p);      /* hook */
 void finalizers_forked(void);     /* in the child, before all Python code */
 void finalizers_after_fork(void); /* and when it may run */
 void finalizers_settle(void); /* a collection has ended: finds the order of the finalizers that it came to */
@@ -678,8 +664,8 @@ void finalizers_each(void (*visit)(PyObject *obj, PyTypeObject *type, PyObject *
 /* -- sysmon.c --------------------------------------------------------------------------------- */
 
 void sysmon_start(void);
-void sysmon_try_start(void);          /* for what can do without it */
-extern _Atomic bool scavenger_asleep; /* sysmon sleeps until it is woken, and has nothing to give back */
+void sysmon_try_start(void);   /* for what can do without it */
+void sysmon_memory_idle(void); /* hook */
 void sysmon_wake(void);
 /* There is something to do, or to do at a time, and whoever is to do it may stay in C. */
 static inline void

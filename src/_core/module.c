@@ -4,11 +4,15 @@
 
 #include "cgo/cgo.h"
 #include "cpython/compat.h"
+#include "debug/memdebug.h"
+#include "gc/mgc.h"
+#include "lib/hooks.h"
 #include "mem/heap.h"
 #include "os/os.h"
 #include "stacks/pc.h"
-#include "sync/sync.h"
 #include "stacks/traceback.h"
+#include "sync/sync.h"
+#include "sync/timer.h"
 
 #include <string.h>
 
@@ -596,7 +600,39 @@ static int (*const inits[])(PyObject *) = {
     gort_waitgroup_init, gort_cond_init,   gort_once_init,    gort_syncmap_init,  gort_run_init,
     gort_pool_init,      gort_atomic_init, gort_timer_init,   gort_cgo_init,      gort_pc_init,
     gort_traceback_init, gort_walk_init,   gort_mstats_init,  gort_memdebug_init, gort_gc_init,
-    gort_scavenge_init,  gort_mfinal_init, gort_session_init, gort_heapdump_init,
+    gort_scavenge_init,  gort_mfinal_init, gort_session_init, gort_heapdump_init, gort_memstats_init,
+};
+
+static void
+forked(const PyThreadState *ts, const g *gp)
+{
+    gc_after_fork(ts);
+    bufferedio_after_fork(gp);
+    finalizers_forked();
+    import_lock_after_fork();
+}
+
+static const struct hooks all_hooks = {
+    .eval_deep = morestack_eval,
+    .heap_goal = gc_look,
+    .special_freed = special_freed,
+    .memory_idle = sysmon_memory_idle,
+    .debug_hooks = debug_hooks,
+    .born = set_origin,
+    .free_ancestors = free_ancestors,
+    .pay_owed = pay_owed,
+    .timer_lost = timer_lost,
+    .force_gc = gc_force,
+    .scavenge = scavenge,
+    .handled_in_c = handled_in_c,
+    .quit_wanted = quit_wanted,
+    .quit = quit,
+    .kicked = quit_kicked,
+    .forked = forked,
+    .forked_late = finalizers_after_fork,
+    .cycle_ended = trace_gc,
+    .print_context = cgo_print_context,
+    .print_signal = cgo_print_signal,
 };
 
 static int
@@ -613,7 +649,8 @@ module_exec(PyObject *module)
                         "allow; run it with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off");
         return -1;
     }
-    mheap_forks(); /* first of all that have fork handlers */
+    hooks = all_hooks; /* before all else */
+    mheap_forks();     /* first of all that have fork handlers */
     if (compat_init() < 0)
         return -1;
     PyObject *python_stderr = PySys_GetObject("__stderr__");

@@ -237,8 +237,6 @@ print_traceback(out *o, const callers *t)
         put_str(o, "...additional C frames elided...\n");
 }
 
-PyCodeObject *cgo_callback_code;
-
 static bool
 take_context(callers *t, g *gp, int nth)
 {
@@ -543,7 +541,7 @@ cgo_configure_(PyObject *mod, PyObject *args, PyObject *kw)
     if (!PyArg_ParseTupleAndKeywords(args, kw, "$O!OiO!:cgo_configure", names, &PyCode_Type, &callback,
                                      &check, &level, &PySet_Type, &set))
         return NULL;
-    Py_XSETREF(cgo_callback_code, (PyCodeObject *)Py_NewRef(callback));
+    Py_XSETREF(callback_code, (PyCodeObject *)Py_NewRef(callback));
     Py_XSETREF(check_hook, Py_NewRef(check));
     Py_XSETREF(pointer_free, Py_NewRef(set));
     check_level = level;

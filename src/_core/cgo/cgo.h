@@ -4,6 +4,7 @@
 #define GORT_CGO_H
 
 #include "core.h"
+#include "lib/out.h"
 
 /* What the functions of SetCgoTraceback are called with. The layout is documented: programs bring their own. */
 typedef struct {
@@ -40,13 +41,22 @@ cgoframe *cgo_innermost(void);
 /* The PCs of what cgo_print_context prints (traceback.h), at most max of them. */
 int cgo_context_pcs(g *gp, int nth, uintptr_t *pcs, int max);
 
+/* Hooks of dumps. */
+
+/* The frames of the C code that made gp's nth call to Python that has not returned, 0 the latest: for each a line
+ * `name(...)` and a line with a tab, the place. Nothing if there is no traceback function. Async-signal-safe as far as
+ * the program's functions are. */
+void cgo_print_context(out *o, g *gp, int nth);
+/* The frames of the C code that this thread was in when the signal came. Nothing if there is no traceback function. */
+void cgo_print_signal(out *o, void *ucontext);
+
 int gort_cgo_init(PyObject *module);
 int cgo_check_init(PyObject *module); /* cgo_check.c */
 
 /* -- cgo_unwind.c ------------------------------------------------------------------------------- */
 
 /* gort's own three functions. */
-void cgo_unwind_context(cgo_context_arg *arg); /* in arch/unwind_*.S */
+void cgo_unwind_context(cgo_context_arg *arg); /* in context_*.S */
 void cgo_unwind_traceback(cgo_traceback_arg *arg);
 void cgo_unwind_symbolizer(cgo_symbolizer_arg *arg);
 /* Loads libdw by this name. False: there is none, and places are files and offsets. GIL held. */

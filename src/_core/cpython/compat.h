@@ -140,7 +140,7 @@ void ts_extend_c_budget(PyThreadState *ts, int more);
 extern const bool c_recursion_is_deep;
 /* 3.11: calls in C and in Python have one counter, which is large enough for the latter. */
 extern const bool c_recursion_uncounted;
-/* From now on C code that calls Python code comes to morestack_eval; or no more. 3.11; async-signal-safe. */
+/* From now on C code that calls Python code comes to hooks.eval_deep; or no more. 3.11; async-signal-safe. */
 void eval_watch(bool on);
 
 /* -- frame.c: frames -------------------------------------------------------------------------- */

@@ -16,6 +16,8 @@
  */
 #include "cpython/internal.h"
 
+#include "lib/hooks.h"
+
 /* C_RECURSION_LIMIT counts entries into C, blind to the size of the stack. The hungriest that the standard
  * library is known for, sorted(key=...) calling itself, takes 2.4 KiB per counted entry. */
 #define C_FRAME 2400
@@ -104,7 +106,7 @@ static PyObject *
 evaluate_watched(PyThreadState *ts, struct _PyInterpreterFrame *frame, int throwing)
 {
     evaluation e = {ts, frame, throwing, NULL};
-    if (!morestack_eval(ts, evaluate, &e))
+    if (!hooks.eval_deep(ts, evaluate, &e))
         evaluate_too_deep(&e);
     return e.result;
 }

@@ -23,7 +23,7 @@
  *
  * Differs from Go, whose efence puts only objects of more than a page on pages that fault: here all are.
  */
-#include "mem/heap.h"
+#include "debug/memdebug.h"
 
 #include "os/os.h"
 
@@ -112,4 +112,4 @@ efence_tally(mspan *s, uint64_t *live, uint64_t *large)
 }
 
 const allocator efence_allocator = {
-    .alloc = efence_alloc, .free = efence_free, .size = efence_size, .tally = efence_tally};
+    .sparing = true, .alloc = efence_alloc, .free = efence_free, .size = efence_size, .tally = efence_tally};

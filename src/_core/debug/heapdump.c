@@ -26,7 +26,7 @@
  * references from objects outside the heap are `otherroot` records; one record kind more says the type of an
  * object. Records of itabs, data, bss, defers, panics and profiles are not written.
  */
-#include "mem/heap.h"
+#include "debug/memdebug.h"
 
 #include "lib/addrmap.h"
 #include "cpython/compat.h"

@@ -27,7 +27,7 @@
  * Differs from Go: sizes of records are without a type, and their stacks have the frames that GOTRACEBACK asks for. A
  * resize is a free and an allocation. Tracing begins and ends with the program, not with the process.
  */
-#include "mem/heap.h"
+#include "debug/memdebug.h"
 
 #include "cpython/compat.h"
 #include "os/os.h"
@@ -39,7 +39,6 @@
 #define RING_BLOCKS 8192
 #define RING_BYTES ((size_t)16 << 20)
 
-const allocator *debug_allocator;
 static PyMemAllocatorEx previous;
 
 void

@@ -12,7 +12,7 @@
  *
  * Differs from Go: blocks are counted in MemStats, and the memory is the heap's and not other_sys.
  */
-#include "mem/heap.h"
+#include "debug/memdebug.h"
 
 #include <string.h>
 

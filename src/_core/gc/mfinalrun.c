@@ -22,6 +22,7 @@
 #include "gc/mfinal.h"
 
 #include "cpython/compat.h"
+#include "sched/time.h"
 
 #include <stdlib.h>
 

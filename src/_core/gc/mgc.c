@@ -79,9 +79,6 @@ static struct {
     int64_t cputime; /* of all collections */
 } gc;
 
-int64_t gc_countdown = INT64_MAX;
-_Atomic int64_t gc_force_time = INT64_MAX;
-
 /* -- figures for the pacer ------------------------------------------------------------------------ */
 
 static gcmoment
@@ -213,7 +210,7 @@ get_threshold(PyObject *mod, PyObject *args)
 static void
 set_force_time(void)
 {
-    atomic_store(&gc_force_time, pacer_force_time(&pacer, nanotime(), gc.s.num_gc));
+    atomic_store(&sched.forcegc, pacer_force_time(&pacer, nanotime(), gc.s.num_gc));
 }
 
 /* One is due: may it be now? Whoever asks has set the time anew, so if not, it will be asked about again. */
@@ -258,7 +255,7 @@ gc_look(void)
 {
     uint64_t heap = heap_alloc_now();
     if (pacer.phase != Off) {
-        if (nanotime() >= gc_force_time) {
+        if (nanotime() >= sched.forcegc) {
             set_force_time();
             if (may_force())
                 want(WantTimed);
@@ -267,7 +264,7 @@ gc_look(void)
         if (heap >= pacer_goal(&pacer) && pacer_wanted(&pacer) < WantYoung && automatic())
             want(pacer_at_goal(&pacer, measure()));
     }
-    gc_countdown = pacer_countdown(&pacer, heap);
+    heap_countdown = pacer_countdown(&pacer, heap);
 }
 
 /* -- a collection ----------------------------------------------------------------------------------- */
@@ -367,7 +364,7 @@ cycle_ends(uint64_t heap, int64_t markend, int64_t cpu, bool measured)
     if (c.goal == UINT64_MAX)
         c.goal = 0;
 
-    trace_gc();
+    hooks.cycle_ended();
 
     gcstats *s = &gc.s;
     s->pause_ns[s->num_gc % PAUSES] = (uint64_t)(c.end - pacer.start.time);
@@ -425,7 +422,7 @@ collection_ends(size_t collected)
     pacer_end(&pacer); /* last: all of the above asks which one it was */
     if (pacer_wanted(&pacer) >= WantFull)
         collector_allow_full(); /* asked for before CPython began to count anew */
-    gc_countdown = 0;           /* the goal may be another one */
+    heap_countdown = 0;         /* the goal may be another one */
 }
 
 static PyObject *gc_module, *str_generation, *str_collected;
@@ -550,7 +547,7 @@ set_percent(int percent)
     pacer.percent = percent;
     set_goals();
     set_force_time();
-    gc_countdown = 0;
+    heap_countdown = 0;
 }
 
 static bool
@@ -591,7 +588,7 @@ set_memory_limit_(PyObject *mod, PyObject *value)
     if (overflow == 0 && n >= 0) {
         pacer.limit = n;
         set_goals();
-        gc_countdown = 0;
+        heap_countdown = 0;
     }
     return PyLong_FromLongLong(old);
 }
@@ -637,7 +634,7 @@ gc_stop(void)
 {
     want_nothing();
     pacer_stop(&pacer);
-    atomic_store(&gc_force_time, INT64_MAX);
+    atomic_store(&sched.forcegc, INT64_MAX);
 }
 
 /* For tests: two minutes are long. Release cores have it too: what it is for, that somebody comes to collect

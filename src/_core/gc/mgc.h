@@ -19,20 +19,8 @@ typedef struct gcstats {
 } gcstats;
 void gc_stats(gcstats *to);
 
-/* The allocator's countdown of bytes: below zero the pacer looks at the heap. GIL held, in the middle of an allocation:
- * it runs no Python code and allocates nothing. */
-extern int64_t gc_countdown;
+/* Hooks: the heap has used up its countdown; sched.forcegc has come: starts a goroutine that collects. */
 void gc_look(void);
-
-/* When a full collection is due though the heap has not grown; INT64_MAX: never. */
-extern _Atomic int64_t gc_force_time;
-/* ... and there may be a goroutine for it. A program without any is collected in its own thread alone. */
-static inline int64_t
-gc_force_when(void)
-{
-    return sched.goidgen > 1 ? atomic_load_explicit(&gc_force_time, memory_order_relaxed) : INT64_MAX;
-}
-/* It is due: starts that goroutine. GIL held; no Python code runs. */
 void gc_force(void);
 
 /* mgcmark.c */
@@ -46,5 +34,9 @@ void gc_before_fork(void); /* with the GIL, which it may give up */
 /* In the child, where the collections of others will not end. */
 void gc_after_fork(const PyThreadState *left);
 int gort_gc_init(PyObject *module);
+
+/* mgcscavenge.c. Hook: sysmon gives memory back if it is time for it. Returns when to be asked again, at the latest. */
+int64_t scavenge(int64_t now, bool idle);
+int gort_scavenge_init(PyObject *module);
 
 #endif

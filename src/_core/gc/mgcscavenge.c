@@ -15,8 +15,9 @@
  * Differs from Go: Go's goal follows the heap's goal of the last cycle; here blocks are freed without a cycle, so it
  * follows what is in use. MADV_DONTNEED unless GODEBUG says madvdontneed=0, as in Go since 1.16.
  */
-#include "mem/heap.h"
+#include "gc/mgc.h"
 
+#include "mem/heap.h"
 #include "os/os.h"
 
 #include <stdio.h>

@@ -6,7 +6,7 @@
 
 /* A growing buffer, which the caller frees, or with fd >= 0 that file each time `buf` is full. With a buffer
  * of the caller's and an fd all of the put functions are async-signal-safe. */
-typedef struct {
+typedef struct out {
     char *buf;
     size_t n, cap;
     int fd;

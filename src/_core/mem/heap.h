@@ -19,8 +19,8 @@
 
 #include "core.h"
 
+#include "lib/hooks.h"
 #include "os/annotate.h"
-#include "gc/mgc.h"
 
 #define HEAP_PAGE_SHIFT 13
 #define HEAP_PAGE ((size_t)1 << HEAP_PAGE_SHIFT)
@@ -91,10 +91,9 @@ bool mcache_refill(unsigned class); /* its span is full: has it take another. Fa
 mspan *mcentral_take(unsigned class);
 void mcentral_free(mspan *s, void *p); /* the slow path of a free: p is counted as freed already */
 /* One more block of s is special, or one less: while there is one, each free in s goes to mcentral_free, and that asks
- * special_freed. */
+ * hooks.special_freed. */
 void span_add_special(mspan *s);
 void span_drop_special(mspan *s);
-void special_freed(void *p); /* mfinal.c */
 
 /* True once the span is empty, or was full, before the last block was counted as freed: both are looked at by
  * mcentral_free. With nslow = 0 every free goes there. */
@@ -104,12 +103,14 @@ span_free_is_slow(const mspan *s)
     return s->nalloc - 1 >= s->nslow;
 }
 
-/* So many bytes are handed out, or given to the cache to hand out: the pacer may want to know. */
+/* Bytes until somebody wants to know (hooks.h). */
+extern int64_t heap_countdown;
+/* So many are handed out, or given to the cache to hand out. */
 static inline void
 count_down(size_t bytes)
 {
-    if (unlikely((gc_countdown -= (int64_t)bytes) < 0))
-        gc_look();
+    if (unlikely((heap_countdown -= (int64_t)bytes) < 0))
+        hooks.heap_goal();
 }
 
 static inline size_t
@@ -155,6 +156,9 @@ typedef struct {
 } mheap_stats;
 void mheap_read(mheap_stats *to);
 
+/* Nobody looks after idle memory, or who does is asleep: hooks.memory_idle when there is some. */
+extern _Atomic bool mheap_unwatched;
+
 bool mheap_init(void);
 void mheap_forks(void);                            /* once, at the import */
 mspan *mheap_alloc(size_t npages, unsigned class); /* NULL: no memory */
@@ -178,13 +182,7 @@ bool mheap_peak(mheap_stats *h, bool reset); /* the figures; peak begins anew */
 mspan *mheap_take_idle(size_t npages);       /* with memory, and at most so large */
 void mheap_put_idle(mspan *s, bool zeroed);  /* clean now; waits for the lock */
 
-/* -- mgcscavenge.c ---------------------------------------------------------------------------- */
-
-/* sysmon: gives memory back if it is time for it. Returns when to be asked again, at the latest. */
-int64_t scavenge(int64_t now, bool idle);
-int gort_scavenge_init(PyObject *module);
-
-/* -- pymem.c, mstats.c, heapdump.c ------------------------------------------------------------ */
+/* -- pymem.c, mstats.c ------------------------------------------------------------------------ */
 
 enum { ModeAllocFreeTrace = 1, ModeClobberFree = 2, ModeEfence = 4, ModeSbrk = 8 }; /* memdebug.c */
 
@@ -198,22 +196,13 @@ void heap_free_block(mspan *s, void *p);
 void *heap_resize_block(mspan *s, void *p, size_t n);
 int gort_mstats_init(PyObject *module);
 
-/* The figures of MemStats, as of now, by their names there; how many. Those of classes are not in it, nor sums,
- * nor the pauses, which are in *gc. */
-typedef struct {
-    const char *name;
-    uint64_t value;
-} figure;
-#define MSTATS_FIGURES 32
-struct gcstats;
-int mstats_figures(figure to[MSTATS_FIGURES], struct gcstats *gc);
-
-int gort_heapdump_init(PyObject *module); /* heapdump.c */
-
-/* -- memdebug.c, efence.c, sbrk.c: the debug modes ---------------------------------------------- */
+/* Of one counter for each class, and of large blocks: */
+uint64_t sum_blocks(const uint64_t *counts);
+uint64_t sum_bytes(const uint64_t *counts, uint64_t large);
 
 /* What the hooks of the debug modes allocate with. */
 typedef struct {
+    bool sparing;                        /* most of a span's pages are never touched */
     void *(*alloc)(size_t n, bool zero); /* NULL: no memory */
     void (*free)(mspan *s, void *p);
     size_t (*size)(mspan *s, void *p); /* how many bytes of the block may be used */
@@ -222,17 +211,6 @@ typedef struct {
     /* Adds the blocks of a span in use up: by class, and the bytes of large ones. NULL: as the span says. */
     void (*tally)(mspan *s, uint64_t *live, uint64_t *large);
 } allocator;
-extern const allocator efence_allocator, sbrk_allocator;
 extern const allocator *debug_allocator; /* NULL: no debug mode */
-
-/* The hooks of these modes. */
-PyMemAllocatorEx debug_hooks(unsigned modes, const PyMemAllocatorEx *previous);
-/* Counts the freed blocks that clobberfree keeps back as freed. */
-void debug_count_waiting(mcache *counts);
-void count_malloc(size_t n);
-void count_free(size_t n);
-/* A collection has ended: allocfreetrace says so, with all goroutines. Writes, and allocates nothing. */
-void trace_gc(void);
-int gort_memdebug_init(PyObject *module);
 
 #endif

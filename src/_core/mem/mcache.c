@@ -28,6 +28,7 @@ const uint8_t class_npages[NUM_CLASSES] = {
 uint8_t size_to_class8[1024 / 8 + 1], size_to_class128[(SMALL_MAX - 1024) / 128 + 1];
 
 mcache cache;
+int64_t heap_countdown = INT64_MAX;
 static mspan full; /* stands for "none yet": has no block to give */
 
 void

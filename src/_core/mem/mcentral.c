@@ -74,7 +74,7 @@ void
 mcentral_free(mspan *s, void *p)
 {
     if (unlikely(s->nspecial > 0))
-        special_freed(p); /* first: its entry refers to the span, which may go below */
+        hooks.special_freed(p); /* first: its entry refers to the span, which may go below */
     if (s->class == 0) {
         cache.large_free += span_block_size(s);
         mheap_free(s, false);

@@ -47,6 +47,7 @@
 #define bytes(npages) ((size_t)(npages) << HEAP_PAGE_SHIFT)
 
 arena **arenas;
+_Atomic bool mheap_unwatched = true;
 
 static mheap_stats mheap;
 static size_t limit = SIZE_MAX; /* of memory from the kernel */
@@ -264,7 +265,7 @@ map_pages(size_t npages)
         mem_unmap(lo, size);
         return false;
     }
-    if (debug_allocator == &efence_allocator)
+    if (debug_allocator && debug_allocator->sparing)
         mem_small_pages(lo, size); /* one touched byte shall cost one small page */
     hint = lo + size;
     note_mapping(lo, lo + size);
@@ -429,7 +430,7 @@ mheap_alloc(size_t npages, unsigned class)
     mheap_lock();
     const size_t resident = mheap.sys - mheap.released;
     mspan *s = find_or_map(npages);
-    const bool sparing = debug_allocator == &efence_allocator; /* most of its pages are never touched */
+    const bool sparing = debug_allocator && debug_allocator->sparing;
     if (s && s->clean && !sparing && mheap.inuse >= WARM_FROM && npages < WARM_PAGES &&
         s->npages >= WARM_PAGES && mheap.sys - mheap.released + bytes(WARM_PAGES) <= limit) {
         warm(s);
@@ -448,15 +449,6 @@ mheap_alloc(size_t npages, unsigned class)
     }
     mheap_unlock();
     return s;
-}
-
-static noinline void
-wake_scavenger(void)
-{
-    if (!sched.sysmonstarted)
-        sysmon_try_start();
-    else if (atomic_exchange(&scavenger_asleep, false))
-        sysmon_wake();
 }
 
 static void
@@ -478,9 +470,9 @@ mheap_free(mspan *s, bool clean)
     bool much = mheap.idle - mheap.released > WORTH_SCAVENGING;
     mheap_unlock();
     /* after the lock: the scavenger says that it sleeps, then takes it: it sees these pages, or is woken */
-    if (unlikely(much &&
-                 (!sched.sysmonstarted || atomic_load_explicit(&scavenger_asleep, memory_order_relaxed))))
-        wake_scavenger();
+    if (unlikely(much && atomic_load_explicit(&mheap_unwatched, memory_order_relaxed)) &&
+        atomic_exchange(&mheap_unwatched, false))
+        hooks.memory_idle();
 }
 
 bool

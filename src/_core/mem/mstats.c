@@ -1,41 +1,17 @@
-/* mstats.c: the heap's figures for runtime.read_mem_stats(), and a check of everything that they are made of.
- *
- * All figures of one call are taken at once, before any Python object is made for them. Their names and order are those
- * of MemStats; _memstats.py puts them into one.
+/* mstats.c: the heap's own figures, and a check of everything that they are made of.
  *
  * Counting is exact: each block that the hooks hand out and each that they take back is counted under its class when it
  * happens, and bytes are counts times the class's size (large blocks: whole pages, counted by themselves).
  *
- * The debug modes count in the same way (memdebug.c).
+ * The debug modes count in the same way (memdebug.c). MemStats is made of these and of other layers' figures
+ * (debug/memstats.c).
  *
  * Lock: the GIL.
- *
- * Differs from Go: the tables from address to span are in other_sys; gc_sys is 0, because CPython's collector keeps its
- * links in the objects. lookups, which is always 0 in Go, is what it says.
  */
 #include "mem/heap.h"
 
-#include "gc/mgc.h"
-
-#include <string.h>
-
-static PyObject *
-install_heap_(PyObject *mod, PyObject *args, PyObject *kw)
-{
-    (void)mod;
-    static char *names[] = {"allocfreetrace", "clobberfree", "efence", "sbrk", NULL};
-    int trace = 0, clobber = 0, fence = 0, sbrk = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kw, "|$pppp:install_heap", names, &trace, &clobber, &fence, &sbrk))
-        return NULL;
-    const char *why = heap_install((trace ? ModeAllocFreeTrace : 0) | (clobber ? ModeClobberFree : 0) |
-                                   (fence ? ModeEfence : 0) | (sbrk ? ModeSbrk : 0));
-    if (why)
-        return PyUnicode_FromString(why);
-    Py_RETURN_NONE;
-}
-
-static uint64_t
-heap_bytes(const uint64_t *counts, uint64_t large)
+uint64_t
+sum_bytes(const uint64_t *counts, uint64_t large)
 {
     uint64_t sum = large;
     for (unsigned c = 1; c < NUM_CLASSES; c++)
@@ -43,8 +19,8 @@ heap_bytes(const uint64_t *counts, uint64_t large)
     return sum;
 }
 
-static uint64_t
-sum(const uint64_t *counts)
+uint64_t
+sum_blocks(const uint64_t *counts)
 {
     uint64_t n = 0;
     for (unsigned c = 0; c < NUM_CLASSES; c++)
@@ -55,117 +31,19 @@ sum(const uint64_t *counts)
 uint64_t
 total_alloc_now(void)
 {
-    return heap_bytes(cache.mallocs, cache.large_alloc);
+    return sum_bytes(cache.mallocs, cache.large_alloc);
 }
 
 uint64_t
 heap_alloc_now(void)
 {
-    return total_alloc_now() - heap_bytes(cache.frees, cache.large_free);
+    return total_alloc_now() - sum_bytes(cache.frees, cache.large_free);
 }
 
 uint64_t
 heap_blocks_now(void)
 {
-    return sum(cache.mallocs) - sum(cache.frees);
-}
-
-static PyObject *
-ring(const uint64_t *values)
-{
-    PyObject *tuple = PyTuple_New(PAUSES);
-    for (int i = 0; tuple && i < PAUSES; i++) {
-        PyObject *value = PyLong_FromUnsignedLongLong(values[i]);
-        if (!value)
-            Py_CLEAR(tuple);
-        else
-            PyTuple_SET_ITEM(tuple, i, value);
-    }
-    return tuple;
-}
-
-int
-mstats_figures(figure to[MSTATS_FIGURES], gcstats *gc)
-{
-    mcache now = cache;
-    debug_count_waiting(&now);
-    mheap_stats h;
-    mheap_read(&h);
-    size_t stack_inuse, stack_sys;
-    stack_stats(&stack_inuse, &stack_sys);
-    gc_stats(gc);
-    uint64_t total = heap_bytes(now.mallocs, now.large_alloc);
-    const figure figures[] = {
-        {"total_alloc", total},
-        {"heap_alloc", total - heap_bytes(now.frees, now.large_free)},
-        {"lookups", now.lookups + sum(now.frees)},
-        {"mallocs", sum(now.mallocs)},
-        {"frees", sum(now.frees)},
-        {"heap_sys", h.sys},
-        {"heap_idle", h.idle},
-        {"heap_inuse", h.inuse},
-        {"heap_released", h.released},
-        {"stack_inuse", stack_inuse},
-        {"stack_sys", stack_sys},
-        {"mspan_inuse", h.span_inuse},
-        {"mspan_sys", h.span_sys},
-        {"mcache_inuse", sizeof cache},
-        {"mcache_sys", sizeof cache},
-        {"gc_sys", 0},
-        {"other_sys", h.other_sys},
-        {"next_gc", gc->next_gc},
-        {"last_gc", gc->last_gc},
-        {"pause_total_ns", gc->pause_total},
-        {"num_gc", gc->num_gc},
-        {"num_forced_gc", gc->num_forced},
-    };
-    _Static_assert(sizeof figures / sizeof *figures <= MSTATS_FIGURES, "room for every figure");
-    memcpy(to, figures, sizeof figures);
-    return (int)(sizeof figures / sizeof *figures);
-}
-
-static PyObject *
-mem_stats_(PyObject *mod, PyObject *unused)
-{
-    (void)mod, (void)unused;
-    if (!heap_installed)
-        Py_RETURN_NONE;
-    mcache now = cache;
-    debug_count_waiting(&now);
-    gcstats *gc = PyMem_RawMalloc(sizeof *gc); /* large for a goroutine's stack */
-    if (!gc)
-        return PyErr_NoMemory();
-    figure figures[MSTATS_FIGURES];
-    int n = mstats_figures(figures, gc);
-    PyObject *stats = PyDict_New(), *classes = PyTuple_New(NUM_CLASSES);
-    bool ok = stats && classes && PyDict_SetItemString(stats, "classes", classes) == 0;
-    for (int i = 0; ok && i < n; i++) {
-        PyObject *value = PyLong_FromUnsignedLongLong(figures[i].value);
-        ok = value && PyDict_SetItemString(stats, figures[i].name, value) == 0;
-        Py_XDECREF(value);
-    }
-    for (unsigned c = 0; ok && c < NUM_CLASSES; c++) {
-        PyObject *row = Py_BuildValue("HKK", class_size[c], (unsigned long long)now.mallocs[c],
-                                      (unsigned long long)now.frees[c]);
-        ok = row != NULL;
-        if (ok)
-            PyTuple_SET_ITEM(classes, c, row);
-    }
-    Py_XDECREF(classes);
-    const struct {
-        const char *name;
-        PyObject *value;
-    } more[] = {{"pause_ns", ok ? ring(gc->pause_ns) : NULL},
-                {"pause_end", ok ? ring(gc->pause_end) : NULL},
-                {"gc_cpu_fraction", ok ? PyFloat_FromDouble(gc->cpu_fraction) : NULL}};
-    for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
-        ok = ok && more[i].value && PyDict_SetItemString(stats, more[i].name, more[i].value) == 0;
-        Py_XDECREF(more[i].value);
-    }
-    PyMem_RawFree(gc);
-    if (!ok)
-        Py_CLEAR(stats);
-    return stats;
+    return sum_blocks(cache.mallocs) - sum_blocks(cache.frees);
 }
 
 /* -- the check -------------------------------------------------------------------------------- */
@@ -258,12 +136,25 @@ check_heap_(PyObject *mod, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+static PyObject *
+install_heap_(PyObject *mod, PyObject *args, PyObject *kw)
+{
+    (void)mod;
+    static char *names[] = {"allocfreetrace", "clobberfree", "efence", "sbrk", NULL};
+    int trace = 0, clobber = 0, fence = 0, sbrk = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "|$pppp:install_heap", names, &trace, &clobber, &fence, &sbrk))
+        return NULL;
+    const char *why = heap_install((trace ? ModeAllocFreeTrace : 0) | (clobber ? ModeClobberFree : 0) |
+                                   (fence ? ModeEfence : 0) | (sbrk ? ModeSbrk : 0));
+    if (why)
+        return PyUnicode_FromString(why);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
     {"install_heap", (PyCFunction)(void (*)(void))install_heap_, METH_VARARGS | METH_KEYWORDS,
      "install_heap(*, allocfreetrace=False, clobberfree=False, efence=False, sbrk=False)\n--\n\n"
      "CPython's objects come from gort's heap from now on, in these debug modes; returns None or why not."},
-    {"mem_stats", mem_stats_, METH_NOARGS,
-     "mem_stats()\n--\n\nThe heap's figures, by name; None if the heap is not installed."},
     {"_check_heap", check_heap_, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -31,6 +31,7 @@
 #define MOVE_MIN ((size_t)1 << 20) /* blocks from here on are moved by their pages */
 
 static PyMemAllocatorEx previous;
+const allocator *debug_allocator;
 bool heap_installed;
 
 /* -- allocation ------------------------------------------------------------------------------- */
@@ -296,11 +297,11 @@ heap_install(unsigned modes)
     mcache_init();
     if (!mheap_init())
         return "there is no address space for it";
-    PyMemAllocatorEx hooks = {NULL, hook_malloc, hook_calloc, hook_realloc, hook_free};
+    PyMemAllocatorEx ours = {NULL, hook_malloc, hook_calloc, hook_realloc, hook_free};
     if (modes)
-        hooks = debug_hooks(modes, &previous);
-    PyMem_SetAllocator(PYMEM_DOMAIN_OBJ, &hooks);
-    PyMem_SetAllocator(PYMEM_DOMAIN_MEM, &hooks);
+        ours = hooks.debug_hooks(modes, &previous);
+    PyMem_SetAllocator(PYMEM_DOMAIN_OBJ, &ours);
+    PyMem_SetAllocator(PYMEM_DOMAIN_MEM, &ours);
     heap_installed = true;
     return NULL;
 }

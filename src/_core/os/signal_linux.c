@@ -103,3 +103,36 @@ ucontext_registers(const void *ucontext, registers *r)
     memcpy(r->x19_x29, &c->regs[19], sizeof r->x19_x29);
 #endif
 }
+
+/* -- the alternate stack ------------------------------------------------------------------------------ */
+
+#define ALTSTACK (512 << 10) /* a symbolizer's libraries are no misers; what is not touched costs nothing */
+
+void *
+stack_altstack(void)
+{
+    stack_t ss;
+    if (sigaltstack(NULL, &ss) == 0 && !(ss.ss_flags & SS_DISABLE))
+        return NULL;
+    ss.ss_size = ALTSTACK;
+    ss.ss_flags = 0;
+    ss.ss_sp = mem_reserve(ss.ss_size);
+    if (ss.ss_sp) {
+        mem_guard(ss.ss_sp, 4096);
+        sigaltstack(&ss, NULL);
+    }
+    return ss.ss_sp;
+}
+
+/* A thread that ends runs some more instructions: a handler must not find the stack registered but gone. */
+void
+stack_altstack_free(void *stack)
+{
+    stack_t none = {.ss_flags = SS_DISABLE}, old;
+    if (stack && sigaltstack(&none, &old) == 0) {
+        if (old.ss_sp == stack || old.ss_flags & SS_DISABLE)
+            mem_unmap(stack, ALTSTACK); /* after it was disabled, never before */
+        else
+            sigaltstack(&old, NULL); /* a library has put its own in place, and may go back to ours */
+    }
+}

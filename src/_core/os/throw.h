@@ -1,4 +1,4 @@
-/* throw.h: a broken invariant, for the layers that know nothing of the runtime. */
+/* throw.h: a broken invariant, for files that do not include core.h. */
 #ifndef GORT_THROW_H
 #define GORT_THROW_H
 

@@ -20,6 +20,7 @@
 #include "core.h"
 
 #include "cpython/compat.h"
+#include "lib/hooks.h"
 #include "os/os.h"
 
 #define MS 1000000
@@ -81,7 +82,7 @@ thread_could_wake(void)
     int32_t threads = thread_count(), known = sched.mcount + sched.sysmonstarted + (int32_t)sched.nthreads;
     if (threads == known)
         return false;
-    if (threads < 0 || handled_in_c())
+    if (threads < 0 || hooks.handled_in_c())
         return true; /* a handler may let one go on that waits */
     if (last && thread_exists(last) && could_act(last))
         return true;

@@ -30,9 +30,10 @@
 #include "core.h"
 
 #include "cpython/compat.h"
-#include "gc/mgc.h"
+#include "lib/hooks.h"
 #include "os/os.h"
 #include "sched/sched.h"
+#include "sched/time.h"
 
 #include <stdlib.h>
 
@@ -78,8 +79,6 @@ restart(PyThreadState *ts)
             g_lost(tm->curg);
     }
     timers_after_fork();
-    gc_after_fork(ts);
-    bufferedio_after_fork(gp);
     sched.midle = NULL;
     sched.nmidle = sched.nmidlelocked = 0;
     sched.allm = sched.mfree = NULL;
@@ -107,9 +106,8 @@ restart(PyThreadState *ts)
     if (PyGILState_Check())
         ts_forget_drop_request(
             ts); /* whoever asked for the GIL is lost: to give it up would be to wait for ever */
-    finalizers_forked();
     morestack_after_fork(thread ? NULL : gp);
-    import_lock_after_fork();
+    hooks.forked(ts, gp);
     threading_lock_after_fork();
     if (!gp || thread) {
         /* a plain thread forked: it is bound as the main thread when it comes to gort */
@@ -174,7 +172,7 @@ sched_after_fork(void)
     if (!maing && watch_forker() < 0)
         PyErr_Clear(); /* no memory: a thread of ours may keep the process when this one ends */
     main_forked();
-    finalizers_after_fork();
+    hooks.forked_late();
     session_after_fork();
 }
 

@@ -17,9 +17,8 @@
 
 #include "os/annotate.h"
 #include "cpython/compat.h"
+#include "lib/hooks.h"
 #include "os/os.h"
-#include "stacks/pc.h"
-#include "stacks/traceback.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -290,22 +289,8 @@ newproc_as(uint8_t flags, PyObject *fn, PyObject *const *args, Py_ssize_t nargs,
     gp->flags = flags | (known_good(code_of(fn, args, nargs)) ? G_ANY : G_ANY | G_UNPROVEN);
     gp->parent = 0;
     gp->created_code = NULL;
-    if (!from_timer) {
-        m *mp = getm();
-        g *creator = mp ? mp->curg : NULL;
-        pyframe at;
-        if (frame_first(&at, ts, false)) {
-            gp->created_code = (PyCodeObject *)Py_NewRef(at.code);
-            gp->created_lasti = at.lasti;
-            func *f = func_of(at.code, at.globals);
-            gp->created_module = f ? func_module(f) : NULL;
-        }
-        if (creator) {
-            gp->parent = creator->goid;
-            if (unlikely(tb.ancestors > 0))
-                gp->ancestors = save_ancestors(creator, ts);
-        }
-    }
+    if (!from_timer)
+        hooks.born(gp, ts);
     ts_set_thread(gp->ts, (unsigned long)gp->goid);
     sched.ngoroutines += !(flags & G_SYSTEM);
     newproc1(gp);
@@ -389,7 +374,7 @@ drop_origin(g *gp)
     ancestors *a = gp->ancestors;
     if (unlikely(a != NULL)) {
         gp->ancestors = NULL;
-        free_ancestors(a);
+        hooks.free_ancestors(a);
     }
     bool last =
         gp->created_code && Py_REFCNT(gp->created_code) == 1; /* a code object can be referred to weakly */
@@ -524,14 +509,6 @@ dies_in_time(void)
         for (;;)
             sleep_ns(1000000000); /* the process is about to end */
     }
-}
-
-_Noreturn void throw(const char *text)
-{
-    char buf[256];
-    int n = snprintf(buf, sizeof buf, "fatal error: %s\n", text);
-    write_all(errfd, buf, (size_t)n);
-    abort();
 }
 
 /* The runtime's own fatal error. GIL held, a thread state attached. */

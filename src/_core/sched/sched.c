@@ -29,14 +29,15 @@
 
 #include "os/annotate.h"
 #include "cpython/compat.h"
-#include "gc/mgc.h"
+#include "lib/hooks.h"
 #include "os/os.h"
 #include "sched/sched.h"
+#include "sched/time.h"
 
 extern void gort_switch(void **save, void *to);
 
 g *coming_home;
-struct sched sched = {.maxmcount = 10000, .timer0 = INT64_MAX};
+struct sched sched = {.maxmcount = 10000, .timer0 = INT64_MAX, .forcegc = INT64_MAX};
 _Thread_local m *this_m __attribute__((tls_model("initial-exec")));
 
 const char *const waitreason_text[waitReasonCount] = {
@@ -75,8 +76,8 @@ attend(p *pp)
         sched.firing = false;
         queue_prepend(&pp->runq, &sched.fired);
     }
-    if (unlikely(gc_force_when() <= now))
-        gc_force();
+    if (unlikely(forcegc_when() <= now))
+        hooks.force_gc();
     interrupt_main();
 }
 
@@ -101,7 +102,7 @@ static bool
 work_waits(void)
 {
     int64_t now = nanotime();
-    if (sched.runq.head || atomic_load(&sched.timer0) <= now || gc_force_when() <= now)
+    if (sched.runq.head || atomic_load(&sched.timer0) <= now || forcegc_when() <= now)
         return true;
     for (int32_t i = 0; i < sched.nprocs; i++) {
         if (allp[i]->runq.head)
@@ -338,7 +339,7 @@ resumed(g *gp)
         }
     }
     if (unlikely(sched.owing))
-        pay_owed(); /* last: it may run any Python code */
+        hooks.pay_owed(); /* last: it may run any Python code */
 }
 
 static inline void

@@ -86,6 +86,13 @@ m0_denies(void)
     return fork_unfinished ? G_LOCKED : G_UNPROVEN | G_LOCKED;
 }
 
+/* When a full collection is due and there may be a goroutine for it. A program without any is collected in its own thread
+ * alone. */
+static inline int64_t
+forcegc_when(void)
+{
+    return sched.goidgen > 1 ? atomic_load_explicit(&sched.forcegc, memory_order_relaxed) : INT64_MAX;
+}
 /* The scheduler's loop on g0. Returns when the thread must end. */
 void mloop(m *mp);
 /* From gp, whose m is no longer set, to the scheduler's own stack of mp. */

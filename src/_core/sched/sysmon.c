@@ -24,16 +24,15 @@
 #include "mem/heap.h"
 
 #include "cpython/compat.h"
-#include "gc/mgc.h"
+#include "lib/hooks.h"
 #include "os/os.h"
+#include "sched/sched.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define US 1000
 #define MS 1000000
-
-_Atomic bool scavenger_asleep;
 
 static _Atomic int32_t tid; /* 0: it has not begun yet */
 static bool paused;         /* for a fork */
@@ -126,7 +125,7 @@ retake_scan(int64_t now)
     bool due = atomic_load_explicit(&sched.timer0, memory_order_relaxed) <= now;
     const g *gp0 = maing; /* read once: a thread that has forked may unbind it */
     bool sig = gp0 && gp0->status == Gwaiting && signals_pending();
-    bool collect = gc_force_when() <= now || stacks_when(now) <= now;
+    bool collect = forcegc_when() <= now || stacks_when(now) <= now;
     if (due || sig || collect)
         atomic_store_explicit(&sched.attention, true, memory_order_relaxed);
     if (gp0 && gp0->status == Grunning && signals_pending())
@@ -190,6 +189,7 @@ sysmon_after_fork(void)
     memset(&gilwait, 0, sizeof gilwait);
     paused = false;
     quiet = false;
+    atomic_store(&mheap_unwatched, true);
 }
 
 /* Nothing happens: sleeps until somebody wakes it, or `until`. In between only the scavenger is at work, and it leaves
@@ -204,25 +204,25 @@ sleep_quietly(uint32_t mine, int64_t until, int64_t *scavenging)
     atomic_store(&sched.sysmonwait, true);
     atomic_thread_fence(memory_order_seq_cst); /* those looks are no atomic ones: see pidleget */
     do {
-        atomic_store(&scavenger_asleep,
+        atomic_store(&mheap_unwatched,
                      true); /* before it looks: whoever frees something later will wake us */
-        *scavenging = scavenge(nanotime(), true);
+        *scavenging = hooks.scavenge(nanotime(), true);
         if (*scavenging != INT64_MAX)
-            atomic_store(&scavenger_asleep, false);
-        wake = until < gc_force_when() ? until : gc_force_when();
+            atomic_store(&mheap_unwatched, false);
+        wake = until < forcegc_when() ? until : forcegc_when();
         if (*scavenging < wake)
             wake = *scavenging;
         if (stacks_when(nanotime()) < wake)
             wake = stacks_when(nanotime());
-        if (sched.npidle < sched.nprocs || atomic_load(&sched.nwaitgil) || sched.stopping || quit_wanted() ||
-            mine != generation)
+        if (sched.npidle < sched.nprocs || atomic_load(&sched.nwaitgil) || sched.stopping ||
+            hooks.quit_wanted() || mine != generation)
             break; /* it came before the note was read, and its wake found nobody asleep */
         futex_sleep(&sched.sysmonnote, note, wake);
         slept = true;
         woken = nanotime() < wake || atomic_load(&sched.sysmonnote) != note;
     } while (!woken && wake == *scavenging);
     atomic_store(&sched.sysmonwait, false);
-    atomic_store(&scavenger_asleep, false);
+    atomic_store(&mheap_unwatched, false);
     return woken || !slept;
 }
 
@@ -263,15 +263,15 @@ sysmon_main(void *arg)
             atomic_store(&sched.sysmonslow, false);
         }
 
-        if (unlikely(quit_wanted()))
-            quit();
+        if (unlikely(hooks.quit_wanted()))
+            hooks.quit();
         now = nanotime();
         atomic_store_explicit(&sched.coarse, now, memory_order_relaxed);
         if (sched.schedtrace > 0 && (lasttrace == 0 || now - lasttrace >= (int64_t)sched.schedtrace * MS)) {
             lasttrace = now;
             schedtrace(sched.scheddetail > 0);
         }
-        scavenging = scavenge(now, !interpreter_busy());
+        scavenging = hooks.scavenge(now, !interpreter_busy());
         stacks_finish();
         idle = retake_scan(now) || ahead || atomic_load(&sched.sysmonnote) != note ? 0 : idle + 1;
 
@@ -348,6 +348,16 @@ sysmon_resume(void)
         paused = false;
         sysmon_try_start();
     }
+}
+
+/* There is idle memory: mheap_unwatched was set. */
+void
+sysmon_memory_idle(void)
+{
+    if (sched.sysmonstarted)
+        sysmon_wake();
+    else
+        sysmon_try_start();
 }
 
 /* It shall look at once. */

@@ -26,6 +26,7 @@
 #include "core.h"
 
 #include "cpython/compat.h"
+#include "lib/hooks.h"
 #include "os/os.h"
 #include "stacks/traceback.h"
 
@@ -117,7 +118,7 @@ put_interrupted(out *o, void *uc)
     if (gp) {
         put_header(o, gp, "running");
         if (uc)
-            cgo_print_signal(o, uc);
+            hooks.print_signal(o, uc);
         put_frames(o, gp, gp->ts, true);
         put_tail(o, gp, true);
         return gp;
@@ -131,7 +132,7 @@ put_interrupted(out *o, void *uc)
     else
         put_str(o, "goroutine 0 [idle]:\n");
     if (uc)
-        cgo_print_signal(o, uc);
+        hooks.print_signal(o, uc);
     if (ts)
         put_frames(o, NULL, ts, true);
     return NULL;
@@ -386,72 +387,16 @@ quit(void)
         futex_sleep(&never, 0, INT64_MAX); /* the process is about to end */
 }
 
-/* -- beginnings ------------------------------------------------------------------------------------ */
-
-#define ALTSTACK (512 << 10) /* a symbolizer's libraries are no misers; what is not touched costs nothing */
-
-void *
-stack_altstack(void)
-{
-    stack_t ss;
-    if (sigaltstack(NULL, &ss) == 0 && !(ss.ss_flags & SS_DISABLE))
-        return NULL;
-    ss.ss_size = ALTSTACK;
-    ss.ss_flags = 0;
-    ss.ss_sp = mem_reserve(ss.ss_size);
-    if (ss.ss_sp) {
-        mem_guard(ss.ss_sp, 4096);
-        sigaltstack(&ss, NULL);
-    }
-    return ss.ss_sp;
-}
-
-/* A thread that ends runs some more instructions: a handler shall not find the stack registered but gone. */
+/* Hook: this thread has the GIL, and nobody has got it from it. */
 void
-stack_altstack_free(void *stack)
+quit_kicked(void *uc)
 {
-    stack_t none = {.ss_flags = SS_DISABLE}, old;
-    if (stack && sigaltstack(&none, &old) == 0) {
-        if (old.ss_sp == stack || old.ss_flags & SS_DISABLE)
-            mem_unmap(stack, ALTSTACK); /* after it was disabled, never before */
-        else
-            sigaltstack(&old, NULL); /* a library has put its own in place, and may go back to ours */
-    }
-}
-
-/* -- the runtime's own signal ---------------------------------------------------------------------- */
-
-static int kicksig;
-static _Atomic bool mask_pushed;
-static _Atomic uint64_t pushed_mask;
-
-static void
-on_kick(int sig, siginfo_t *info, void *uc)
-{
-    (void)sig, (void)info;
-    int err = errno;
-    if (getm() == m0 && atomic_exchange(&mask_pushed, false))
-        context_set_sigmask(uc, atomic_load(&pushed_mask));
     uint32_t nobody = QuitNobody;
     if (atomic_load(&quits) == QuitNobody && atomic_compare_exchange_strong(&quits, &nobody, QuitWriting))
         quit_careful(uc);
-    errno = err;
 }
 
-/* The last real-time signal that is nobody's. */
-static void
-kick_init(void)
-{
-    struct sigaction sa = {.sa_flags = SA_SIGINFO | SA_ONSTACK},
-                     now; /* no SA_RESTART: that is what it is for */
-    sigemptyset(&sa.sa_mask);
-    sa.sa_sigaction = on_kick;
-    for (int sig = SIGRTMAX - 1; sig > SIGRTMIN && !kicksig; sig--) {
-        if (sigaction(sig, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL &&
-            sigaction(sig, &sa, NULL) == 0)
-            kicksig = sig;
-    }
-}
+/* -- beginnings ------------------------------------------------------------------------------------ */
 
 /* Those of Python are known to `getsignal`: whoever asks has looked there. Its default for SIGINT and what faulthandler
  * installs for faults are no sign of a library. */
@@ -460,36 +405,14 @@ handled_in_c(void)
 {
     for (int sig = 1; sig <= SIGRTMAX; sig++) {
         struct sigaction now;
-        if (sig == kicksig || sig == SIGINT || sig == SIGQUIT || sig == SIGILL || fatalsig_of(sig))
+        if (kick_bit() >> (sig - 1) & 1 || sig == SIGINT || sig == SIGQUIT || sig == SIGILL ||
+            fatalsig_of(sig))
             continue;
         if (sigaction(sig, NULL, &now) == 0 &&
             (now.sa_flags & SA_SIGINFO || (now.sa_handler != SIG_DFL && now.sa_handler != SIG_IGN)))
             return true;
     }
     return false;
-}
-
-uint64_t
-kick_bit(void)
-{
-    return kicksig ? (uint64_t)1 << (kicksig - 1) : 0;
-}
-
-void
-kick(int32_t tid)
-{
-    struct sigaction now;
-    if (kicksig && sigaction(kicksig, NULL, &now) == 0 && now.sa_flags & SA_SIGINFO &&
-        now.sa_sigaction == on_kick) /* else the program has taken it */
-        thread_kill(tid, kicksig);
-}
-
-void
-push_mask(uint64_t mask)
-{
-    atomic_store(&pushed_mask, mask); /* before the flag: on_kick takes the flag, then the mask */
-    atomic_store(&mask_pushed, true);
-    kick(m0->tid);
 }
 
 void

@@ -19,6 +19,7 @@
 #include "stacks/traceback.h"
 
 #include "cpython/compat.h"
+#include "lib/hooks.h"
 #include "os/os.h"
 #include "stacks/pc.h"
 
@@ -28,6 +29,7 @@
 #define MAX_FRAMES 100
 #define MAX_ANCESTOR_FRAMES 100
 
+PyCodeObject *callback_code;
 struct tracebackcfg tb = {.level = 1};
 
 static char *runtime_prefix; /* gort's own directory, with a slash at the end */
@@ -185,8 +187,8 @@ put_frames(out *o, g *gp, PyThreadState *ts, bool careful)
     for (bool more = ts && frame_first(&at, ts, careful); more && steps < bound;
          more = frame_next(&at, careful), steps++) {
         codeview code;
-        if (gp && at.code == cgo_callback_code)
-            cgo_print_context(o, gp, callbacks++);
+        if (gp && at.code == callback_code)
+            hooks.print_context(o, gp, callbacks++);
         if (!code_look(&code, at.code, careful))
             break;
         if (tb.level < 2 && is_runtime(code.filename, careful)) {
@@ -477,7 +479,7 @@ put_threads(out *o, PyThreadState *me, bool careful)
 
 /* -- ancestors -------------------------------------------------------------------------------------- */
 
-ancestors *
+static ancestors *
 save_ancestors(g *creator, PyThreadState *ts)
 {
     uintptr_t pcs[MAX_ANCESTOR_FRAMES];
@@ -503,6 +505,26 @@ save_ancestors(g *creator, PyThreadState *ts)
     }
     *end = NULL;
     return a;
+}
+
+/* Hook: where ts, its creator's, is. */
+void
+set_origin(g *gp, PyThreadState *ts)
+{
+    m *mp = getm();
+    g *creator = mp ? mp->curg : NULL;
+    pyframe at;
+    if (frame_first(&at, ts, false)) {
+        gp->created_code = (PyCodeObject *)Py_NewRef(at.code);
+        gp->created_lasti = at.lasti;
+        func *f = func_of(at.code, at.globals);
+        gp->created_module = f ? func_module(f) : NULL;
+    }
+    if (creator) {
+        gp->parent = creator->goid;
+        if (unlikely(tb.ancestors > 0))
+            gp->ancestors = save_ancestors(creator, ts);
+    }
 }
 
 void

@@ -22,7 +22,8 @@ struct ancestors {
     size_t npcs;
     uintptr_t pcs[];
 };
-ancestors *save_ancestors(g *creator, PyThreadState *ts); /* GIL; NULL: no memory */
+/* Hooks. */
+void set_origin(g *gp, PyThreadState *ts);
 void free_ancestors(ancestors *a);
 
 /* Parts of a goroutine's text; `status` instead of its own if not NULL. `careful`: without the GIL, from anywhere. */
@@ -37,15 +38,8 @@ g *put_running(out *o);
 int gort_traceback_init(PyObject *module);
 int gort_walk_init(PyObject *module); /* walk.c */
 
-/* -- cgo.c: frames of C code -------------------------------------------------------------------- */
-
-/* The code of the Python function that every call from C to Python made through gort.cgo passes; NULL: not loaded. */
-extern PyCodeObject *cgo_callback_code;
-/* The frames of the C code that made gp's nth call to Python that has not returned, 0 the latest: for each a line
- * `name(...)` and a line with a tab, the place. Nothing if there is no traceback function. Async-signal-safe as far as
- * the program's functions are. */
-void cgo_print_context(out *o, g *gp, int nth);
-/* The frames of the C code that this thread was in when the signal came. Nothing if there is no traceback function. */
-void cgo_print_signal(out *o, void *ucontext);
+/* The code of the Python function that every call from C to Python made through gort.cgo passes; NULL: not loaded. cgo.c
+ * sets it. */
+extern PyCodeObject *callback_code;
 
 #endif

@@ -1,13 +1,10 @@
-/* timer.c: the timer heap, sleep, and the base of time.Timer and time.Ticker.
+/* timer.c: the base of time.Timer and time.Ticker, on the timer heap of sched/time.c.
  *
  * Invariants
- *   1. heap is a 4-ary heap by `when`; a timer's index says where it is, -1: nowhere.
- *   2. sched.timer0 is the first timer's when, INT64_MAX if there is none; sysmon and idle Ms wait for it.
- *   3. A timer's f runs in the scheduler, on any stack: it runs no Python code (see pay_owed), allocates
- *      nothing that the collector tracks and does not park. It may start goroutines and ready them.
- *   4. The timer of a channel is in the heap if and only if it is active and somebody waits for the channel (who was woken
+ *   1. The timer of a channel is in the heap if and only if it is active and somebody waits for the channel (who was woken
  *      otherwise, and has not run yet, included). A timer that starts a goroutine is in the heap while it is active, and
  *      the heap owns a reference to its RuntimeTimer.
+ *   2. What may run Python code is left to pay_owed.
  *
  * As in Go since 1.23 the channel of a timer is unbuffered as far as the program sees, and nobody sends on it: whoever
  * receives, or asks, finds out whether the time has come. So a timer that nobody waits for costs nothing but its memory,
@@ -17,8 +14,6 @@
  * Nothing of the program's is referred to by a timer with a channel, so none of its code can run while stop and reset
  * change it.
  *
- * One heap for all Ps: the GIL lets only one goroutine at a time touch it, so Go's heap per P would gain nothing.
- *
  * Differs from Go: there a channel has a buffer of one value in truth, hidden by len and cap, which the timer fills when
  * somebody looks.
  */
@@ -27,136 +22,17 @@
 #include "sync/chan.h"
 #include "cpython/compat.h"
 #include "os/os.h"
+#include "sched/time.h"
 #include "sync/timer.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <structmember.h>
 
-typedef struct {
-    int64_t when; /* a copy: sifting touches the heap alone */
-    timer *t;
-} entry;
-
-static entry *heap;
-static int32_t nheap, capheap;
-
-static inline void
-put(int32_t i, entry e)
-{
-    heap[i] = e;
-    e.t->index = i;
-}
-
-static void
-siftup(int32_t i, entry e)
-{
-    while (i > 0) {
-        int32_t up = (i - 1) / 4;
-        if (e.when >= heap[up].when)
-            break;
-        put(i, heap[up]);
-        i = up;
-    }
-    put(i, e);
-}
-
-static void
-siftdown(int32_t i, entry e)
-{
-    for (;;) {
-        int32_t c = i * 4 + 1;
-        if (c >= nheap)
-            break;
-        int32_t end = c + 4 < nheap ? c + 4 : nheap, best = c;
-        for (int32_t k = c + 1; k < end; k++) {
-            if (heap[k].when < heap[best].when)
-                best = k;
-        }
-        if (e.when <= heap[best].when)
-            break;
-        put(i, heap[best]);
-        i = best;
-    }
-    put(i, e);
-}
-
-static inline void
-set_timer0(void)
-{
-    atomic_store_explicit(&sched.timer0, nheap ? heap[0].when : INT64_MAX, memory_order_relaxed);
-}
-
-int
-timer_reserve(int32_t n)
-{
-    if (n <= capheap - nheap)
-        return 0;
-    int64_t cap = capheap ? capheap : 64;
-    while (cap - nheap < n)
-        cap *= 2;
-    entry *h = cap <= INT32_MAX ? realloc(heap, (size_t)cap * sizeof *h) : NULL;
-    if (!h) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    heap = h;
-    capheap = (int32_t)cap;
-    return 0;
-}
-
-void
-addtimer(timer *t)
-{
-    siftup(nheap++, (entry){t->when, t});
-    if (t->index == 0) {
-        set_timer0(); /* before sysmon is told: without the GIL it looks at nothing else */
-        m *mp = getm();
-        if (!mp || !mp->p || !mp->curg) /* nobody here will look at the heap before it sleeps */
-            timer_added();
-        else if (unlikely(!sched.sysmonstarted))
-            sysmon_start(); /* whoever set it may stay in C, or compute */
-        else
-            sysmon_notice();
-    }
-}
-
-bool
-deltimer(timer *t)
-{
-    int32_t i = t->index;
-    if (i < 0)
-        return false;
-    t->index = -1;
-    entry last = heap[--nheap];
-    if (i < nheap) {
-        if (i > 0 && last.when < heap[(i - 1) / 4].when)
-            siftup(i, last);
-        else
-            siftdown(i, last);
-    }
-    set_timer0();
-    return true;
-}
-
-void
-runtimers(int64_t now)
-{
-    while (nheap && heap[0].when <= now) {
-        timer *t = heap[0].t;
-        t->index = -1;
-        entry last = heap[--nheap];
-        if (nheap)
-            siftdown(0, last);
-        if (t->f(t, now))
-            siftup(nheap++, (entry){t->when, t}); /* without a check: f adds none, so its place is free */
-    }
-    set_timer0();
-}
-
 /* -- durations ---------------------------------------------------------------------------------- */
 
-int64_t
+/* Seconds (float or int) as nanoseconds; -1 with an exception set if that cannot be. */
+static int64_t
 duration_ns(PyObject *o, const char *what)
 {
     double d;
@@ -190,49 +66,6 @@ duration_ns(PyObject *o, const char *what)
         return INT64_MAX / 2;
     int64_t ns = (int64_t)(d * 1e9 + 0.5);
     return ns ? ns : 1; /* what is more than nothing stays more than nothing */
-}
-
-/* -- sleep -------------------------------------------------------------------------------------- */
-
-typedef struct {
-    timer t;
-    wait w;
-    sudog s;
-} sleeper;
-
-static bool
-wake_sleeper(timer *t, int64_t now)
-{
-    (void)now;
-    sleeper *s = (sleeper *)t;
-    s->w.fired = &s->s; /* before goready, which does nothing if a signal has readied main already */
-    goready(s->w.g);
-    return false;
-}
-
-int
-gosleep(int64_t ns)
-{
-    g *gp = getg();
-    if (!gp)
-        return -1;
-    if (ns <= 0) {
-        goschedule(gp);
-        return 0;
-    }
-    int64_t until = nanotime() + ns;
-    for (;;) {
-        if (timer_reserve(1) < 0)
-            return -1;
-        sleeper s = {.t = {.when = until, .f = wake_sleeper, .index = -1}, .w = {.g = gp}};
-        addtimer(&s.t);
-        gopark(gp, waitReasonSleep);
-        if (likely(s.w.fired != NULL))
-            return 0;
-        deltimer(&s.t); /* before the handlers, which may raise: it lies on this stack */
-        if (check_signals() < 0)
-            return -1;
-    }
 }
 
 static PyObject *
@@ -461,19 +294,12 @@ fire_func(timer *tp, int64_t now)
     return false;
 }
 
-/* The child of a fork: the goroutines that slept or waited are lost. Timers of channels go on, for who waits from now on.
- * No Python code may run yet. */
+/* Hook: in the child of a fork; the heap had a reference. */
 void
-timers_after_fork(void)
+timer_lost(timer *t)
 {
-    for (int32_t i = 0; i < nheap; i++) {
-        timer *t = heap[i].t;
-        t->index = -1;
-        if (t->f == fire_func)
-            owe(timer_of(t), false); /* the heap's reference */
-    }
-    nheap = 0;
-    set_timer0();
+    if (t->f == fire_func)
+        owe(timer_of(t), false);
 }
 
 static PyObject *

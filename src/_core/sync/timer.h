@@ -6,7 +6,7 @@
 #ifndef GORT_TIMER_H
 #define GORT_TIMER_H
 
-#include "core.h"
+#include "sched/time.h"
 
 typedef struct chantimer {
     timer t;        /* t.when: when it fires next */
@@ -27,5 +27,9 @@ void chantimer_wait(chantimer *ct);
 /* It has taken it out. */
 void chantimer_leave(chantimer *ct);
 void chantimer_free(chantimer *ct);
+
+/* Hooks. */
+void pay_owed(void);
+void timer_lost(timer *t);
 
 #endif

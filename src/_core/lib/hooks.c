@@ -1,0 +1,4 @@
+/* hooks.c: see hooks.h. */
+#include "lib/hooks.h"
+
+struct hooks hooks;

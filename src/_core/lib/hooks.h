@@ -1,0 +1,71 @@
+/* hooks.h: what a lower layer tells a higher one, or asks it.
+ *
+ * A layer calls only those below it (tools/check_seams.py). Where something that happens below concerns a layer
+ * above, it calls one of these. They are all here, so that one sees what may come up from below, with which locks.
+ *
+ * module.c fills them in when the module is initialised, before anything else runs, and nobody writes them
+ * afterwards: none is NULL, and a call costs a load more than a direct one.
+ *
+ * Rejected: a list of functions for each event. Each has one taker, and the order of takers would be nobody's.
+ */
+#ifndef GORT_HOOKS_H
+#define GORT_HOOKS_H
+
+#include "core.h"
+#include "lib/out.h"
+
+extern struct hooks {
+    /* -- cpython: any thread with the GIL -- */
+
+    /* Calls eval(arg) on a stack with room for it. False: there is none. */
+    bool (*eval_deep)(PyThreadState *ts, void (*eval)(void *), void *arg);
+
+    /* -- mem: with the GIL, in the middle of an allocation or a free: no Python code runs, and nothing is allocated -- */
+
+    /* heap_countdown is below 0: so many bytes have been allocated. */
+    void (*heap_goal)(void);
+    /* A block that span_add_special() has counted is freed. */
+    void (*special_freed)(void *p);
+    /* There is idle memory worth giving back, and mheap_unwatched was set. */
+    void (*memory_idle)(void);
+    /* At the installation of the heap: the hooks of these debug modes. */
+    PyMemAllocatorEx (*debug_hooks)(unsigned modes, const PyMemAllocatorEx *previous);
+
+    /* -- sched: with the GIL, except where another line says otherwise -- */
+
+    /* A goroutine begins: notes where in ts, its creator's, it was made. No Python code runs. */
+    void (*born)(g *gp, PyThreadState *ts);
+    void (*free_ancestors)(ancestors *a);
+    /* sched.owing is set. In a goroutine that was just resumed; runs Python code. */
+    void (*pay_owed)(void);
+    /* In the child of a fork: the timer is out of the heap, and will not fire. No Python code runs. */
+    void (*timer_lost)(timer *t);
+    /* sched.forcegc has come. No Python code runs. */
+    void (*force_gc)(void);
+    /* sysmon, without the GIL: gives memory back if it is time for it. Returns when to be asked again, at the latest. */
+    int64_t (*scavenge)(int64_t now, bool idle);
+    /* Is there a signal handler that is neither Python's nor ours? */
+    bool (*handled_in_c)(void);
+    /* sysmon, without the GIL: has SIGQUIT come? Then the other one has the dump written, and the process ends. */
+    bool (*quit_wanted)(void);
+    void (*quit)(void);
+    /* In the handler of the runtime's own signal. */
+    void (*kicked)(void *uc);
+    /* In the child of a fork, before all Python code: ts is of the thread that is left, gp its goroutine, if it has one. */
+    void (*forked)(const PyThreadState *ts, const g *gp);
+    /* And when Python code may run. */
+    void (*forked_late)(void);
+
+    /* -- gc: with the GIL -- */
+
+    /* A cycle has ended. Allocates nothing. */
+    void (*cycle_ended)(void);
+
+    /* -- stacks: with and without the GIL, in signal handlers too -- */
+
+    /* The frames of C code: see stacks/traceback.h. */
+    void (*print_context)(out *o, g *gp, int nth);
+    void (*print_signal)(out *o, void *ucontext);
+} hooks;
+
+#endif

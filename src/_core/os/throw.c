@@ -1,0 +1,21 @@
+/* throw.c: the end of a process whose invariants do not hold.
+ *
+ * Any thread, with whatever locks: it writes one line and aborts. No dump is written here: what a dump would walk
+ * may be what is broken. The handler of SIGABRT tells what can be told (stacks/signal.c).
+ *
+ * Differs from Go, whose throw writes the stacks itself.
+ */
+#include "os/throw.h"
+
+#include "os/os.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+_Noreturn void throw(const char *text)
+{
+    char buf[256];
+    int n = snprintf(buf, sizeof buf, "fatal error: %s\n", text);
+    write_all(errfd, buf, (size_t)n < sizeof buf ? (size_t)n : sizeof buf - 1);
+    abort();
+}
