@@ -63,6 +63,7 @@ SYSTEM_HEADERS = {
     ("cgo/cgo_unwind.c", "unistd.h"): "getpid, for libdw",
     ("cgo/cgo_unwind.c", "unwind.h"): "it walks C frames with the compiler's unwinder",
     ("sched/g.c", "unistd.h"): "_exit, when a goroutine ends the process",
+    ("sched/panic.c", "unistd.h"): "_exit, when a goroutine ends the process",
     ("sched/m.c", "unistd.h"): "pause, in threads that are never to run again",
     ("sched/kick.c", "signal.h"): "it sets the handler of the runtime's own signal",
     ("stacks/signal.c", "signal.h"): "it sets handlers and reads what the kernel hands to them",

@@ -403,11 +403,6 @@ int ginit(void);
 int need_threading(void);
 void gomain(void);
 void proven(g *gp, bool good);
-_Noreturn void fatal(const char *text);
-/* The process dies, but first code of the program may run for so long; after that a thread writes the text and ends the
- * process with this status. The first call counts. -1: exception set. */
-int die_within(double seconds, const char *text, size_t n, int status);
-void dies_in_time(void); /* that code has come to its end: the caller writes and ends the process */
 /* A goroutine's thread state has the goroutine's number for its thread's identifier, so that what finds threads by it
  * (sys._current_frames, PyThreadState_SetAsyncExc) finds each goroutine; a real one is an address. */
 static inline bool
@@ -448,6 +443,15 @@ runs(PyObject *fn)
 /* The exception that is set, with its traceback, as an object of the caller's; none is set then. */
 PyObject *take_exception(void);
 void give_exception(PyObject *exc); /* sets it; steals */
+
+/* -- panic.c ---------------------------------------------------------------------------------- */
+
+_Noreturn void fatal(const char *text);
+/* The process dies, but first code of the program may run for so long; after that a thread writes the text and ends the
+ * process with this status. The first call counts. -1: exception set. */
+int die_within(double seconds, const char *text, size_t n, int status);
+void dies_in_time(void); /* that code has come to its end: the caller writes and ends the process */
+int gort_panic_init(PyObject *module);
 
 /* -- stack.c ---------------------------------------------------------------------------------- */
 

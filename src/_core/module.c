@@ -372,40 +372,6 @@ start_panic_(PyObject *mod, PyObject *unused)
 }
 
 static PyObject *
-die_within_(PyObject *mod, PyObject *args)
-{
-    (void)mod;
-    double seconds;
-    const char *text;
-    Py_ssize_t n;
-    int status;
-    if (!PyArg_ParseTuple(args, "dy#i:die_within", &seconds, &text, &n, &status) ||
-        die_within(seconds, text, (size_t)n, status) < 0)
-        return NULL;
-    Py_RETURN_NONE;
-}
-
-static PyObject *
-dies_in_time_(PyObject *mod, PyObject *unused)
-{
-    (void)mod, (void)unused;
-    dies_in_time();
-    Py_RETURN_NONE;
-}
-
-static PyObject *
-write_error_(PyObject *mod, PyObject *text)
-{
-    (void)mod;
-    char *data;
-    Py_ssize_t n;
-    if (PyBytes_AsStringAndSize(text, &data, &n) < 0)
-        return NULL;
-    write_all(errfd, data, (size_t)n);
-    Py_RETURN_NONE;
-}
-
-static PyObject *
 main_ends_(PyObject *mod, PyObject *unused)
 {
     (void)mod, (void)unused;
@@ -545,13 +511,6 @@ static PyMethodDef functions[] = {
     {"start_panic", start_panic_, METH_NOARGS,
      "start_panic()\n--\n\nThe process begins to die.\n\n"
      "With schedtrace or scheddetail set, the scheduler's state is printed."},
-    {"die_within", die_within_, METH_VARARGS,
-     "die_within(seconds, text, status, /)\n--\n\n"
-     "If the process has not ended after this time, writes text and ends it with status."},
-    {"dies_in_time", dies_in_time_, METH_NOARGS,
-     "dies_in_time()\n--\n\nThe time limit of die_within() is kept: the caller writes the text itself."},
-    {"write_error", write_error_, METH_O,
-     "write_error(text, /)\n--\n\nWrites bytes to what was standard error when the process started."},
     {"main_ends", main_ends_, METH_NOARGS,
      "main_ends()\n--\n\nMain has returned: from now on the other goroutines run only while main waits."},
     {"shutdown", shutdown_, METH_NOARGS, "shutdown()\n--\n\nStops scheduling for good."},
@@ -601,6 +560,7 @@ static int (*const inits[])(PyObject *) = {
     gort_pool_init,      gort_atomic_init, gort_timer_init,   gort_cgo_init,      gort_pc_init,
     gort_traceback_init, gort_walk_init,   gort_mstats_init,  gort_memdebug_init, gort_gc_init,
     gort_scavenge_init,  gort_mfinal_init, gort_session_init, gort_heapdump_init, gort_memstats_init,
+    gort_panic_init,
 };
 
 static void

@@ -20,9 +20,6 @@
 #include "lib/hooks.h"
 #include "os/os.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 PyObject *Error, *Goexit;
@@ -225,6 +222,51 @@ trace_as_threading_does(void)
 
 /* -- birth ------------------------------------------------------------------------------------- */
 
+/* One that is dead or new, with a thread state. NULL: exception set. */
+static inline g *
+gfget_with_ts(void)
+{
+    g *gp = gfget();
+    if (!gp || likely(gp->ts != NULL))
+        return gp;
+    gp->ts = ts_new();
+    if (!gp->ts) {
+        gfput(gp);
+        PyErr_NoMemory();
+        return NULL;
+    }
+    ts_set_chunk(gp->ts, (char *)inline_args(gp) - CHUNK_SIZE, CHUNK_SIZE);
+    ts_set_c_budget(gp->ts, gp->c_budget);
+    return gp;
+}
+
+/* What it calls. argv has room for all arguments and a word, vectorcall's scratch. */
+static inline void
+set_call(g *gp, PyObject *fn, PyObject **argv, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    Py_ssize_t total = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+    for (Py_ssize_t i = 0; i < total; i++)
+        argv[i + 1] = Py_NewRef(args[i]);
+    gp->args = argv;
+    gp->fn = Py_NewRef(fn);
+    gp->nargs = nargs;
+    gp->kwnames = Py_XNewRef(kwnames);
+}
+
+/* Nothing of its earlier life is left. */
+static inline void
+set_identity(g *gp, uint8_t flags)
+{
+    gp->goid = ++sched.goidgen;
+    gp->flags = flags;
+    gp->lockcount = 0;
+    gp->lockedm = NULL;
+    gp->goexiting = gp->retiring = false;
+    gp->parent = 0;
+    gp->created_code = NULL;
+    ts_set_thread(gp->ts, (unsigned long)gp->goid);
+}
+
 static int
 newproc_as(uint8_t flags, PyObject *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
            PyObject *context)
@@ -232,69 +274,40 @@ newproc_as(uint8_t flags, PyObject *fn, PyObject *const *args, Py_ssize_t nargs,
     PyThreadState *ts = PyThreadState_Get();
     Py_ssize_t total = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
     PyObject **argv = NULL;
-    if (!context && need_threading() < 0)
-        return -1;
-    if (unlikely(total >= INLINE_ARGS)) { /* one word is vectorcall's scratch */
-        argv = PyMem_Malloc((size_t)(total + 1) * sizeof(PyObject *));
-        if (!argv) {
-            PyErr_NoMemory();
-            return -1;
-        }
-    }
     bool copied = false, from_timer = context != NULL;
-    if (!context && ts_context(ts)) {
+    if (!from_timer && need_threading() < 0)
+        return -1;
+    if (unlikely(total >= INLINE_ARGS) && !(argv = PyMem_Malloc((size_t)(total + 1) * sizeof *argv))) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    if (!from_timer && ts_context(ts)) {
         context = PyContext_CopyCurrent(); /* may collect garbage: any Python code */
-        if (!context) {
-            PyMem_Free(argv);
-            return -1;
-        }
-        copied = true;
+        copied = context != NULL;
+        if (!copied)
+            goto failed;
     }
     bool traced = threading_traces();
-
-    g *gp = gfget(); /* after all that may run Python code: until newproc1 gp is in no queue and in no list */
-    if (gp && unlikely(!gp->ts)) {
-        gp->ts = ts_new();
-        if (gp->ts)
-            ts_set_chunk(gp->ts, (char *)inline_args(gp) - CHUNK_SIZE, CHUNK_SIZE);
-        else {
-            gfput(gp);
-            gp = NULL;
-            PyErr_NoMemory();
-        }
-        if (gp)
-            ts_set_c_budget(gp->ts, gp->c_budget);
-    }
-    if (!gp) {
-        PyMem_Free(argv);
-        if (copied)
-            Py_DECREF(context);
-        return -1;
-    }
-
-    PyObject **to = argv ? argv : gp->args;
-    for (Py_ssize_t i = 0; i < total; i++)
-        to[i + 1] = Py_NewRef(args[i]);
-    gp->args = to;
-    gp->fn = Py_NewRef(fn);
-    gp->nargs = nargs;
-    gp->kwnames = Py_XNewRef(kwnames);
+    g *gp =
+        gfget_with_ts(); /* after all that may run Python code: until newproc1 gp is in no queue and no list */
+    if (!gp)
+        goto failed;
+    set_call(gp, fn, argv ? argv : gp->args, args, nargs, kwnames);
     gp->context = copied ? context : Py_XNewRef(context);
-    gp->copy_context = !copied && context;
+    gp->copy_context = from_timer;
     gp->traced = traced;
-    gp->goid = ++sched.goidgen;
-    gp->lockcount = 0;
-    gp->lockedm = NULL;
-    gp->goexiting = gp->retiring = false;
-    gp->flags = flags | (known_good(code_of(fn, args, nargs)) ? G_ANY : G_ANY | G_UNPROVEN);
-    gp->parent = 0;
-    gp->created_code = NULL;
+    set_identity(gp, flags | (known_good(code_of(fn, args, nargs)) ? G_ANY : G_ANY | G_UNPROVEN));
     if (!from_timer)
         hooks.born(gp, ts);
-    ts_set_thread(gp->ts, (unsigned long)gp->goid);
     sched.ngoroutines += !(flags & G_SYSTEM);
     newproc1(gp);
     return 0;
+
+failed:
+    PyMem_Free(argv);
+    if (copied)
+        Py_DECREF(context);
+    return -1;
 }
 
 int
@@ -452,77 +465,4 @@ gomain(void)
         gfput(gp); /* still on its stack: before that is left only attend can start its next life (reborn) */
         godead(gp);
     }
-}
-
-/* -- death of the process ---------------------------------------------------------------------- */
-
-/* What is said and done if the program's code does not let the process die in time: hooks that hang, files that cannot be
- * flushed. By a thread that needs no GIL. */
-static struct {
-    char *text;
-    size_t n;
-    int status;
-    int64_t deadline;
-    _Atomic uint32_t state; /* 0: no limit; 1: it runs; 2: met; 3: it is over, the thread ends the process */
-} death;
-
-static void *
-death_guard(void *unused)
-{
-    (void)unused;
-    while (atomic_load(&death.state) == 1 && nanotime() < death.deadline)
-        futex_sleep(&death.state, 1, death.deadline);
-    uint32_t runs = 1;
-    if (atomic_compare_exchange_strong(&death.state, &runs, 3)) {
-        write_all(errfd, death.text, death.n);
-        _exit(death.status);
-    }
-    return NULL;
-}
-
-int
-die_within(double seconds, const char *text, size_t n, int status)
-{
-    if (atomic_load(&death.state) != 0)
-        return 0; /* dying already */
-    char *copy = malloc(n ? n : 1);
-    if (!copy) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    memcpy(copy, text, n);
-    death.text = copy;
-    death.n = n;
-    death.status = status;
-    death.deadline = nanotime() + (int64_t)(seconds * 1e9);
-    atomic_store(&death.state, 1); /* before the thread, which ends at any other state */
-    if (thread_start(death_guard, NULL, 64 << 10, sigmask_runtime()) != 0)
-        atomic_store(&death.state, 0); /* then without a limit */
-    return 0;
-}
-
-void
-dies_in_time(void)
-{
-    uint32_t runs = 1;
-    if (!atomic_compare_exchange_strong(&death.state, &runs, 2) && runs == 3) {
-        for (;;)
-            sleep_ns(1000000000); /* the process is about to end */
-    }
-}
-
-/* The runtime's own fatal error. GIL held, a thread state attached. */
-_Noreturn void
-fatal(const char *text)
-{
-    sched.throwing = true; /* first: the hook may park, and what it finds then is no second fatal error */
-    PyObject *r = fatal_hook ? PyObject_CallFunction(fatal_hook, "s", text) : NULL;
-    if (!r) {
-        char buf[256];
-        int n = snprintf(buf, sizeof buf, "fatal error: %s\n", text);
-        write_all(errfd, buf, (size_t)n);
-        if (PyErr_Occurred())
-            PyErr_Print();
-    }
-    _exit(2);
 }

@@ -205,65 +205,82 @@ hand_on(m *mp, g *gp)
     return false; /* no M could be had, and m0 now runs everything */
 }
 
+/* On m0: main, which is coming home, is the next, or queued if m0 has no P or another one to run first. */
+static void
+bring_main_home(void)
+{
+    m0->deny = m0_denies();
+    if (m0->p && !m0->nextg)
+        m0->nextg = coming_home;
+    else {
+        queue_push(&sched.runq, coming_home);
+        sysmon_notice();
+    }
+    coming_home = NULL;
+}
+
+/* mp, which has a P, has nothing to run with it. */
+static void
+sleep_idle(m *mp)
+{
+    p *pp = mp->p;
+    mp->p = NULL;
+    pidleput(pp); /* before sleep_until, which asks whether all Ps are idle */
+    stopm(mp, sleep_until());
+}
+
+/* One look for a goroutine that mp, which has a P if there is one, is to run. NULL: mp has slept, or given up the GIL, and all
+ * may be different now. takeover: sysmon has woken mp for one. */
+static g *
+look_for_work(m *mp, bool takeover)
+{
+    if (unlikely(mp->lockedg != NULL))
+        return its_own_goroutine(mp);
+    if (unlikely(coming_home != NULL) && mp == m0)
+        bring_main_home();
+    if (!mp->p && !find_p(mp, takeover)) {
+        if (mp == m0)
+            interrupt_main(); /* a signal between this and the sleep does not end it: see checkdead */
+        stopm(mp, sleep_until());
+        return NULL;
+    }
+    p *pp = mp->p;
+    attend(pp);
+    if (unlikely(reclaim_due(sched.coarse))) {
+        reclaim(mp);
+        return NULL;
+    }
+    g *gp = mp->nextg;
+    mp->nextg = NULL;
+    if (!gp)
+        gp = nextg(pp);
+    if (!gp) {
+        sleep_idle(mp); /* and one idle M waits for the first timer */
+        return NULL;
+    }
+    if (unlikely(gp->flags & mp->deny))
+        return hand_on(mp, gp) ? gp : NULL;
+    /* just before gp runs: the M that stands by is told the schedtick that gp will have */
+    if (takeover && mp->chain && (pp->runq.head || sched.runq.head) && !atomic_load(&sched.ntakeover))
+        wake_for_takeover(pp, true);
+    return gp;
+}
+
 /* The goroutine that mp, which has a P when this returns, is to run. On g0, mp->ts attached; may sleep. */
 static g *
 findrunnable(m *mp)
 {
-    for (;;) {
+    g *gp;
+    do {
         validate();
         if (unlikely(sched.stopping))
             stop_forever(mp);
         bool takeover = atomic_exchange(&mp->takeover, false);
         if (takeover) /* it has the GIL: while it waited for it sysmon sent no other one */
             atomic_fetch_sub(&sched.ntakeover, 1);
-        if (unlikely(mp->lockedg != NULL)) {
-            g *gp = its_own_goroutine(mp);
-            if (gp)
-                return gp;
-            continue;
-        }
-        if (unlikely(coming_home != NULL) && mp == m0) {
-            m0->deny = m0_denies();
-            if (mp->p && !mp->nextg)
-                mp->nextg = coming_home;
-            else {
-                queue_push(&sched.runq, coming_home);
-                sysmon_notice();
-            }
-            coming_home = NULL;
-        }
-        if (!mp->p && !find_p(mp, takeover)) {
-            if (mp == m0)
-                interrupt_main(); /* a signal between this and the sleep does not end it: sysmon finds it */
-            stopm(mp, sleep_until());
-            continue;
-        }
-        p *pp = mp->p;
-        attend(pp);
-        if (unlikely(reclaim_due(sched.coarse))) {
-            reclaim(mp);
-            continue; /* from the start: it may have given up the GIL */
-        }
-        g *gp = mp->nextg;
-        mp->nextg = NULL;
-        if (!gp)
-            gp = nextg(pp);
-        if (!gp) { /* the P is idle, and one idle M waits for the first timer */
-            mp->p = NULL;
-            pidleput(pp); /* before sleep_until, which asks whether all Ps are idle */
-            stopm(mp, sleep_until());
-            continue;
-        }
-        if (unlikely(gp->flags & mp->deny)) {
-            if (hand_on(mp, gp))
-                return gp;
-            continue;
-        }
-        /* just before gp runs: the M that stands by is told the schedtick that gp will have */
-        if (takeover && mp->chain && (pp->runq.head || sched.runq.head) && !atomic_load(&sched.ntakeover))
-            wake_for_takeover(pp, true);
-        return gp;
-    }
+        gp = look_for_work(mp, takeover);
+    } while (!gp);
+    return gp;
 }
 
 static inline void

@@ -1,0 +1,141 @@
+/* panic.c: the death of the process: the runtime's fatal errors, and the limit of the time that it takes to die.
+ *
+ * What is said of a panic and of a fatal error is put together in Python (_traceback.py), which calls hooks of the
+ * program's and flushes its files. That may hang: die_within gives it so many seconds.
+ *
+ * fatal needs the GIL. die_within and dies_in_time do, too; the thread that ends the process does not.
+ *
+ * Differs from Go, which runs no code of the program's once it dies.
+ */
+#include "core.h"
+
+#include "os/os.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What is said and done if the program's code does not let the process die in time: hooks that hang, files that cannot be
+ * flushed. By a thread that needs no GIL. */
+static struct {
+    char *text;
+    size_t n;
+    int status;
+    int64_t deadline;
+    _Atomic uint32_t state; /* 0: no limit; 1: it runs; 2: met; 3: it is over, the thread ends the process */
+} death;
+
+static void *
+death_guard(void *unused)
+{
+    (void)unused;
+    while (atomic_load(&death.state) == 1 && nanotime() < death.deadline)
+        futex_sleep(&death.state, 1, death.deadline);
+    uint32_t runs = 1;
+    if (atomic_compare_exchange_strong(&death.state, &runs, 3)) {
+        write_all(errfd, death.text, death.n);
+        _exit(death.status);
+    }
+    return NULL;
+}
+
+int
+die_within(double seconds, const char *text, size_t n, int status)
+{
+    if (atomic_load(&death.state) != 0)
+        return 0; /* dying already */
+    char *copy = malloc(n ? n : 1);
+    if (!copy) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    memcpy(copy, text, n);
+    death.text = copy;
+    death.n = n;
+    death.status = status;
+    death.deadline = nanotime() + (int64_t)(seconds * 1e9);
+    atomic_store(&death.state, 1); /* before the thread, which ends at any other state */
+    if (thread_start(death_guard, NULL, 64 << 10, sigmask_runtime()) != 0)
+        atomic_store(&death.state, 0); /* then without a limit */
+    return 0;
+}
+
+void
+dies_in_time(void)
+{
+    uint32_t runs = 1;
+    if (!atomic_compare_exchange_strong(&death.state, &runs, 2) && runs == 3) {
+        for (;;)
+            sleep_ns(1000000000); /* the process is about to end */
+    }
+}
+
+/* The runtime's own fatal error. GIL held, a thread state attached. */
+_Noreturn void
+fatal(const char *text)
+{
+    sched.throwing = true; /* first: the hook may park, and what it finds then is no second fatal error */
+    PyObject *r = fatal_hook ? PyObject_CallFunction(fatal_hook, "s", text) : NULL;
+    if (!r) {
+        char buf[256];
+        int n = snprintf(buf, sizeof buf, "fatal error: %s\n", text);
+        write_all(errfd, buf, (size_t)n);
+        if (PyErr_Occurred())
+            PyErr_Print();
+    }
+    _exit(2);
+}
+
+/* -- for Python ------------------------------------------------------------------------------------ */
+
+static PyObject *
+die_within_(PyObject *mod, PyObject *args)
+{
+    (void)mod;
+    double seconds;
+    const char *text;
+    Py_ssize_t n;
+    int status;
+    if (!PyArg_ParseTuple(args, "dy#i:die_within", &seconds, &text, &n, &status) ||
+        die_within(seconds, text, (size_t)n, status) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+dies_in_time_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    dies_in_time();
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+write_error_(PyObject *mod, PyObject *text)
+{
+    (void)mod;
+    char *data;
+    Py_ssize_t n;
+    if (PyBytes_AsStringAndSize(text, &data, &n) < 0)
+        return NULL;
+    write_all(errfd, data, (size_t)n);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"die_within", die_within_, METH_VARARGS,
+     "die_within(seconds, text, status, /)\n--\n\n"
+     "If the process has not ended after this time, writes text and ends it with status."},
+    {"dies_in_time", dies_in_time_, METH_NOARGS,
+     "dies_in_time()\n--\n\nThe time limit of die_within() is kept: the caller writes the text itself."},
+    {"write_error", write_error_, METH_O,
+     "write_error(text, /)\n--\n\nWrites bytes to what was standard error when the process started."},
+    {NULL, NULL, 0, NULL},
+};
+
+int
+gort_panic_init(PyObject *module)
+{
+    return PyModule_AddFunctions(module, functions);
+}
