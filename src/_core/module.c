@@ -6,13 +6,11 @@
 #include "cpython/compat.h"
 #include "debug/memdebug.h"
 #include "gc/mgc.h"
-#include "lib/hooks.h"
 #include "mem/heap.h"
 #include "os/os.h"
 #include "stacks/pc.h"
 #include "stacks/traceback.h"
 #include "sync/sync.h"
-#include "sync/timer.h"
 
 #include <string.h>
 
@@ -563,38 +561,6 @@ static int (*const inits[])(PyObject *) = {
     gort_panic_init,
 };
 
-static void
-forked(const PyThreadState *ts, const g *gp)
-{
-    gc_after_fork(ts);
-    bufferedio_after_fork(gp);
-    finalizers_forked();
-    import_lock_after_fork();
-}
-
-static const struct hooks all_hooks = {
-    .eval_deep = morestack_eval,
-    .heap_goal = gc_look,
-    .special_freed = special_freed,
-    .memory_idle = sysmon_memory_idle,
-    .debug_hooks = debug_hooks,
-    .born = set_origin,
-    .free_ancestors = free_ancestors,
-    .pay_owed = pay_owed,
-    .timer_lost = timer_lost,
-    .force_gc = gc_force,
-    .scavenge = scavenge,
-    .handled_in_c = handled_in_c,
-    .quit_wanted = quit_wanted,
-    .quit = quit,
-    .kicked = quit_kicked,
-    .forked = forked,
-    .forked_late = finalizers_after_fork,
-    .cycle_ended = trace_gc,
-    .print_context = cgo_print_context,
-    .print_signal = cgo_print_signal,
-};
-
 static int
 module_exec(PyObject *module)
 {
@@ -609,8 +575,7 @@ module_exec(PyObject *module)
                         "allow; run it with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off");
         return -1;
     }
-    hooks = all_hooks; /* before all else */
-    mheap_forks();     /* first of all that have fork handlers */
+    mheap_forks(); /* first of all that have fork handlers */
     if (compat_init() < 0)
         return -1;
     PyObject *python_stderr = PySys_GetObject("__stderr__");

@@ -3,8 +3,7 @@
  * A layer calls only those below it (tools/check_seams.py). Where something that happens below concerns a layer
  * above, it calls one of these. They are all here, so that one sees what may come up from below, with which locks.
  *
- * module.c fills them in when the module is initialised, before anything else runs, and nobody writes them
- * afterwards: none is NULL, and a call costs a load more than a direct one.
+ * hooks.c says who takes them. None is NULL, and a call costs a load more than a direct one.
  *
  * Rejected: a list of functions for each event. Each has one taker, and the order of takers would be nobody's.
  */
@@ -14,7 +13,7 @@
 #include "core.h"
 #include "lib/out.h"
 
-extern struct hooks {
+struct hooks {
     /* -- cpython: any thread with the GIL -- */
 
     /* Calls eval(arg) on a stack with room for it. False: there is none. */
@@ -66,6 +65,7 @@ extern struct hooks {
     /* The frames of C code: see stacks/traceback.h. */
     void (*print_context)(out *o, g *gp, int nth);
     void (*print_signal)(out *o, void *ucontext);
-} hooks;
+};
+extern const struct hooks hooks __attribute__((visibility("hidden")));
 
 #endif

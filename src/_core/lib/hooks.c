@@ -1,4 +1,0 @@
-/* hooks.c: see hooks.h. */
-#include "lib/hooks.h"
-
-struct hooks hooks;
