@@ -24,8 +24,9 @@
  * hundred, sysmon does it in advance (stacks_ahead), on another core.
  *
  * Tops are spread over different pages of the stride ("colours"): equal low address bits would put all tops into the
- * same few sets of the TLB and the caches. That works for strides that are multiples of 16 pages; with 880 and 472 KiB
- * a wake of many takes half as long again.
+ * same few sets of the TLB and the caches. Strides are multiples of 16 pages, and the number of colours is odd, so that
+ * the two do not fall in step; each stack is a page further than the one before it. A wake of 100,000 takes three
+ * quarters of what it takes with steps of 7 pages over an even number, and two thirds of that with steps of 8 pages.
  *
  * Differs from Go: stacks do not grow by copying, since C frames hold addresses into them. They are virtual memory
  * that the kernel fills in.
@@ -45,12 +46,13 @@
 #define DEEP_STACKS 16
 #define BIG_STACK (8UL << 20)
 #define BIG_STACKS 1024
-#define MIDDLE_STACK (896UL << 10)
+#define MIDDLE_STACK (832UL << 10)
 #define MIDDLE_STACKS 65536
-#define SMALL_STACK (512UL << 10)
+#define SMALL_STACK (448UL << 10)
 #define SLAB_MIN (256UL << 20)
 #define SLAB_MAX (8UL << 30)
 #define SPARE (16UL << 20) /* of a limited address space; for threads and the heap, which cannot do without */
+#define COLOURS_MAX 63
 #define GUARD_MAX (16UL << 10) /* each page of it is one more entry to write when a stack is made */
 #define PMD (2UL << 20)        /* mapped by one page-table page */
 #define AHEAD_MAX 2048         /* stacks: 8 MiB of tops */
@@ -355,10 +357,10 @@ first_frame(char *hi, void (*fn)(void))
 static char *
 top_of(const slab *s, size_t nth)
 {
-    size_t colours = s->stride / PAGE / 8;
-    if (colours > 64)
-        colours = 64;
-    return s->lo + (nth + 1) * s->stride - (colours ? nth * 7 % colours * PAGE : 0);
+    size_t colours = s->stride / PAGE / 10 | 1;
+    if (colours > COLOURS_MAX)
+        colours = COLOURS_MAX;
+    return s->lo + (nth + 1) * s->stride - nth % colours * PAGE;
 }
 
 g *
