@@ -10,7 +10,7 @@ and a timer that nothing refers to is freed, stopped or not.
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from ._core import Chan, RuntimeTimer, timer_chan
+from ._core import Chan, RuntimeTimer, check_callable, timer_chan
 from ._core import sleep as _sleep
 from ._duration import LONGEST, Duration, to_seconds
 
@@ -87,11 +87,11 @@ def after_func(d: Duration, f: Callable[[], Any], /) -> Timer:
     """Calls f() in a goroutine of its own after d. Mirrors Go's time.AfterFunc.
 
     The Timer that is returned can stop or reset this; its `c` is None, Go's nil channel. Raises TypeError if
-    d is not a duration or f cannot be called, and ValueError if d is NaN.
+    d is not a duration, f cannot be called, or calling f runs nothing (a coroutine or generator function).
+    Raises ValueError if d is NaN.
     """
     seconds = to_seconds(d)
-    if not callable(f):
-        raise TypeError(f"after_func() takes a callable, not {f!r}")
+    check_callable("after_func()", f)
     timer = Timer.__new__(Timer)
     timer.c = cast(Chan[float], None)
     timer._timer = RuntimeTimer(fn=f)

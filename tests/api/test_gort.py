@@ -16,7 +16,7 @@ import pytest
 
 import gort
 import gort.sync.errgroup
-from gort import Chan, chan, context, default, go, run, runtime, select, sync, type_assert
+from gort import Chan, chan, context, default, go, run, runtime, select, sync, time, type_assert
 from gort.runtime import Error, TypeAssertionError
 from harness import execute, isolated
 from helpers import wait_until
@@ -121,6 +121,7 @@ STARTERS: dict[str, Callable[..., Any]] = {
     "Group.go()": lambda f: sync.errgroup.Group().go(f),
     "Group.try_go()": lambda f: sync.errgroup.Group().try_go(f),
     "after_func()": lambda f: context.after_func(context.background(), f),
+    "time.after_func()": lambda f: time.after_func(0, f),
     "Once.do()": lambda f: sync.Once().do(f),
     "once_func()": sync.once_func,
     "Map.range()": lambda f: sync.Map().range(f),
@@ -137,7 +138,8 @@ def test_what_runs_nothing_cannot_be_started(what: str) -> None:
         (Awaited(), "a coroutine function"),
         (Awaited().method, "a generator function"),
     ):
-        text = f"{what}: {f!r} is {kind}, and calling it runs nothing: start a function that "
+        name = what.removeprefix("time.")
+        text = f"{name}: {f!r} is {kind}, and calling it runs nothing: start a function that "
         with pytest.raises(TypeError, match=re.escape(text)):
             STARTERS[what](f)
 
