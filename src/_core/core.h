@@ -447,10 +447,6 @@ void give_exception(PyObject *exc); /* sets it; steals */
 /* -- panic.c ---------------------------------------------------------------------------------- */
 
 _Noreturn void fatal(const char *text);
-/* The process dies, but first code of the program may run for so long; after that a thread writes the text and ends the
- * process with this status. The first call counts. -1: exception set. */
-int die_within(double seconds, const char *text, size_t n, int status);
-void dies_in_time(void); /* that code has come to its end: the caller writes and ends the process */
 int gort_panic_init(PyObject *module);
 
 /* -- stack.c ---------------------------------------------------------------------------------- */
@@ -516,6 +512,7 @@ void signals_init(void);    /* installs the handlers of signals that end the pro
 bool quit_wanted(void);     /* hook: SIGQUIT came: sysmon shall have the dump written */
 void quit(void);            /* hook: sysmon does it; ends the process */
 void quit_kicked(void *uc); /* hook */
+void quit_after_fork(void);
 _Noreturn void crash(void); /* SIGABRT's default action */
 /* Would a fault of this thread, if it had one now, come to gort's handler? Three system calls, async-signal-safe. */
 bool faults_are_caught(void);

@@ -17,6 +17,7 @@ forked(const PyThreadState *ts, const g *gp)
     gc_after_fork(ts);
     bufferedio_after_fork(gp);
     finalizers_forked();
+    quit_after_fork();
     import_lock_after_fork();
 }
 

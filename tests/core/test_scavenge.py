@@ -221,6 +221,38 @@ print(os.waitpid(pid, 0)[1], wait_for(12))
     )
 
 
+def test_after_two_forks_at_once() -> None:
+    """sysmon ends before a fork, and the second one finds it gone: somebody has to start it again."""
+    source = """
+import os, time, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of forks with threads
+os.register_at_fork(before=lambda: time.sleep(0.02))  # Between gort's hook and the fork, as logging's may.
+"""
+    source += KERNEL
+    source += """
+import threading
+
+def fork():
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+blocks = fill(150)
+del blocks
+print(wait_for(20))
+threads = [threading.Thread(target=fork) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+blocks = fill(150)
+del blocks
+print(wait_for(20))
+"""
+    run_source(source).check(stdout="given back\ngiven back", stderr="")
+
+
 @isolated(env={"GODEBUG": "scavenge=1"}, timeout=300)
 def test_at_the_same_time_as_everything_else() -> None:
     """Allocation, collections and forks while the scavenger works as hard as it can."""

@@ -38,7 +38,7 @@ struct cgoframe {
 /* The innermost one of whoever runs on this thread. Async-signal-safe. */
 cgoframe *cgo_innermost(void);
 
-/* The PCs of what cgo_print_context prints (traceback.h), at most max of them. */
+/* The PCs of what cgo_print_context prints, at most max of them. */
 int cgo_context_pcs(g *gp, int nth, uintptr_t *pcs, int max);
 
 /* Hooks of dumps. */

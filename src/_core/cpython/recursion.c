@@ -114,8 +114,8 @@ evaluate_watched(PyThreadState *ts, struct _PyInterpreterFrame *frame, int throw
 void
 eval_watch(bool on)
 {
-    _PyFrameEvalFunction now = main_interp->eval_frame;
+    _PyFrameEvalFunction now = __atomic_load_n(&main_interp->eval_frame, __ATOMIC_RELAXED);
     if (on ? now == NULL : now == evaluate_watched)
-        main_interp->eval_frame = on ? evaluate_watched : NULL;
+        __atomic_store_n(&main_interp->eval_frame, on ? evaluate_watched : NULL, __ATOMIC_RELAXED);
 }
 #endif

@@ -19,7 +19,12 @@ struct hooks {
     /* Calls eval(arg) on a stack with room for it. False: there is none. */
     bool (*eval_deep)(PyThreadState *ts, void (*eval)(void *), void *arg);
 
-    /* -- mem: with the GIL, in the middle of an allocation or a free: no Python code runs, and nothing is allocated -- */
+    /* -- mem: with the GIL -- */
+
+    /* At the installation of the heap: the hooks of these debug modes. */
+    PyMemAllocatorEx (*debug_hooks)(unsigned modes, const PyMemAllocatorEx *previous);
+
+    /* In the middle of an allocation or a free: no Python code runs, and no memory of Python's is allocated. */
 
     /* heap_countdown is below 0: so many bytes have been allocated. */
     void (*heap_goal)(void);
@@ -27,9 +32,6 @@ struct hooks {
     void (*special_freed)(void *p);
     /* There is idle memory worth giving back, and mheap_unwatched was set. */
     void (*memory_idle)(void);
-    /* At the installation of the heap: the hooks of these debug modes. */
-    PyMemAllocatorEx (*debug_hooks)(unsigned modes, const PyMemAllocatorEx *previous);
-
     /* -- sched: with the GIL, except where another line says otherwise -- */
 
     /* A goroutine begins: notes where in ts, its creator's, it was made. No Python code runs. */
@@ -37,7 +39,7 @@ struct hooks {
     void (*free_ancestors)(ancestors *a);
     /* sched.owing is set. In a goroutine that was just resumed; runs Python code. */
     void (*pay_owed)(void);
-    /* In the child of a fork: the timer is out of the heap, and will not fire. No Python code runs. */
+    /* In the child of a fork, as `forked`: the timer is out of the heap, and will not fire. No Python code runs. */
     void (*timer_lost)(timer *t);
     /* sched.forcegc has come. No Python code runs. */
     void (*force_gc)(void);
@@ -48,9 +50,10 @@ struct hooks {
     /* sysmon, without the GIL: has SIGQUIT come? Then the other one has the dump written, and the process ends. */
     bool (*quit_wanted)(void);
     void (*quit)(void);
-    /* In the handler of the runtime's own signal. */
+    /* In the handler of the runtime's own signal, in any thread. */
     void (*kicked)(void *uc);
-    /* In the child of a fork, before all Python code: ts is of the thread that is left, gp its goroutine, if it has one. */
+    /* In the child of a fork, if C code forked without the GIL: before Python code may wait in gort. ts is of the thread that
+     * is left, gp its goroutine, or its record if it is a plain thread that has waited in gort, or NULL. */
     void (*forked)(const PyThreadState *ts, const g *gp);
     /* And when Python code may run. */
     void (*forked_late)(void);
@@ -62,7 +65,7 @@ struct hooks {
 
     /* -- stacks: with and without the GIL, in signal handlers too -- */
 
-    /* The frames of C code: see stacks/traceback.h. */
+    /* The frames of C code: see cgo/cgo.h. */
     void (*print_context)(out *o, g *gp, int nth);
     void (*print_signal)(out *o, void *ucontext);
 };

@@ -107,7 +107,7 @@ bool thread_waits(int32_t tid);
 int32_t thread_find(bool (*is)(int32_t tid));
 size_t mem_max_mappings(void); /* how many a process may have */
 
-/* -- signal_linux.c: masks, and the third argument of handlers -------------------------------- */
+/* -- signal_linux.c: masks, the third argument of handlers, alternate stacks ------------------- */
 
 /* The signals that this thread blocks: bit n - 1 is signal n's. sigmask_set returns what it was. */
 uint64_t sigmask_get(void);
@@ -119,7 +119,7 @@ void context_set_sigmask(void *uc, uint64_t mask); /* what the interrupted threa
 uintptr_t context_pc(const void *uc);
 bool context_reg(const void *uc, int i, const char **name, uint64_t *value);
 /* What a place in a program's execution is for an unwinder: the registers that a function keeps for its
- * caller. The assembly in arch/ knows the order. */
+ * caller. The assembly in arch/ and in cgo/ knows the order. */
 typedef struct {
     uintptr_t pc, sp;
 #if defined(__x86_64__)

@@ -1,12 +1,12 @@
-/* signal_linux.c: signal masks, and the registers that a signal handler is given.
+/* signal_linux.c: signal masks, the registers that a signal handler is given, and alternate stacks.
  *
  * Invariants
  *   1. A mask is 64 bits, bit n - 1 for signal n, as the kernel has it. The two that glibc uses between its
  *      threads are never blocked.
- *   2. The registers are those of the processor that this was built for; arch/ knows the order of
- *      `registers`.
+ *   2. The registers are those of the processor that this was built for; arch/ and cgo/context_*.S know the
+ *      order of `registers`.
  *
- * All is async-signal-safe, and needs no lock.
+ * All but what makes and frees alternate stacks is async-signal-safe; nothing needs a lock.
  *
  * Rejected: sigset_t, which has room for 1024 signals and functions for one at a time.
  */

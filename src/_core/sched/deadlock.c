@@ -12,7 +12,7 @@
  * not tell about threads there is no report at all.
  *
  * Threads do not tell when they cease to be able to: while 1 or 3 holds the question is asked again, the longer main
- * has waited the more seldom. Signals are taken by the process's first thread (sigmask.c); so it is m0 that gives the
+ * has waited the more seldom; while 2 does for two seconds, or always if there is no sysmon. Signals are taken by the process's first thread (sigmask.c); so it is m0 that gives the
  * verdict: when it has come out of its sleep, whatever had been sent to it has arrived.
  *
  * Differs from Go: there a program that uses cgo is never called dead, nor one that has asked for signals.

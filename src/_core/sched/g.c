@@ -20,6 +20,7 @@
 #include "lib/hooks.h"
 #include "os/os.h"
 
+#include <string.h>
 #include <unistd.h>
 
 PyObject *Error, *Goexit;
@@ -206,17 +207,17 @@ threading_traces(void)
 static void
 trace_as_threading_does(void)
 {
-    PyObject *hooks[] = {threading_hook_named(str_trace_hook), threading_hook_named(str_profile_hook)};
+    PyObject *fns[] = {threading_hook_named(str_trace_hook), threading_hook_named(str_profile_hook)};
     const char *setters[] = {"settrace", "setprofile"};
     for (int i = 0; i < 2; i++)
-        Py_XINCREF(hooks[i]);
+        Py_XINCREF(fns[i]);
     for (int i = 0; i < 2; i++) {
-        PyObject *setter = hooks[i] ? PySys_GetObject(setters[i]) : NULL;
-        PyObject *r = setter ? PyObject_CallOneArg(setter, hooks[i]) : NULL;
+        PyObject *setter = fns[i] ? PySys_GetObject(setters[i]) : NULL;
+        PyObject *r = setter ? PyObject_CallOneArg(setter, fns[i]) : NULL;
         if (setter && !r)
             PyErr_WriteUnraisable(setter);
         Py_XDECREF(r);
-        Py_XDECREF(hooks[i]);
+        Py_XDECREF(fns[i]);
     }
 }
 

@@ -1,4 +1,5 @@
-/* kick.c: the runtime's own signal: it ends a system call of a thread early, and has a thread go on with another mask.
+/* kick.c: the runtime's own signal: it ends a system call of a thread early, has a thread go on with another mask,
+ * and after a SIGQUIT that nobody answers its handler writes the dump (hooks.kicked).
  *
  * Invariant: no SA_RESTART, which would undo what it is for.
  *

@@ -123,12 +123,15 @@ set_opened(g *gp, bool opened)
     gp->opened = opened;
     if (opened) {
         atomic_fetch_add(&nopened, 1);
+        atomic_thread_fence(memory_order_seq_cst);
         eval_watch(true);
     }
     else if (atomic_fetch_sub(&nopened, 1) == 1) {
         eval_watch(false);
+        /* a fault elsewhere, without the GIL, may have found it on just before: it is counted then, or sees it off */
+        atomic_thread_fence(memory_order_seq_cst);
         if (atomic_load(&nopened))
-            eval_watch(true); /* a fault elsewhere, without the GIL, has found it on just before */
+            eval_watch(true);
     }
 }
 

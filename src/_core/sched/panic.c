@@ -40,7 +40,9 @@ death_guard(void *unused)
     return NULL;
 }
 
-int
+/* The process dies, but first code of the program may run for so long; after that a thread writes the text and ends the
+ * process with this status. The first call counts. -1: exception set. */
+static int
 die_within(double seconds, const char *text, size_t n, int status)
 {
     if (atomic_load(&death.state) != 0)
@@ -61,7 +63,8 @@ die_within(double seconds, const char *text, size_t n, int status)
     return 0;
 }
 
-void
+/* That code has come to its end: the caller writes and ends the process. */
+static void
 dies_in_time(void)
 {
     uint32_t runs = 1;

@@ -169,7 +169,7 @@ find_p(m *mp, bool takeover)
     return pp != NULL;
 }
 
-/* mp may not simply run gp: gives it and the P to the M that may. True: mp runs it all the same. False: after a sleep. */
+/* mp may not simply run gp: gives it and the P to the M that may. True: mp runs it all the same. False: look again. */
 static bool
 hand_on(m *mp, g *gp)
 {
@@ -229,8 +229,8 @@ sleep_idle(m *mp)
     stopm(mp, sleep_until());
 }
 
-/* One look for a goroutine that mp, which has a P if there is one, is to run. NULL: mp has slept, or given up the GIL, and all
- * may be different now. takeover: sysmon has woken mp for one. */
+/* One look for a goroutine that mp, which has a P if there is one, is to run. NULL: look again: mp has slept, may have given
+ * up the GIL, or what there was is for another M. takeover: sysmon has woken mp for one. */
 static g *
 look_for_work(m *mp, bool takeover)
 {

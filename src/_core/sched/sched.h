@@ -93,6 +93,7 @@ forcegc_when(void)
 {
     return sched.goidgen > 1 ? atomic_load_explicit(&sched.forcegc, memory_order_relaxed) : INT64_MAX;
 }
+
 /* The scheduler's loop on g0. Returns when the thread must end. */
 void mloop(m *mp);
 /* From gp, whose m is no longer set, to the scheduler's own stack of mp. */

@@ -25,8 +25,8 @@
  *
  * Tops are spread over different pages of the stride ("colours"): equal low address bits would put all tops into the
  * same few sets of the TLB and the caches. Strides are multiples of 16 pages, and the number of colours is odd, so that
- * the two do not fall in step; each stack is a page further than the one before it. A wake of 100,000 takes three
- * quarters of what it takes with steps of 7 pages over an even number, and two thirds of that with steps of 8 pages.
+ * the two do not fall in step; each stack is a page further than the one before it. To wake 100,000
+ * takes 1.07 us each so, 1.48 with steps of 7 pages over an even number, and about 1.6 with steps of 8 pages.
  *
  * Differs from Go: stacks do not grow by copying, since C frames hold addresses into them. They are virtual memory
  * that the kernel fills in.

@@ -221,8 +221,10 @@ sleep_quietly(uint32_t mine, int64_t until, int64_t *scavenging)
         slept = true;
         woken = nanotime() < wake || atomic_load(&sched.sysmonnote) != note;
     } while (!woken && wake == *scavenging);
-    atomic_store(&sched.sysmonwait, false);
-    atomic_store(&mheap_unwatched, false);
+    if (mine == generation) { /* else these are its successor's: it took too long to end */
+        atomic_store(&sched.sysmonwait, false);
+        atomic_store(&mheap_unwatched, false);
+    }
     return woken || !slept;
 }
 
@@ -338,6 +340,7 @@ sysmon_pause(void)
     for (; now < end && (atomic_load(&tid) == 0 || thread_exists(atomic_load(&tid))); now = nanotime())
         futex_sleep(&never, 0, now + 50 * US);
     sched.sysmonstarted = false;
+    atomic_store(&mheap_unwatched, true);
 }
 
 /* After the fork, in the parent. */
@@ -358,6 +361,8 @@ sysmon_memory_idle(void)
         sysmon_wake();
     else
         sysmon_try_start();
+    if (!sched.sysmonstarted)
+        atomic_store(&mheap_unwatched, true); /* between the two sides of a fork: the next free asks again */
 }
 
 /* It shall look at once. */

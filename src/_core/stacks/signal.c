@@ -32,7 +32,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -326,7 +325,7 @@ on_quit(int sig, siginfo_t *info, void *uc)
             atomic_store(&quits, QuitWanted);
             sysmon_wake();
         }
-        else { /* there never was a goroutine but main */
+        else { /* there is no sysmon: this process has started no goroutine but main */
             atomic_store(&quits, QuitWriting);
             quit_careful(uc);
         }
@@ -387,13 +386,20 @@ quit(void)
         futex_sleep(&never, 0, INT64_MAX); /* the process is about to end */
 }
 
-/* Hook: this thread has the GIL, and nobody has got it from it. */
+/* Hook, at each kick. If nobody waits for the GIL any more, it is this thread, most likely, that keeps it. */
 void
 quit_kicked(void *uc)
 {
     uint32_t nobody = QuitNobody;
     if (atomic_load(&quits) == QuitNobody && atomic_compare_exchange_strong(&quits, &nobody, QuitWriting))
         quit_careful(uc);
+}
+
+/* In the child: what was asked of the parent is the parent's to answer. */
+void
+quit_after_fork(void)
+{
+    atomic_store(&quits, QuitNone);
 }
 
 /* -- beginnings ------------------------------------------------------------------------------------ */

@@ -26,7 +26,6 @@
 #include "sync/timer.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <structmember.h>
 
 /* -- durations ---------------------------------------------------------------------------------- */

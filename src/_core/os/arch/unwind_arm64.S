@@ -12,7 +12,7 @@
 gort_unwind_from:
     .cfi_startproc
     .cfi_signal_frame
-    hint    #34
+    hint    #34                     /* bti c */
     stp     x29, x30, [sp, #-32]!
     .cfi_def_cfa_offset 32
     .cfi_offset x29, -32
