@@ -7,8 +7,13 @@
 
 #include "cgo/cgo.h"
 #include "debug/memdebug.h"
+#include "gc/finalizer.h"
 #include "gc/mgc.h"
+#include "sched/stack.h"
+#include "sched/sysmon.h"
+#include "stacks/signal.h"
 #include "stacks/traceback.h"
+#include "sync/sync.h"
 #include "sync/timer.h"
 
 static void

@@ -33,6 +33,8 @@
 
 #include "cpython/compat.h"
 #include "os/os.h"
+#include "sched/g.h"
+#include "sched/sched.h"
 #include "stacks/traceback.h"
 
 #include <stdlib.h>

@@ -4,7 +4,7 @@
  *   1. A thread state that waits for its next goroutine is clean: no locals, no context, no hook, no
  *      exception is left in it (ts_is_clean). A goroutine that used none of these costs one test.
  *   2. A thread state that is attached nowhere is what PyGILState_Ensure finds in no thread.
- *   3. A goroutine's thread state has the goroutine's number for its identifier (core.h: is_goid); its native
+ *   3. A goroutine's thread state has the goroutine's number for its identifier (is_goid in sched/g.h); its native
  *      identifier means nothing. An M's own names the M's OS thread (ts_here).
  *
  * ts_new needs no GIL (under tracemalloc its hook takes it). What resets or deletes is called with the GIL and

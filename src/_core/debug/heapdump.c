@@ -28,11 +28,14 @@
  */
 #include "debug/memdebug.h"
 
-#include "lib/addrmap.h"
 #include "cpython/compat.h"
 #include "debug/dumpfile.h"
+#include "gc/finalizer.h"
 #include "gc/mgc.h"
+#include "lib/addrmap.h"
 #include "os/os.h"
+#include "sched/g.h"
+#include "sched/stack.h"
 #include "stacks/pc.h"
 
 #include <errno.h>

@@ -10,6 +10,8 @@
  */
 #include "debug/memdebug.h"
 
+#include "sched/stack.h"
+
 #include <string.h>
 
 static PyObject *

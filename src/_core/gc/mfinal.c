@@ -46,9 +46,11 @@
  */
 #include "gc/mfinal.h"
 
-#include "lib/addrmap.h"
 #include "cpython/compat.h"
+#include "gc/finalizer.h"
+#include "lib/addrmap.h"
 #include "mem/heap.h"
+#include "sched/g.h"
 
 #include <stdlib.h>
 

@@ -29,8 +29,9 @@
  */
 #include "gc/mfinal.h"
 
-#include "lib/addrmap.h"
 #include "cpython/compat.h"
+#include "gc/finalizer.h"
+#include "lib/addrmap.h"
 
 #include <stdlib.h>
 

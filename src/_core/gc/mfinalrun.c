@@ -22,6 +22,9 @@
 #include "gc/mfinal.h"
 
 #include "cpython/compat.h"
+#include "gc/finalizer.h"
+#include "sched/g.h"
+#include "sched/sched.h"
 #include "sched/time.h"
 
 #include <stdlib.h>

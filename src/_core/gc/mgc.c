@@ -12,8 +12,7 @@
  * while CPython's own functions run. Rejected: an entry in gc.callbacks, which a program may clear, and be
  * left with thresholds that make every allocation collect.
  *
- * A full one that is due for the time that has passed begins at the next allocation that looks, or, if the
- * program has goroutines, in one that sysmon asks for.
+ * A full one that is due to the time begins at the next allocation that looks, or in a goroutine (gc_force).
  *
  * The default thresholds of the program are (8192, never, never), which gc.get_threshold() shows. A program
  * that sets its own gets them: they say when CPython collects beside the cycles. 0 turns automatic collection
@@ -37,12 +36,18 @@
  */
 #include "gc/mgc.h"
 
-#include "gc/gctrace.h"
-#include "gc/mgcpacer.h"
 #include "cpython/compat.h"
 #include "cpython/redirect.h"
+#include "gc/finalizer.h"
+#include "gc/gctrace.h"
+#include "gc/mgcpacer.h"
 #include "mem/heap.h"
 #include "os/os.h"
+#include "sched/g.h"
+#include "sched/sched.h"
+#include "sched/stack.h"
+#include "sched/sysmon.h"
+#include "sched/wait.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -637,9 +642,7 @@ gc_stop(void)
     atomic_store(&sched.forcegc, INT64_MAX);
 }
 
-/* For tests: two minutes are long. Release cores have it too: what it is for, that somebody comes to collect
- * while main is parked, in C or computing, has to be tested with the core that users have, and nothing can be
- * linked to that. (Go has export_test.go.) */
+/* For tests of the core that users have: two minutes are long. (Go has export_test.go.) */
 static PyObject *
 set_force_period_(PyObject *mod, PyObject *args)
 {

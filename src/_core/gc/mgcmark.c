@@ -21,10 +21,12 @@
  */
 #include "gc/mgc.h"
 
-#include "lib/addrmap.h"
 #include "cpython/compat.h"
+#include "lib/addrmap.h"
 #include "mem/heap.h"
 #include "os/os.h"
+#include "sched/g.h"
+#include "sched/stack.h"
 
 #include <stdio.h>
 #include <stdlib.h>

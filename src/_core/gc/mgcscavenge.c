@@ -19,6 +19,8 @@
 
 #include "mem/heap.h"
 #include "os/os.h"
+#include "sched/stack.h"
+#include "sched/sysmon.h"
 
 #include <stdio.h>
 

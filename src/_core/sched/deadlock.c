@@ -22,6 +22,10 @@
 #include "cpython/compat.h"
 #include "lib/hooks.h"
 #include "os/os.h"
+#include "sched/g.h"
+#include "sched/sched.h"
+#include "sched/session.h"
+#include "sched/sysmon.h"
 
 #define MS 1000000
 

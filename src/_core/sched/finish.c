@@ -14,6 +14,7 @@
 #include "cpython/compat.h"
 #include "os/os.h"
 #include "sched/sched.h"
+#include "sched/sysmon.h"
 
 /* The interpreter is about to end: nothing is scheduled any more. */
 _Noreturn void

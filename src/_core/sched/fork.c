@@ -32,8 +32,13 @@
 #include "cpython/compat.h"
 #include "lib/hooks.h"
 #include "os/os.h"
+#include "sched/ident.h"
 #include "sched/sched.h"
+#include "sched/session.h"
+#include "sched/stack.h"
+#include "sched/sysmon.h"
 #include "sched/time.h"
+#include "sched/wait.h"
 
 #include <stdlib.h>
 

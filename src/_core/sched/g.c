@@ -15,10 +15,14 @@
  */
 #include "core.h"
 
-#include "os/annotate.h"
 #include "cpython/compat.h"
 #include "lib/hooks.h"
+#include "os/annotate.h"
 #include "os/os.h"
+#include "sched/g.h"
+#include "sched/sched.h"
+#include "sched/session.h"
+#include "sched/stack.h"
 
 #include <string.h>
 #include <unistd.h>

@@ -26,6 +26,9 @@
 #include "core.h"
 
 #include "cpython/compat.h"
+#include "sched/g.h"
+#include "sched/greenlet.h"
+#include "sched/sched.h"
 
 #include <string.h>
 

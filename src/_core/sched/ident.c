@@ -20,8 +20,11 @@
 #include "core.h"
 
 #include "cpython/compat.h"
-#include "os/os.h"
 #include "cpython/redirect.h"
+#include "os/os.h"
+#include "sched/g.h"
+#include "sched/ident.h"
+#include "sched/stack.h"
 
 #include <errno.h>
 #include <string.h>

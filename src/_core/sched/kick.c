@@ -11,6 +11,7 @@
 
 #include "lib/hooks.h"
 #include "os/os.h"
+#include "sched/sigmask.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -12,6 +12,7 @@
 
 #include "os/os.h"
 #include "sched/sched.h"
+#include "sched/sysmon.h"
 
 #include <errno.h>
 

@@ -22,7 +22,9 @@
 #include "cpython/compat.h"
 #include "os/annotate.h"
 #include "os/os.h"
+#include "sched/g.h"
 #include "sched/sched.h"
+#include "sched/sysmon.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -16,7 +16,11 @@
 
 #include "cpython/compat.h"
 #include "os/os.h"
+#include "sched/g.h"
+#include "sched/ident.h"
 #include "sched/sched.h"
+#include "sched/session.h"
+#include "sched/stack.h"
 
 #include <stdlib.h>
 #include <string.h>

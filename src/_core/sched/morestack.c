@@ -31,9 +31,11 @@
  */
 #include "core.h"
 
-#include "os/annotate.h"
 #include "cpython/compat.h"
+#include "os/annotate.h"
 #include "os/os.h"
+#include "sched/greenlet.h"
+#include "sched/stack.h"
 
 #include <errno.h>
 #include <string.h>

@@ -16,6 +16,7 @@
 #include "core.h"
 
 #include "sched/sched.h"
+#include "sched/sysmon.h"
 
 #include <stdlib.h>
 

@@ -10,6 +10,8 @@
 #include "core.h"
 
 #include "os/os.h"
+#include "sched/g.h"
+#include "sched/sigmask.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -23,10 +23,12 @@
  */
 #include "core.h"
 
-#include "os/annotate.h"
 #include "cpython/compat.h"
+#include "os/annotate.h"
 #include "os/os.h"
+#include "sched/slab.h"
 #include "sched/stack.h"
+#include "sched/sysmon.h"
 
 #include <string.h>
 

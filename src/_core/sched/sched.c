@@ -27,11 +27,15 @@
  */
 #include "core.h"
 
-#include "os/annotate.h"
 #include "cpython/compat.h"
 #include "lib/hooks.h"
+#include "os/annotate.h"
 #include "os/os.h"
+#include "sched/g.h"
 #include "sched/sched.h"
+#include "sched/session.h"
+#include "sched/stack.h"
+#include "sched/sysmon.h"
 #include "sched/time.h"
 
 extern void gort_switch(void **save, void *to);

@@ -12,6 +12,9 @@
 #include "core.h"
 
 #include "cpython/compat.h"
+#include "sched/g.h"
+#include "sched/sched.h"
+#include "sched/session.h"
 
 static bool on;
 static PyObject *noted;    /* a list of exceptions, or NULL */

@@ -24,8 +24,9 @@
 #include "core.h"
 
 #include "cpython/compat.h"
-#include "os/os.h"
 #include "cpython/redirect.h"
+#include "os/os.h"
+#include "sched/sched.h"
 
 static uint64_t program; /* main's mask */
 static _Thread_local bool blocked

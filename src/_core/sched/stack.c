@@ -35,6 +35,9 @@
 
 #include "cpython/compat.h"
 #include "os/os.h"
+#include "sched/g.h"
+#include "sched/sched.h"
+#include "sched/slab.h"
 #include "sched/stack.h"
 
 #include <stdio.h>

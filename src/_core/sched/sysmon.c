@@ -27,6 +27,8 @@
 #include "lib/hooks.h"
 #include "os/os.h"
 #include "sched/sched.h"
+#include "sched/stack.h"
+#include "sched/sysmon.h"
 
 #include <stdio.h>
 #include <string.h>

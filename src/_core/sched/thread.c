@@ -14,6 +14,7 @@
 
 #include "cpython/compat.h"
 #include "os/os.h"
+#include "sched/g.h"
 #include "sched/sched.h"
 
 #include <stdlib.h>

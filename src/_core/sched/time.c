@@ -12,6 +12,8 @@
 
 #include "lib/hooks.h"
 #include "os/os.h"
+#include "sched/sched.h"
+#include "sched/sysmon.h"
 
 #include <stdlib.h>
 

@@ -28,6 +28,10 @@
 #include "cpython/compat.h"
 #include "lib/hooks.h"
 #include "os/os.h"
+#include "sched/sigmask.h"
+#include "sched/stack.h"
+#include "sched/sysmon.h"
+#include "stacks/signal.h"
 #include "stacks/traceback.h"
 
 #include <errno.h>

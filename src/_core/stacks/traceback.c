@@ -19,9 +19,13 @@
 #include "stacks/traceback.h"
 
 #include "cpython/compat.h"
+#include "gc/finalizer.h"
 #include "lib/hooks.h"
 #include "os/os.h"
+#include "sched/g.h"
+#include "sched/stack.h"
 #include "stacks/pc.h"
+#include "stacks/signal.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -4,6 +4,7 @@
 
 #include "core.h"
 #include "lib/out.h"
+#include "stacks/signal.h"
 
 /* GOTRACEBACK, and tracebackancestors. */
 struct tracebackcfg {

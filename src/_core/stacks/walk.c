@@ -10,6 +10,7 @@
 
 #include "cpython/compat.h"
 #include "os/os.h"
+#include "sched/sigmask.h"
 #include "stacks/pc.h"
 #include "stacks/traceback.h"
 

@@ -22,6 +22,7 @@
 
 #include "cpython/compat.h"
 #include "cpython/redirect.h"
+#include "sched/sched.h"
 #include "sync/sync.h"
 
 #include <stdlib.h>

@@ -43,6 +43,9 @@ struct chan {
 };
 
 #include "sync/chan.h"
+#include "sched/g.h"
+#include "sched/sched.h"
+#include "sync/sync.h"
 
 PyTypeObject *Chan_Type;
 

@@ -4,6 +4,11 @@
 
 #include "core.h"
 
+#include "sync/timer.h"
+
+extern PyTypeObject *Chan_Type;
+PyObject *select_run(PyObject *const *cases, Py_ssize_t n); /* select.c */
+
 int chan_send_now(chan *c, PyObject *v); /* 1 sent, 0 would block, -1 exception set */
 int chan_recv_now(chan *c,
                   PyObject **v); /* 1 received, 0 would block, -1 closed and drained, -2 exception set */

@@ -19,6 +19,8 @@
 
 #include "cpython/type.h"
 #include "os/os.h"
+#include "sched/g.h"
+#include "sched/sched.h"
 #include "sync/sync.h"
 
 #include <structmember.h>

@@ -11,6 +11,7 @@
 #include "core.h"
 
 #include "cpython/type.h"
+#include "sched/g.h"
 #include "sync/sync.h"
 
 typedef struct {

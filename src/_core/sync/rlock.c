@@ -22,8 +22,10 @@
 #include "core.h"
 
 #include "cpython/compat.h"
-#include "os/os.h"
 #include "cpython/redirect.h"
+#include "os/os.h"
+#include "sched/ident.h"
+#include "sync/sync.h"
 
 static PyObject *(*o_release)(PyObject *, PyObject *), *(*o_acquire)(PyObject *, PyObject *, PyObject *);
 

@@ -13,6 +13,8 @@
 #include "cpython/type.h"
 
 #include "sync/sync.h"
+#include "sched/g.h"
+#include "sched/sched.h"
 
 #include <unistd.h>
 

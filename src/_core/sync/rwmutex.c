@@ -13,6 +13,8 @@
 #include "core.h"
 
 #include "cpython/type.h"
+#include "sched/g.h"
+#include "sched/sched.h"
 #include "sync/sync.h"
 
 #include <structmember.h>

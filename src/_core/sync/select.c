@@ -10,9 +10,12 @@
  */
 #include "core.h"
 
-#include "sync/chan.h"
 #include "cpython/compat.h"
 #include "os/os.h"
+#include "sched/g.h"
+#include "sched/sched.h"
+#include "sync/chan.h"
+#include "sync/sync.h"
 #include "sync/timer.h"
 
 #define ONSTACK 16

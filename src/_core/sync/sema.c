@@ -12,6 +12,7 @@
 #include "core.h"
 
 #include "cpython/type.h"
+#include "sched/sched.h"
 #include "sync/sync.h"
 
 static PyObject *

@@ -60,6 +60,15 @@ int locker_unlock(const locker *k);
  * fail; so does everything once the interpreter ends. -1: not locked, *kept is set. */
 int locker_lock_always(const locker *k, g *gp, PyObject **kept);
 
+int gort_rlock_init(void);
+int gort_bufferedio_init(void);
+void bufferedio_after_fork(const g *survivor);
+void import_lock_after_fork(void);
+
+int gort_chan_init(PyObject *module);
+int gort_select_init(PyObject *module);
+int gort_atomic_init(PyObject *module);
+int gort_timer_init(PyObject *module);
 int gort_sema_init(PyObject *module);
 int gort_mutex_init(PyObject *module);
 int gort_rwmutex_init(PyObject *module);

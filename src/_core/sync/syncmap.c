@@ -20,6 +20,7 @@
 #include "cpython/type.h"
 
 #include "sync/sync.h"
+#include "sched/g.h"
 
 #include <string.h>
 #include <structmember.h>

@@ -19,10 +19,13 @@
  */
 #include "core.h"
 
-#include "sync/chan.h"
 #include "cpython/compat.h"
 #include "os/os.h"
+#include "sched/g.h"
+#include "sched/sched.h"
 #include "sched/time.h"
+#include "sync/chan.h"
+#include "sync/sync.h"
 #include "sync/timer.h"
 
 #include <math.h>

@@ -11,6 +11,8 @@
 #include "core.h"
 
 #include "cpython/compat.h"
+#include "sched/g.h"
+#include "sched/sched.h"
 #include "sync/sync.h"
 
 int

@@ -10,6 +10,8 @@
 
 #include "cpython/compat.h"
 #include "cpython/type.h"
+#include "sched/g.h"
+#include "sched/sched.h"
 #include "sync/sync.h"
 
 #include <structmember.h>

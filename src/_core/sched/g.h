@@ -1,0 +1,63 @@
+/* g.h: a goroutine's life (g.c), and the death of the process (panic.c). */
+#ifndef GORT_G_H
+#define GORT_G_H
+
+#include "core.h"
+
+/* Starts fn(*args, **kw): args and kwnames as in vectorcall, all borrowed. `context` only from timers: what they were
+ * made in; no Python code runs then. -1: exception set. */
+int newproc(PyObject *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject *context);
+int newproc_system(PyObject *fn, PyObject *context); /* the same, for fn() of the runtime itself */
+int ginit(void);
+/* There will be goroutines: the module threading shall tell them of main's end, and is loaded for that if it can be, on
+ * the main thread (what loads it is the main thread to it). -1: exception set. */
+int need_threading(void);
+void gomain(void);
+void proven(g *gp, bool good);
+/* A goroutine's thread state has the goroutine's number for its thread's identifier, so that what finds threads by it
+ * (sys._current_frames, PyThreadState_SetAsyncExc) finds each goroutine; a real one is an address. */
+static inline bool
+is_goid(unsigned long ident)
+{
+    return ident < 1UL << 32;
+}
+/* That of an M's own thread state, the scheduler's: odd, which no thread's is. Who finds threads by it finds what runs on
+ * the M instead. */
+static inline unsigned long
+scheduler_ident(const m *mp)
+{
+    return (unsigned long)mp | 1;
+}
+static inline bool
+is_scheduler(unsigned long ident)
+{
+    return !is_goid(ident) && ident & 1;
+}
+extern PyObject *Error, *Goexit;
+extern PyObject *panic_hook, *fatal_hook, *threading_hook;
+
+/* newproc for the program: refused once the interpreter ends. */
+int newproc_user(PyObject *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+/* TypeError, beginning with `what`, if a call of fn does no more than to make a coroutine or a generator. -1: so it is. */
+int check_runs(const char *what, PyObject *fn);
+/* The same, and for what cannot be called at all. */
+int check_callable(const char *what, PyObject *fn);
+/* Surely no such function: nearly all. */
+static inline bool
+runs(PyObject *fn)
+{
+    if (likely(PyFunction_Check(fn)))
+        return !(((PyCodeObject *)PyFunction_GET_CODE(fn))->co_flags &
+                 (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR));
+    return PyCFunction_Check(fn);
+}
+/* The exception that is set, with its traceback, as an object of the caller's; none is set then. */
+PyObject *take_exception(void);
+void give_exception(PyObject *exc); /* sets it; steals */
+
+/* -- panic.c -------------------------------------------------------------------------------------- */
+
+_Noreturn void fatal(const char *text);
+int gort_panic_init(PyObject *module);
+
+#endif

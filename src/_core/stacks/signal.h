@@ -1,0 +1,18 @@
+/* signal.h: signals that end the process (signal.c). */
+#ifndef GORT_SIGNAL_H
+#define GORT_SIGNAL_H
+
+#include "core.h"
+
+void signals_init(void);    /* installs the handlers of signals that end the process, for good */
+bool quit_wanted(void);     /* hook: SIGQUIT came: sysmon shall have the dump written */
+void quit(void);            /* hook: sysmon does it; ends the process */
+void quit_kicked(void *uc); /* hook */
+void quit_after_fork(void);
+_Noreturn void crash(void); /* SIGABRT's default action */
+/* Would a fault of this thread, if it had one now, come to gort's handler? Three system calls, async-signal-safe. */
+bool faults_are_caught(void);
+int start_dying(void);   /* 1 at the first call, 2 at the second, ... */
+bool handled_in_c(void); /* hook: is there a signal handler that is neither Python's nor ours? */
+
+#endif
