@@ -690,5 +690,5 @@ gort_cgo_init(PyObject *module)
     int err =
         str_flags && str_obj && handler ? PyModule_AddObjectRef(module, "_cgo_print_on_signal", handler) : -1;
     Py_XDECREF(handler);
-    return err < 0 || cgo_check_init(module) < 0 ? -1 : PyModule_AddFunctions(module, functions);
+    return err < 0 || gort_cgo_check_init(module) < 0 ? -1 : PyModule_AddFunctions(module, functions);
 }

@@ -51,7 +51,7 @@ void cgo_print_context(out *o, g *gp, int nth);
 void cgo_print_signal(out *o, void *ucontext);
 
 int gort_cgo_init(PyObject *module);
-int cgo_check_init(PyObject *module); /* cgo_check.c */
+int gort_cgo_check_init(PyObject *module); /* cgo_check.c */
 
 /* -- cgo_unwind.c ------------------------------------------------------------------------------- */
 

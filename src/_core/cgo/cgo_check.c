@@ -134,7 +134,7 @@ static PyMethodDef functions[] = {
 };
 
 int
-cgo_check_init(PyObject *module)
+gort_cgo_check_init(PyObject *module)
 {
     return PyModule_AddFunctions(module, functions);
 }

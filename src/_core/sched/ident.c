@@ -216,7 +216,7 @@ static const redirection table[] = {
 };
 
 int
-gort_ident_init(void)
+ident_init(void)
 {
     int done = redirect(
         table, sizeof table / sizeof *table,

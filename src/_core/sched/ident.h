@@ -7,6 +7,6 @@
 /* Who owns what is acquired here: the goroutine or the plain thread that runs. Needs no GIL. */
 unsigned long owner_id(void);
 extern unsigned long main_ident; /* main's */
-int gort_ident_init(void);
+int ident_init(void);
 
 #endif

@@ -256,7 +256,7 @@ static const redirection methods[] = {
     "two goroutines that use one buffered file get \"reentrant call\" if the first one parks inside"
 
 int
-gort_bufferedio_init(void)
+bufferedio_init(void)
 {
     static const char *const names[] = {"BufferedReader", "BufferedWriter", "BufferedRandom"};
     PyTypeObject *types[3];

@@ -233,7 +233,7 @@ proven_layout(void)
 }
 
 int
-gort_rlock_init(void)
+rlock_init(void)
 {
     int fits = import_lock_init() < 0 ? -1 : proven_layout();
     if (fits < 0)

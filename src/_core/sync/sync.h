@@ -60,8 +60,8 @@ int locker_unlock(const locker *k);
  * fail; so does everything once the interpreter ends. -1: not locked, *kept is set. */
 int locker_lock_always(const locker *k, g *gp, PyObject **kept);
 
-int gort_rlock_init(void);
-int gort_bufferedio_init(void);
+int rlock_init(void);
+int bufferedio_init(void);
 void bufferedio_after_fork(const g *survivor);
 void import_lock_after_fork(void);
 
