@@ -257,9 +257,7 @@ def test_goroutines_in_c_are_in_syscall_or_running() -> None:
 # -- gosched ----------------------------------------------------------------------------------
 
 
-def test_gosched_is_fair(anywhere: Callable[..., Any]) -> None:
-    """Goroutines that yield in a loop all advance."""
-
+def test_goroutines_that_yield_all_advance(anywhere: Callable[..., Any]) -> None:
     def body() -> None:
         counts, stop, wg = [0] * 8, [False], WaitGroup()
 

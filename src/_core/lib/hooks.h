@@ -32,6 +32,7 @@ struct hooks {
     void (*special_freed)(void *p);
     /* There is idle memory worth giving back, and mheap_unwatched was set. */
     void (*memory_idle)(void);
+
     /* -- sched: with the GIL, except where another line says otherwise -- */
 
     /* A goroutine begins: notes where in ts, its creator's, it was made. No Python code runs. */
@@ -52,8 +53,8 @@ struct hooks {
     void (*quit)(void);
     /* In the handler of the runtime's own signal, in any thread. */
     void (*kicked)(void *uc);
-    /* In the child of a fork, if C code forked without the GIL: before Python code may wait in gort. ts is of the thread that
-     * is left, gp its goroutine, or its record if it is a plain thread that has waited in gort, or NULL. */
+    /* In the child of a fork, before Python code may wait in gort; without the GIL if C code forked without it. ts is of the
+     * thread that is left, gp its goroutine, or its record if it is a plain thread that has waited in gort, or NULL. */
     void (*forked)(const PyThreadState *ts, const g *gp);
     /* And when Python code may run. */
     void (*forked_late)(void);
