@@ -75,6 +75,16 @@ def test_percent(percent: int, least: int, most: int) -> None:
     assert least <= len(traced("kept = build(100)", GOGC=str(percent))) <= most
 
 
+def test_allocations_in_a_cycle_do_not_ask_for_another() -> None:
+    """They are made while the heap is at the goal that the cycle is about to move."""
+    source = """
+gc.callbacks.append(lambda phase, info: len(bytes(3 << 20)))
+kept = build(100)
+"""
+    goals = [int(cycle["goal"]) for cycle in traced(source, GOGC="400")]
+    assert goals[:1] == [16] and len(goals) == 2 and goals[1] in range(78, 82), goals
+
+
 @pytest.mark.parametrize("value", ["off", "-1", "-50"])
 def test_off(value: str) -> None:
     """No collection of any generation begins by itself."""

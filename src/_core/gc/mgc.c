@@ -364,8 +364,13 @@ cycle_ends(uint64_t heap, int64_t markend, int64_t cpu, bool measured)
                  .heap = heap,
                  .allocated = total_alloc_now() - gc.starttotal,
                  .startinuse = gc.startinuse};
-    if (pacer_cycle_ends(&pacer, heap, c.end, measured))
+    if (pacer_cycle_ends(&pacer, heap, c.end, measured)) {
         set_goals();
+        /* Whatever was allocated while it ran was compared with the goal that it has moved. The next allocation
+         * looks again. */
+        if (pacer_wanted(&pacer) == WantYoung || pacer_wanted(&pacer) == WantFull)
+            want_nothing();
+    }
     if (c.goal == UINT64_MAX)
         c.goal = 0;
 
