@@ -491,15 +491,8 @@ collect_(PyObject *mod, PyObject *unused)
     if (!gp)
         return NULL;
     while (gc.collector && gc.collector != PyThreadState_Get() && collector_busy()) {
-        wait w = {.g = gp};
-        sudog s = {.w = &w};
-        waitq_push(&gc.waiting, &s, false);
-        gopark(gp, waitReasonWaitForGCCycle);
-        if (!w.fired) {
-            waitq_remove(&gc.waiting, &s);
-            if (check_signals() < 0)
-                return NULL;
-        }
+        if (wait_in(gp, &gc.waiting, false, waitReasonWaitForGCCycle, NULL, NULL) < 0 && check_signals() < 0)
+            return NULL;
     }
     PyObject *collect = PyObject_GetAttrString(gc_module, "collect");
     gc.asked = collect != NULL;

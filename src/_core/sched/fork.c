@@ -186,24 +186,3 @@ fork_init(void)
 {
     around_forks(NULL, NULL, in_child);
 }
-
-/* -- who waits on a pthread's stack ---------------------------------------------------- */
-
-/* Several at once if a destructor runs, and waits, when the thread has just been woken. */
-waiter *
-pthread_waiter(pthread_g *gp, waiter *here)
-{
-    waiter *at = gp->free;
-    if (at)
-        gp->free = at->next;
-    else
-        at = malloc(sizeof *at);
-    return at ? at : here; /* without memory for 64 bytes a fork at this moment is the lesser risk */
-}
-
-void
-pthread_waiter_back(pthread_g *gp, waiter *at)
-{
-    at->next = gp->free;
-    gp->free = at;
-}

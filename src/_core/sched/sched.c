@@ -495,8 +495,11 @@ godead(g *gp)
 void
 goready(g *gp)
 {
-    if (gp->status != Gwaiting)
-        return; /* main, interrupted by a signal, is on its way already: it finds `fired` */
+    if (gp->status != Gwaiting) {
+        /* main, interrupted by a signal, is on its way already: it finds `fired` */
+        check(gp->flags & G_MAIN); /* anybody else has broken the rule of Python code */
+        return;
+    }
     gp->status = Grunnable;
     if (unlikely(gp->flags & G_THREAD)) {
         sched.nthreads--; /* not by the thread itself: checkdead would call it parked until it has the GIL */

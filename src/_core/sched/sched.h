@@ -12,7 +12,6 @@
 /* -- for every layer -------------------------------------------------------------------------------- */
 
 /* Parks until goready(gp), or, main only, until a signal waits: the caller knows from its `wait`. */
-void gopark(g *gp, enum waitreason why);
 /* Makes a parked goroutine runnable. Any thread that holds the GIL; no Python code runs. */
 void goready(g *gp);
 /* Lets others run; gp goes on when its turn comes. */

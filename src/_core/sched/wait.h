@@ -1,27 +1,19 @@
-/* wait.h: queues of waiting goroutines. GIL held. */
+/* wait.h: the one way to wait: a queue of sudogs, a park, and who takes a sudog out again. Channels, select, sync and timers
+ * stand on it. GIL held.
+ *
+ *   park_in    one wait in one queue, inline: for channels, whose sudogs carry a value.
+ *   wait_in    the same for locks: a fork may lose who was handed one.
+ *   wait_for   until it is had: what wait_in cannot say alone, since signals interrupt main's wait.
+ *
+ * THE RULE OF PYTHON CODE (core.h) holds from waitq_push to the switch in gopark. With those three a caller cannot break it.
+ * select, which queues several sudogs, and Cond, which unlocks between queue and park, keep it themselves.
+ */
 #ifndef GORT_WAIT_H
 #define GORT_WAIT_H
 
 #include "core.h"
 
-/* fork.c */
-waiter *pthread_waiter(pthread_g *gp, waiter *here);
-void pthread_waiter_back(pthread_g *gp, waiter *at);
-
-/* Where gp keeps its sudog while it waits: `here`, on its stack, if that stays what it is whatever happens. */
-static inline waiter *
-waiter_for(g *gp, waiter *here)
-{
-    return unlikely(gp->flags & G_PTHREAD) ? pthread_waiter((pthread_g *)gp, here) : here;
-}
-
-/* It is in no queue any more. */
-static inline void
-waiter_back(g *gp, waiter *at, const waiter *here)
-{
-    if (unlikely(at != here))
-        pthread_waiter_back((pthread_g *)gp, at);
-}
+void gopark(g *gp, enum waitreason why);
 
 static inline void
 waitq_push(waitq *q, sudog *s, bool front)
@@ -91,5 +83,63 @@ waitq_peek(waitq *q)
         waitq_remove(q, s);
     return s;
 }
+
+/* -- where a sudog lies ---------------------------------------------------------------------------- */
+
+waiter *pthread_waiter(pthread_g *gp, waiter *here);
+void pthread_waiter_back(pthread_g *gp, waiter *at);
+
+/* Where gp keeps its sudog while it waits: `here`, on its stack, if that stays what it is whatever happens. */
+static inline waiter *
+waiter_for(g *gp, waiter *here)
+{
+    return unlikely(gp->flags & G_PTHREAD) ? pthread_waiter((pthread_g *)gp, here) : here;
+}
+
+/* It is in no queue any more. */
+static inline void
+waiter_back(g *gp, waiter *at, const waiter *here)
+{
+    if (unlikely(at != here))
+        pthread_waiter_back((pthread_g *)gp, at);
+}
+
+/* -- waiting ------------------------------------------------------------------------------------------ */
+
+/* One wait of gp in q, as `at`. False: a signal has interrupted main, no waker took it, and it is out of the queue, before
+ * handlers run: if they raise, nothing may have happened to elem. */
+static inline bool
+park_in(g *gp, waitq *q, waiter *at, PyObject *elem, bool front, enum waitreason why)
+{
+    at->w = (wait){.g = gp};
+    at->s = (sudog){.w = &at->w, .elem = elem};
+    waitq_push(q, &at->s, front);
+    gopark(gp, why);
+    if (likely(at->w.fired != NULL))
+        return true;
+    waitq_remove(q, &at->s);
+    return false;
+}
+
+/* Waits in q for something of `of`. 0: a waker took it; -1: interrupted (out of the queue, nothing owned). `lost`: see
+ * handover; NULL: a waker hands nothing over. */
+int wait_in(g *gp, waitq *q, bool front, enum waitreason why, void *of, void (*lost)(void *of, bool woken));
+
+/* What wait_for waits for. */
+typedef struct {
+    enum waitreason why;
+    bool (*take)(void *of, g *gp);      /* has it now, if it can be had. No Python code */
+    void (*lost)(void *of, bool woken); /* as in wait_in */
+} waitable;
+
+/* Takes it, or waits in q until a waker hands it over. Whoever was interrupted asks `take` again, since it was in no queue
+ * while the handlers ran, and then waits in front. -1: not had, an exception is set; `kept` as in goes_on. */
+int wait_for(g *gp, waitq *q, const waitable *what, void *of, PyObject **kept);
+
+/* A wait was interrupted: runs the signal handlers. False: what they raise ends the wait. With `kept` it does not, unless the
+ * interpreter ends: see locker_lock_always. */
+bool goes_on(PyObject **kept);
+/* The exception that is set becomes *kept, and one that is there already its context. */
+void keep_exception(PyObject **kept);
 
 #endif

@@ -206,15 +206,9 @@ drain(chan *c)
 static inline int
 park_send(g *gp, chan *c, PyObject *v, waiter *at, bool front)
 {
-    at->w = (wait){.g = gp};
-    at->s = (sudog){.w = &at->w, .elem = Py_NewRef(v)};
-    waitq_push(&c->sendq, &at->s, front);
-    gopark(gp, waitReasonChanSend);
+    bool fired = park_in(gp, &c->sendq, at, Py_NewRef(v), front, waitReasonChanSend);
     if (likely(at->s.success))
         return 1;
-    bool fired = at->w.fired != NULL;
-    if (!fired) /* before the handlers run: if they raise, nothing may have been sent */
-        waitq_remove(&c->sendq, &at->s);
     Py_CLEAR(at->s.elem); /* its own again */
     if (fired)
         PyErr_SetString(Error, "send on closed channel");
@@ -265,18 +259,12 @@ chan_send(chan *c, PyObject *v)
 static inline int
 park_recv(g *gp, chan *c, PyObject **v, waiter *at, chantimer *ct, PyObject *tick, bool front)
 {
-    at->w = (wait){.g = gp};
-    at->s = (sudog){.w = &at->w, .elem = tick};
-    waitq_push(&c->recvq, &at->s, front);
     if (ct)
-        chantimer_wait(ct);
-    gopark(gp, waitReasonChanReceive);
-    if (likely(at->w.fired != NULL)) {
-        *v = at->s.elem;
-        return at->s.success;
-    }
-    waitq_remove(&c->recvq, &at->s); /* before the handlers run, as in park_send */
-    return -1;
+        chantimer_wait(ct); /* timers are fired by the scheduler: not before this is queued */
+    if (unlikely(!park_in(gp, &c->recvq, at, tick, front, waitReasonChanReceive)))
+        return -1;
+    *v = at->s.elem;
+    return at->s.success;
 }
 
 /* chan_recv for all: of timers and pthreads, and again after a signal. `r` is what chan_recv_now said. */

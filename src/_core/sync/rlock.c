@@ -32,7 +32,7 @@ static PyObject *(*o_release)(PyObject *, PyObject *), *(*o_acquire)(PyObject *,
 /* Waits until the lock is taken: 1; or until `timeout` nanoseconds (-1: for ever) are over: 0. -1: a signal's handler
  * raised. */
 static int
-wait_for(PyThread_type_lock lock, int64_t timeout)
+acquire_timed(PyThread_type_lock lock, int64_t timeout)
 {
     int64_t deadline = timeout > 0 ? nanotime() + timeout : 0;
     while (timeout != 0) {
@@ -53,7 +53,7 @@ wait_for(PyThread_type_lock lock, int64_t timeout)
     return 0;
 }
 
-/* As wait_for. */
+/* As acquire_timed. */
 static int
 take(rlock *l, int64_t timeout)
 {
@@ -67,7 +67,7 @@ take(rlock *l, int64_t timeout)
         return 1;
     }
     if (unlikely(!PyThread_acquire_lock(l->lock, 0))) {
-        int taken = wait_for(l->lock, timeout);
+        int taken = acquire_timed(l->lock, timeout);
         if (taken <= 0)
             return taken;
     }

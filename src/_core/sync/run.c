@@ -67,6 +67,15 @@ body(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 
 static PyMethodDef body_def = {"run", (PyCFunction)(void (*)(void))body, METH_FASTCALL | METH_KEYWORDS, NULL};
 
+static bool
+is_done(void *of, g *gp)
+{
+    (void)gp;
+    return ((const Outcome *)of)->done;
+}
+
+static const waitable outcome = {waitReasonSemacquire, is_done, NULL};
+
 static PyObject *
 run_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
@@ -86,11 +95,8 @@ run_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
     PyObject *fn = PyCFunction_New(&body_def, (PyObject *)o), *result = NULL;
     if (!fn || newproc_user(fn, args, nargs, kwnames) < 0)
         goto out;
-    while (!o->done) {
-        if (wait_in(gp, &o->waiter, true, waitReasonSemacquire, NULL, NULL) < 0 && !o->done &&
-            check_signals() < 0)
-            goto out;
-    }
+    if (wait_for(gp, &o->waiter, &outcome, o, NULL) < 0)
+        goto out;
     if (o->error) {
         PyObject *error = o->error;
         o->error = NULL; /* no frame of its own traceback shall keep the exception alive */

@@ -32,19 +32,6 @@ struct RWMutex {
 
 PyTypeObject *RWMutex_Type, *RLocker_Type;
 
-static void
-reader_lost(void *lock, bool woken)
-{
-    ((RWMutex *)lock)->readers -= woken;
-}
-
-static void
-writer_lost(void *lock, bool woken)
-{
-    if (woken)
-        ((RWMutex *)lock)->writing = false; /* in its name */
-}
-
 /* Does a writer wait for the readers that came before it? Not one that is lost in a fork, wherever it was: it may have been
  * in no queue, running signal handlers. */
 static inline bool
@@ -57,20 +44,64 @@ draining(RWMutex *rw)
     return rw->drains;
 }
 
+/* What readers wait for. The waker counts them. */
+static bool
+read_take(void *of, g *gp)
+{
+    (void)gp;
+    RWMutex *rw = of;
+    bool free = !rw->writing && !draining(rw);
+    rw->readers += free;
+    return free;
+}
+
+static void
+read_lost(void *of, bool woken)
+{
+    ((RWMutex *)of)->readers -= woken;
+}
+
+static const waitable reading = {waitReasonRWMutexRLock, read_take, read_lost};
+
+/* A writer waits for two things. For its turn, which is `drains`: a fork that loses it is found there. */
+static bool
+turn_take(void *of, g *gp)
+{
+    RWMutex *rw = of;
+    bool free = !rw->writing && !draining(rw);
+    if (free)
+        rw->drains = gp;
+    return free;
+}
+
+static const waitable turn = {waitReasonRWMutexLock, turn_take, NULL};
+
+/* And then for the last reader, who finds nobody in `drainer` while the writer's signal handlers run. */
+static bool
+write_take(void *of, g *gp)
+{
+    (void)gp;
+    RWMutex *rw = of;
+    if (rw->readers > 0)
+        return false;
+    rw->drains = NULL;
+    return rw->writing = true;
+}
+
+static void
+write_lost(void *of, bool woken)
+{
+    if (woken)
+        ((RWMutex *)of)->writing = false; /* in its name */
+}
+
+static const waitable writing = {waitReasonRWMutexLock, write_take, write_lost};
+
 /* On behalf of gp; `kept` as in goes_on. */
 int
 rw_rwait(RWMutex *rw, g *gp, PyObject **kept)
 {
-    for (bool front = false;; front = true) {
-        if (!rw->writing && !draining(rw)) {
-            rw->readers++;
-            return 0;
-        }
-        if (wait_in(gp, &rw->waiting, front, waitReasonRWMutexRLock, rw, reader_lost) == 0)
-            return 0; /* the waker counted us */
-        if (!goes_on(kept))
-            return -1;
-    }
+    return wait_for(gp, &rw->waiting, &reading, rw, kept);
 }
 
 static int
@@ -121,30 +152,14 @@ rw_runlock(RWMutex *rw)
 int
 rw_wait(RWMutex *rw, g *gp, PyObject **kept)
 {
-    for (bool front = false, mine = false; !mine; front = true) {
-        if (!rw->writing && !draining(rw)) {
-            rw->drains = gp;
-            break;
-        }
-        mine = wait_in(gp, &rw->writers, front, waitReasonRWMutexLock, NULL, NULL) == 0;
-        if (!mine && !goes_on(kept))
-            return -1;
-    }
-    for (;;) {
-        /* again after each signal: while the handlers ran, the last reader found nobody in `drainer` */
-        if (rw->readers == 0) {
-            rw->drains = NULL;
-            rw->writing = true;
-            return 0;
-        }
-        if (wait_in(gp, &rw->drainer, false, waitReasonRWMutexLock, rw, writer_lost) == 0)
-            return 0;
-        if (!goes_on(kept)) { /* with its turn: those that it kept waiting have nobody else to wake them */
-            rw->drains = NULL;
-            rw_next(rw);
-            return -1;
-        }
-    }
+    if (wait_for(gp, &rw->writers, &turn, rw, kept) < 0)
+        return -1;
+    if (wait_for(gp, &rw->drainer, &writing, rw, kept) == 0)
+        return 0;
+    /* it leaves with its turn: those that it kept waiting have nobody else to wake them */
+    rw->drains = NULL;
+    rw_next(rw);
+    return -1;
 }
 
 static int

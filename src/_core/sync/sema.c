@@ -43,33 +43,34 @@ reason_of(PyObject *o, enum waitreason *why)
     return -1;
 }
 
-static void
-sema_lost(void *lock, bool woken)
+static bool
+sema_take(void *of, g *gp)
 {
-    ((Sema *)lock)->count += woken;
+    (void)gp;
+    Sema *s = of;
+    bool free = s->count > 0;
+    s->count -= free;
+    return free;
+}
+
+static void
+sema_lost(void *of, bool woken)
+{
+    ((Sema *)of)->count += woken;
 }
 
 PyObject *
 Sema_acquire(Sema *s, PyObject *const *args, Py_ssize_t nargs)
 {
-    enum waitreason why = waitReasonSemacquire;
+    waitable unit = {waitReasonSemacquire, sema_take, sema_lost};
     if (nargs > 1)
         return PyErr_Format(PyExc_TypeError, "acquire() takes a wait reason and nothing else");
-    if (nargs == 1 && reason_of(args[0], &why) < 0)
+    if (nargs == 1 && reason_of(args[0], &unit.why) < 0)
         return NULL;
     g *gp = getg();
-    if (!gp)
+    if (!gp || wait_for(gp, &s->waiters, &unit, s, NULL) < 0)
         return NULL;
-    for (bool front = false;; front = true) {
-        if (s->count > 0) { /* after a signal, too: a unit may have come while the handlers ran */
-            s->count--;
-            Py_RETURN_NONE;
-        }
-        if (wait_in(gp, &s->waiters, front, why, s, sema_lost) == 0)
-            Py_RETURN_NONE; /* the unit was handed over */
-        if (check_signals() < 0)
-            return NULL;
-    }
+    Py_RETURN_NONE;
 }
 
 static PyObject *

@@ -2,17 +2,7 @@
 #ifndef GORT_SYNC_H
 #define GORT_SYNC_H
 
-#include "core.h"
-
-/* Waits in q. 0: a waker took it; -1: interrupted (out of the queue, nothing owned). `lost`: see handover; NULL: a waker
- * hands nothing over. */
-int wait_in(g *gp, waitq *q, bool front, enum waitreason why, void *lock,
-            void (*lost)(void *lock, bool woken));
-/* A wait for a lock was interrupted: runs the signal handlers. False: what they raise ends the wait. With `kept` it does
- * not: see locker_lock_always. */
-bool goes_on(PyObject **kept);
-/* The exception that is set becomes *kept, and one that is there already its context. */
-void keep_exception(PyObject **kept);
+#include "sched/wait.h"
 
 typedef struct {
     PyObject_HEAD

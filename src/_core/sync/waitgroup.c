@@ -66,19 +66,22 @@ WaitGroup_done(WaitGroup *wg, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+static bool
+is_zero(void *of, g *gp)
+{
+    (void)gp;
+    return ((const WaitGroup *)of)->n == 0;
+}
+
+static const waitable zero = {waitReasonWaitGroupWait, is_zero, NULL};
+
 static PyObject *
 WaitGroup_wait(WaitGroup *wg, PyObject *unused)
 {
     (void)unused;
     g *gp = getg();
-    if (!gp)
+    if (!gp || wait_for(gp, &wg->waiters, &zero, wg, NULL) < 0)
         return NULL;
-    for (bool front = false; wg->n > 0; front = true) { /* after a signal, too: it may be 0 by now */
-        if (wait_in(gp, &wg->waiters, front, waitReasonWaitGroupWait, NULL, NULL) == 0)
-            break;
-        if (check_signals() < 0)
-            return NULL;
-    }
     Py_RETURN_NONE;
 }
 

@@ -1,37 +1,43 @@
-/* wait.c: the wait of a goroutine in one queue, for the locks and semaphores of package sync.
+/* wait.c: the waits of wait.h that are out of line.
  *
- * The rule of core.h, no Python code and no release of the GIL between queue and switch, is kept here for all of them: wait_in
- * queues, parks and, after a signal, takes the waiter out of the queue. What the handlers of a signal raise is dealt with after
- * that, when everything is in order (goes_on). The caller's loop then tries again, and waits in front of the others.
+ * What the handlers of a signal raise is dealt with when the waiter is out of its queue and everything is in order (goes_on).
  *
  * With the GIL, by the goroutine that waits.
  *
- * Differs from Go: a wait of the main goroutine is interrupted by signals.
+ * Differs from Go: a wait of the main goroutine is interrupted by signals, so whoever waits comes back to look, and may be in
+ * front of the others.
  */
-#include "core.h"
+#include "sched/wait.h"
 
 #include "cpython/compat.h"
 #include "sched/g.h"
 #include "sched/sched.h"
-#include "sync/sync.h"
+
+#include <stdlib.h>
 
 int
-wait_in(g *gp, waitq *q, bool front, enum waitreason why, void *lock, void (*lost)(void *lock, bool woken))
+wait_in(g *gp, waitq *q, bool front, enum waitreason why, void *of, void (*lost)(void *of, bool woken))
 {
     waiter here, *at = waiter_for(gp, &here);
-    at->w = (wait){.g = gp};
-    at->s = (sudog){.w = &at->w};
-    handover h = {&at->w, lock, lost, gp->handover};
+    handover h = {&at->w, of, lost, gp->handover};
     if (lost)
         gp->handover = &h; /* before it is queued: from then on a fork may lose what a waker gives it */
-    waitq_push(q, &at->s, front);
-    gopark(gp, why);
+    bool fired = park_in(gp, q, at, NULL, front, why);
     gp->handover = h.outer; /* at once: it runs, and what it was given it holds like any other lock */
-    bool fired = at->w.fired != NULL;
-    if (unlikely(!fired))
-        waitq_remove(q, &at->s);
     waiter_back(gp, at, &here);
     return fired ? 0 : -1;
+}
+
+int
+wait_for(g *gp, waitq *q, const waitable *what, void *of, PyObject **kept)
+{
+    for (bool front = false; !what->take(of, gp); front = true) {
+        if (likely(wait_in(gp, q, front, what->why, of, what->lost) == 0))
+            return 0;
+        if (!goes_on(kept))
+            return -1;
+    }
+    return 0;
 }
 
 /* The contexts of exc would lead back to it, if they are those of `before`, and whoever follows them would not come to an
@@ -78,4 +84,25 @@ goes_on(PyObject **kept)
         return false;
     keep_exception(kept);
     return !sched.stopping;
+}
+
+/* -- who waits on a pthread's stack ------------------------------------------------------------------ */
+
+/* Several at once if a destructor runs, and waits, when the thread has just been woken. */
+waiter *
+pthread_waiter(pthread_g *gp, waiter *here)
+{
+    waiter *at = gp->free;
+    if (at)
+        gp->free = at->next;
+    else
+        at = malloc(sizeof *at);
+    return at ? at : here; /* without memory for 64 bytes a fork at this moment is the lesser risk */
+}
+
+void
+pthread_waiter_back(pthread_g *gp, waiter *at)
+{
+    at->next = gp->free;
+    gp->free = at;
 }
