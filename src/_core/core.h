@@ -56,6 +56,7 @@ typedef struct timer timer;
 typedef struct chan chan;
 typedef struct ancestors ancestors;
 typedef struct handover handover;
+typedef struct thread thread;
 
 /* Go's numbers, as schedtrace prints them. Glost is gort's: alive when the process forked, gone in the child. */
 enum gstatus { Gidle = 0, Grunnable = 1, Grunning = 2, Gsyscall = 3, Gwaiting = 4, Gdead = 6, Glost = 9 };
@@ -94,7 +95,7 @@ enum {
     G_LOCKED = 8,   /* locked to an OS thread */
     /* not tested by deny */
     G_BLOCKS = 16,   /* has lost a P while blocked or busy; stays unproven for good */
-    G_THREAD = 32,   /* no goroutine but a plain thread that waits in gort */
+    G_THREAD = 32,   /* no goroutine but what wait queues know of a plain thread (thread.h) */
     G_SYSTEM = 64,   /* the runtime's own: not counted, and not shown while it is idle */
     G_PTHREAD = 128, /* its stack is a pthread's, which a fork that loses it gives to others: a pthread_g */
 };
@@ -253,7 +254,7 @@ struct sched {
     int64_t nthreads;    /* plain threads parked in gort */
     uint64_t goidgen;
     m *allm;
-    m *threads; /* records of plain threads that waited in gort; linked by alllink, never freed */
+    thread *threads; /* all that have waited in gort, linked by alllink; never freed */
     int32_t mcount;
     int32_t maxmcount;
     int64_t handoffs, mcreated, mainmoves;
@@ -295,7 +296,8 @@ getm_first(void)
     return this_m;
 }
 
-/* The running g; makes one for a plain Python thread that never waited in gort before. NULL: MemoryError. */
+/* Who runs: a goroutine, or what stands for a plain thread in wait queues, which is made at its first wait. NULL: exception
+ * set. */
 g *getg(void);
 
 #endif

@@ -246,8 +246,7 @@ goroutines_(PyObject *mod, PyObject *unused)
     PyObject *list = PyList_New(0);
     allgs all = {0};
     for (g *gp; list && (gp = allgs_next(&all)) != NULL;) {
-        if (gp->status == Gdead || gp->status == Gidle || gp->status == Glost || gp->flags & G_THREAD ||
-            !gp->ts || is_idle_system(gp))
+        if (!g_alive(gp) || !gp->ts || is_idle_system(gp))
             continue;
         PyObject *t = info_of(gp);
         if (!t || PyList_Append(list, t) < 0)

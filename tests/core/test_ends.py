@@ -55,8 +55,11 @@ def by_method(last: Callable[[], Any], goexit: bool) -> None:
 
 
 def by_closure(last: Callable[[], Any], goexit: bool) -> None:
-    owned = Owned(last)
-    go(lambda: (owned, leave(goexit)))
+    def closure() -> Callable[[], Any]:  # its cell is nobody else's when the goroutine begins
+        owned = Owned(last)
+        return lambda: (owned, leave(goexit))
+
+    go(closure())
 
 
 def by_argument(last: Callable[[], Any], goexit: bool) -> None:
@@ -288,11 +291,14 @@ def test_destructor_forks() -> None:
 def test_last_of_its_module() -> None:
     """The function's own module goes with it, and the module's objects wait."""
     out = chan()
-    module = ModuleType("short_lived")
-    exec("def f(): return 1", vars(module))
-    vars(module)["owned"] = Owned(lambda: out.send("gone"))
-    go(vars(module).pop("f"))
-    del module
+
+    def function() -> Any:  # of a module that is nobody else's when the goroutine begins
+        module = ModuleType("short_lived")
+        exec("def f(): return 1", vars(module))
+        vars(module)["owned"] = Owned(lambda: out.send("gone"))
+        return vars(module).pop("f")
+
+    go(function())
     sleep(0.002)
     assert select(out, after(10))[:2] == (0, "gone")
 

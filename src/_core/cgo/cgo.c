@@ -69,7 +69,7 @@ static void
 exitcgo(g *gp)
 {
     m *mp = gp->m;
-    if (!mp->p && !(gp->flags & G_THREAD)) {
+    if (!mp->p) {
         p *pp = pidleget();
         if (pp)
             acquirep(mp, pp);
@@ -87,7 +87,7 @@ frames(void)
     __asm__ volatile("");
     m *mp = getm();
     g *gp = mp ? mp->curg : NULL;
-    return gp && !(gp->flags & G_THREAD) ? &gp->cgo : &thread_frames;
+    return gp ? &gp->cgo : &thread_frames;
 }
 
 cgoframe *
@@ -242,9 +242,7 @@ print_traceback(out *o, const callers *t)
 static bool
 take_context(callers *t, g *gp, int nth)
 {
-    cgoframe *f = gp->cgo;
-    if (gp->flags & G_THREAD)
-        f = gp->m == getm() ? thread_frames : NULL;
+    cgoframe *f = gp ? gp->cgo : thread_frames;
     while (f && !(f->callback && nth-- == 0))
         f = f->outer;
     if (!traceback_fn || !f || !f->context)
@@ -429,8 +427,6 @@ cgo_call_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs, PyObject *kwna
     ncalls++;
     m *mp = getm();
     g *gp = mp ? mp->curg : NULL;
-    if (gp && gp->flags & G_THREAD)
-        gp = NULL; /* it has no P */
 
     cgoframe f = {.callback = false};
     cgoframe **list = frames();
@@ -600,10 +596,8 @@ cgo_frames_text_(PyObject *mod, PyObject *arg)
         return NULL;
     out o = {.fd = -1};
     m *mp = getm();
-    g thread = {.flags = G_THREAD, .m = mp};
-    g *gp = mp && mp->curg ? mp->curg : &thread;
     if (nth >= 0)
-        cgo_print_context(&o, gp, nth);
+        cgo_print_context(&o, mp ? mp->curg : NULL, nth);
     else if (traceback_fn) {
         callers t;
         take_traceback(&t, 0, NULL);
@@ -623,8 +617,7 @@ cgo_pcs_(PyObject *mod, PyObject *arg)
         return NULL;
     uintptr_t pcs[MAX_PCS];
     m *mp = getm();
-    g thread = {.flags = G_THREAD, .m = mp};
-    int n = cgo_context_pcs(mp && mp->curg ? mp->curg : &thread, nth, pcs, MAX_PCS);
+    int n = cgo_context_pcs(mp ? mp->curg : NULL, nth, pcs, MAX_PCS);
     PyObject *list = PyList_New(n);
     for (int i = 0; i < n && list; i++) {
         PyObject *pc = PyLong_FromSize_t(pcs[i]);

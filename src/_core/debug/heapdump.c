@@ -361,8 +361,7 @@ put_goroutines(PyThreadState *me)
     int64_t start_of_clock = (int64_t)(walltime() * 1e9) - nanotime();
     allgs all = {0};
     for (g *gp; (gp = allgs_next(&all)) != NULL;) {
-        if (gp->status == Gdead || gp->status == Gidle || gp->status == Glost || gp->flags & G_THREAD ||
-            !gp->ts)
+        if (!g_alive(gp) || !gp->ts)
             continue;
         func *f = gp->created_code ? code_extra(gp->created_code) : NULL;
         uint64_t status = gp->status, since = 0;
@@ -433,8 +432,7 @@ put_roots(void)
     collector_each(put_referents, NULL);
     allgs all = {0};
     for (const g *gp; (gp = allgs_next(&all)) != NULL;) {
-        if (!gp->fn || gp->status == Gdead || gp->status == Gidle || gp->status == Glost ||
-            gp->flags & G_THREAD)
+        if (!gp->fn || !g_alive(gp))
             continue;
         put_root("function of a goroutine", gp->fn);
         Py_ssize_t n = gp->nargs + (gp->kwnames ? PyTuple_GET_SIZE(gp->kwnames) : 0);

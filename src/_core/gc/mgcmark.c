@@ -121,7 +121,7 @@ mark_all(void)
     interpreter_roots(mark, NULL);
     allgs all = {0};
     for (g *gp; (gp = allgs_next(&all)) != NULL;) {
-        if (gp->status == Gdead || gp->status == Glost || gp->flags & G_THREAD)
+        if (!g_alive(gp))
             continue;
         mark(gp->fn, NULL);
         mark(gp->context, NULL);

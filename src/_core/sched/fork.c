@@ -37,6 +37,7 @@
 #include "sched/session.h"
 #include "sched/stack.h"
 #include "sched/sysmon.h"
+#include "sched/thread.h"
 #include "sched/time.h"
 #include "sched/wait.h"
 
@@ -74,14 +75,14 @@ restart(PyThreadState *ts)
 {
     m *mp = getm();
     g *gp = mp ? mp->curg : NULL;
-    bool thread = gp && gp->flags & G_THREAD;
+    thread *plain = getthread();
 
     fork_unfinished = true;
     atomic_store(&sched.lock, 0); /* who held it is lost; what is under it is made anew below */
     stacks_after_fork(gp);
-    for (m *tm = sched.threads; tm; tm = tm->alllink) {
-        if (tm != mp)
-            g_lost(tm->curg);
+    for (thread *t = sched.threads; t; t = t->alllink) {
+        if (t != plain)
+            g_lost(&t->g.g);
     }
     timers_after_fork();
     sched.midle = NULL;
@@ -111,15 +112,16 @@ restart(PyThreadState *ts)
     if (PyGILState_Check())
         ts_forget_drop_request(
             ts); /* whoever asked for the GIL is lost: to give it up would be to wait for ever */
-    morestack_after_fork(thread ? NULL : gp);
+    morestack_after_fork(gp);
     hooks.forked(ts, gp);
     threading_lock_after_fork();
-    if (!gp || thread) {
+    if (!gp) {
         /* a plain thread forked: it is bound as the main thread when it comes to gort */
-        if (thread) {
-            mp->alllink = NULL;
-            sched.threads = mp;
+        if (plain) { /* it may be in a queue, by a wait that is not over: see Cond */
+            plain->alllink = NULL;
+            sched.threads = plain;
         }
+        setthread(NULL);
         setm(NULL);
         maing = NULL;
         m *fresh = calloc(1, sizeof *fresh);

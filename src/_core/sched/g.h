@@ -12,6 +12,12 @@ int ginit(void);
 /* There will be goroutines: the module threading shall tell them of main's end, and is loaded for that if it can be, on
  * the main thread (what loads it is the main thread to it). -1: exception set. */
 int need_threading(void);
+/* Is it alive? Neither between two lives nor lost in a fork. */
+static inline bool
+g_alive(const g *gp)
+{
+    return gp->status != Gidle && gp->status != Gdead && gp->status != Glost;
+}
 void gomain(void);
 void proven(g *gp, bool good);
 /* A goroutine's thread state has the goroutine's number for its thread's identifier, so that what finds threads by it

@@ -57,7 +57,7 @@ keep_thread(void)
         mp = getm();
     }
     g *gp = mp->curg;
-    if (likely(!gp || gp->greenlets || gp->flags & G_THREAD))
+    if (likely(!gp || gp->greenlets))
         return 0;
     if (gp->extra) {
         PyErr_SetString(

@@ -36,7 +36,7 @@ owner_id(void)
 {
     const m *mp = getm();
     const g *gp = mp ? mp->curg : NULL;
-    if (unlikely(!gp || gp->flags & G_THREAD))
+    if (unlikely(!gp))
         return PyThread_get_thread_ident();
     return gp->flags & G_MAIN ? main_ident : (unsigned long)gp->goid;
 }
@@ -69,8 +69,7 @@ thread_of(unsigned long *ident)
         return true;
     allgs all = {0};
     for (const g *gp; (gp = allgs_next(&all)) != NULL;) {
-        if (gp->status == Gdead || gp->status == Gidle || gp->status == Glost || gp->flags & G_THREAD ||
-            (of_main ? gp != maing : gp->goid != *ident))
+        if (!g_alive(gp) || (of_main ? gp != maing : gp->goid != *ident))
             continue;
         *ident = gp->m ? gp->m->ident : 0;
         return true;

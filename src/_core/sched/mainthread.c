@@ -21,6 +21,7 @@
 #include "sched/sched.h"
 #include "sched/session.h"
 #include "sched/stack.h"
+#include "sched/thread.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -106,7 +107,7 @@ int
 watch_forker(void)
 {
     static const char key[] = "gort";
-    thread_at_exit(thread_ended, m0);
+    thread_at_exit(thread_ended, FORKER);
     PyObject *dict = PyThreadState_GetDict();
     if (dict && PyDict_GetItemString(dict, key))
         return 0; /* it has forked before */

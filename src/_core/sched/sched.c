@@ -36,6 +36,7 @@
 #include "sched/session.h"
 #include "sched/stack.h"
 #include "sched/sysmon.h"
+#include "sched/thread.h"
 #include "sched/time.h"
 
 extern void gort_switch(void **save, void *to);
@@ -502,8 +503,7 @@ goready(g *gp)
     }
     gp->status = Grunnable;
     if (unlikely(gp->flags & G_THREAD)) {
-        sched.nthreads--; /* not by the thread itself: checkdead would call it parked until it has the GIL */
-        notewakeup(gp->m);
+        wake_thread(gp);
         return;
     }
     runqput(gp);
@@ -527,7 +527,7 @@ runqput(g *gp)
         sysmon_notice();
         return;
     }
-    if (mp && mp->curg && !(mp->curg->flags & G_THREAD) && !(gp->flags & G_MAIN)) {
+    if (mp && mp->curg && !(gp->flags & G_MAIN)) {
         /* a goroutine that had lost its P is back: it takes the idle one */
         acquirep(mp, pp);
         queue_push(&pp->runq, gp);

@@ -191,13 +191,6 @@ void mloop(m *mp);
 /* From gp, whose m is no longer set, to the scheduler's own stack of mp. */
 void switch_to_g0(m *mp, g *gp);
 
-/* -- thread.c ----------------------------------------------------------------------------------------- */
-
-extern m *free_threads; /* records of plain threads that have ended; under idlelock */
-/* gp, a plain thread's, waits on its own. */
-void park_thread(g *gp);
-void thread_ended(void *arg); /* its m: the thread is about to be gone; no GIL */
-
 /* -- mainthread.c --------------------------------------------------------------------------------------- */
 
 void main_forked(void); /* from the hook, in the child of a fork */

@@ -426,7 +426,7 @@ schedtrace(bool detailed)
     }
     allgs all = {0};
     for (g *gp; (gp = allgs_next(&all)) != NULL;) {
-        if (gp->status == Gdead || gp->status == Glost || gp->flags & G_THREAD)
+        if (gp->status == Gdead || gp->status == Glost)
             continue;
         m *mp = gp->m, *lm = gp->lockedm;
         out("  G%lld: status=%d(%s) m=%d lockedm=%d\n", (long long)gp->goid, gp->status,

@@ -1,10 +1,12 @@
-/* thread.c: plain threads that wait in gort, each with records of its own (thread_g): a g with G_THREAD, which is in
- * no run queue, and an m to sleep on.
+/* thread.c: plain threads that wait in gort, and who runs (getg).
  *
  * Invariants
- *   1. A thread's records are made when it waits for the first time and go to free_threads when the thread ends. They are
+ *   1. A thread's record is made when it waits for the first time and goes to free_threads when the thread ends. It is
  *      never freed: sched.threads links them all.
  *   2. Its sudogs lie on the heap (G_PTHREAD, see fork.c).
+ *
+ * Rejected: an m and a g as goroutines have, which every reader of either would have to tell from real ones; and queues that
+ * know two kinds of waiters, which every waker would.
  *
  * With the GIL; free_threads is under idlelock, because threads end without it.
  *
@@ -16,60 +18,69 @@
 #include "os/os.h"
 #include "sched/g.h"
 #include "sched/sched.h"
+#include "sched/thread.h"
 
 #include <stdlib.h>
 
-m *free_threads; /* under idlelock */
+thread *free_threads;
+
+static _Thread_local thread *this_thread __attribute__((tls_model("initial-exec")));
+
+/* Out of line, like getm. */
+noinline thread *
+getthread(void)
+{
+    __asm__ volatile("");
+    return this_thread;
+}
+
+void
+setthread(thread *t)
+{
+    this_thread = t;
+}
 
 void
 thread_ended(void *arg)
 {
-    m *tm = arg;
-    if (!tm->curg || !(tm->curg->flags & G_THREAD))
+    thread *t = arg;
+    if (arg == FORKER)
         forker_gone();
     /* another thread may have the record at once: a later destructor of this one gets one of its own */
-    this_m = NULL;
+    setthread(NULL);
     idlelock(); /* without the GIL: CPython's part of the thread has ended */
-    tm->idlelink = free_threads;
-    free_threads = tm;
+    t->freelink = free_threads;
+    free_threads = t;
     idleunlock();
 }
 
-static g *
-thread_g(void)
+/* Nobody runs here yet that could wait. */
+static noinline g *
+newthread(void)
 {
-    if (getm()) {
-        PyErr_SetString(Error, "the scheduler itself cannot wait");
-        return NULL;
-    }
     bool ending = forker_is_ending(); /* a destructor waits: that is done as a plain thread */
     if (!maing && on_main_thread() && !ending)
         return bind_main() < 0 ? NULL : maing;
     idlelock();
-    m *tm = free_threads;
-    if (tm)
-        free_threads = tm->idlelink;
+    thread *t = free_threads;
+    if (t)
+        free_threads = t->freelink;
     idleunlock();
-    if (!tm) {
-        tm = calloc(1, sizeof *tm);
-        g *gp = calloc(1, sizeof(pthread_g));
-        if (!tm || !gp) {
-            free(tm);
-            free(gp);
+    if (!t) {
+        t = calloc(1, sizeof *t);
+        if (!t) {
             PyErr_NoMemory();
             return NULL;
         }
-        gp->flags = G_ANY | G_THREAD | G_PTHREAD;
-        gp->status = Grunning;
-        gp->m = tm;
-        tm->curg = gp;
-        tm->alllink = sched.threads;
-        sched.threads = tm;
+        t->g.g.flags = G_ANY | G_THREAD | G_PTHREAD;
+        t->g.g.status = Grunning;
+        t->alllink = sched.threads;
+        sched.threads = t;
     }
-    this_m = tm;
+    setthread(t);
     if (!ending) /* else the process ends with it */
-        thread_at_exit(thread_ended, tm);
-    return tm->curg;
+        thread_at_exit(thread_ended, t);
+    return &t->g.g;
 }
 
 /* Goexit was swallowed by an `except BaseException`: meet it again. */
@@ -91,15 +102,19 @@ getg(void)
             return goexit_again(mp->curg);
         return mp->curg;
     }
-    return thread_g();
+    if (mp) {
+        PyErr_SetString(Error, "the scheduler itself cannot wait");
+        return NULL;
+    }
+    thread *t = getthread();
+    return t ? &t->g.g : newthread();
 }
 
-/* A plain thread waits on its own. */
 void
 park_thread(g *gp)
 {
-    m *tm = gp->m;
-    atomic_store(&tm->note, 0); /* it is queued already, but whoever wakes it needs the GIL for that */
+    thread *t = thread_of_g(gp);
+    atomic_store(&t->note, 0); /* it is queued already, but whoever wakes it needs the GIL for that */
     gp->ts = PyThreadState_Get();
     sched.nthreads++;
     if (sched.npidle == sched.nprocs && maing && maing->status == Gwaiting) {
@@ -109,9 +124,18 @@ park_thread(g *gp)
             startm(pp, NULL);
     }
     PyThreadState *ts = PyEval_SaveThread();
-    while (!atomic_load_explicit(&tm->note, memory_order_acquire))
-        futex_sleep(&tm->note, 0, INT64_MAX);
+    while (!atomic_load_explicit(&t->note, memory_order_acquire))
+        futex_sleep(&t->note, 0, INT64_MAX);
     gil_take(ts);
     gp->ts = NULL;
     gp->status = Grunning;
+}
+
+void
+wake_thread(g *gp)
+{
+    thread *t = thread_of_g(gp);
+    sched.nthreads--; /* not by the thread itself: checkdead would call it parked until it has the GIL */
+    atomic_store_explicit(&t->note, 1, memory_order_release);
+    futex_wake(&t->note);
 }

@@ -116,8 +116,6 @@ put_interrupted(out *o, void *uc)
 {
     m *mp = getm();
     g *gp = mp ? mp->curg : NULL;
-    if (gp && gp->flags & G_THREAD)
-        gp = NULL;
     if (gp) {
         put_header(o, gp, "running");
         if (uc)

@@ -23,6 +23,7 @@
 #include "lib/hooks.h"
 #include "os/os.h"
 #include "sched/g.h"
+#include "sched/thread.h"
 #include "sched/stack.h"
 #include "stacks/pc.h"
 #include "stacks/signal.h"
@@ -319,8 +320,7 @@ put_goroutine(out *o, g *gp, bool careful)
 static bool
 is_shown(g *gp)
 {
-    return gp->status != Gdead && gp->status != Gidle && gp->status != Glost && !(gp->flags & G_THREAD) &&
-           gp->ts && !(tb.level < 2 && is_idle_system(gp)) &&
+    return g_alive(gp) && gp->ts && !(tb.level < 2 && is_idle_system(gp)) &&
            !(gp->status == Gwaiting && gp->waitreason == waitReasonGoexit); /* main that has ended is none */
 }
 
@@ -390,15 +390,15 @@ static waiters
 waiters_find(void)
 {
     size_t n = 0, size = 1024;
-    for (m *tm = sched.threads; tm; tm = tm->alllink)
-        n += tm->curg->status == Gwaiting;
+    for (thread *t = sched.threads; t; t = t->alllink)
+        n += t->g.g.status == Gwaiting;
     while (size < 2 * n)
         size *= 2;
     waiters w = {.slots = n ? mem_reserve(size * sizeof *w.slots) : NULL};
     w.size = w.slots ? size : 0;
-    for (m *tm = w.size ? sched.threads : NULL; tm && n > 0; tm = tm->alllink) {
-        if (tm->curg->status == Gwaiting) {
-            *waiters_slot(&w, tm->curg->ts) = tm->curg;
+    for (thread *t = w.size ? sched.threads : NULL; t && n > 0; t = t->alllink) {
+        if (t->g.g.status == Gwaiting) {
+            *waiters_slot(&w, t->g.g.ts) = &t->g.g;
             n--; /* `careful`: there may be more by now */
         }
     }
@@ -449,7 +449,7 @@ put_running(out *o)
     m *mp = getm();
     g *gp = mp ? mp->curg : NULL;
     PyThreadState *ts = _PyThreadState_UncheckedGet();
-    if (gp && !(gp->flags & G_THREAD)) {
+    if (gp) {
         put_header(o, gp, "running");
         put_frames(o, gp, ts, false);
         put_tail(o, gp, false);
@@ -599,7 +599,7 @@ traceback_(PyObject *mod, PyObject *args, PyObject *kw)
     if (!getm() && on_main_thread() && !getg())
         return NULL; /* getg() would have bound the main thread */
     m *mp = getm();
-    g *me = mp && mp->curg && !(mp->curg->flags & G_THREAD) ? mp->curg : NULL;
+    g *me = mp ? mp->curg : NULL;
     PyThreadState *ts = PyThreadState_Get();
     bool thread = !me && !(mp && !mp->curg); /* no goroutine, and not the scheduler that found a deadlock */
     out o = {.fd = -1};

@@ -120,7 +120,7 @@ here(void)
 {
     m *mp = getm_first();
     g *gp = mp ? mp->curg : NULL;
-    return likely(gp && !(gp->flags & G_THREAD) && under_our_gil()) ? gp : NULL;
+    return likely(gp && under_our_gil()) ? gp : NULL;
 }
 
 /* Is gp, on the thread on which it entered, who is inside self? Of the first in its bucket. 3.12's __next__ calls readline. */
