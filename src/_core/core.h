@@ -89,12 +89,13 @@ extern const char *const waitreason_text[waitReasonCount];
 
 /* Why an M may not simply run a g: an M's `deny` is tested against a g's `flags`. */
 enum {
-    G_ANY = 1,      /* every g: an M that is locked to a goroutine denies this */
-    G_MAIN = 2,     /* the main goroutine: its home is m0, every other M takes the slow path */
-    G_UNPROVEN = 4, /* has not yet shown that it parks without blocking in C: not on m0 */
-    G_LOCKED = 8,   /* locked to an OS thread */
+    G_ANY = 1,         /* every g: an M that is locked to a goroutine denies this */
+    G_MAIN = 2,        /* the main goroutine: its home is m0, every other M takes the slow path */
+    G_UNPROVEN = 4,    /* has not yet shown that it parks without blocking in C: not on m0 */
+    G_BLOCKS = 4 | 16, /* has lost a P while blocked or busy; stays so for good */
+    G_PROOF = 4 | 16,  /* one of these two, or 0: it parks as it shall */
+    G_LOCKED = 8,      /* locked to an OS thread */
     /* not tested by deny */
-    G_BLOCKS = 16,   /* has lost a P while blocked or busy; stays unproven for good */
     G_THREAD = 32,   /* no goroutine but what wait queues know of a plain thread (thread.h) */
     G_SYSTEM = 64,   /* the runtime's own: not counted, and not shown while it is idle */
     G_PTHREAD = 128, /* its stack is a pthread's, which a fork that loses it gives to others: a pthread_g */

@@ -285,8 +285,9 @@ copy_pcs(const callers *t, uintptr_t *pcs, int max)
     return n;
 }
 
-int
-cgo_context_pcs(g *gp, int nth, uintptr_t *pcs, int max)
+/* The PCs of what cgo_print_context prints, at most max of them. */
+static int
+context_pcs(g *gp, int nth, uintptr_t *pcs, int max)
 {
     callers t;
     return take_context(&t, gp, nth) ? copy_pcs(&t, pcs, max) : 0;
@@ -449,7 +450,7 @@ cgo_call_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs, PyObject *kwna
         else if (nanotime() - start < QUICK)
             *slot = fn;
         else if (handed && !(gp->flags & G_MAIN))
-            gp->flags |= G_UNPROVEN | G_BLOCKS;
+            gp->flags |= G_BLOCKS;
         exitcgo(gp);
     }
     return r;
@@ -617,7 +618,7 @@ cgo_pcs_(PyObject *mod, PyObject *arg)
         return NULL;
     uintptr_t pcs[MAX_PCS];
     m *mp = getm();
-    int n = cgo_context_pcs(mp ? mp->curg : NULL, nth, pcs, MAX_PCS);
+    int n = context_pcs(mp ? mp->curg : NULL, nth, pcs, MAX_PCS);
     PyObject *list = PyList_New(n);
     for (int i = 0; i < n && list; i++) {
         PyObject *pc = PyLong_FromSize_t(pcs[i]);

@@ -38,9 +38,6 @@ struct cgoframe {
 /* The innermost one of whoever runs on this thread. Async-signal-safe. */
 cgoframe *cgo_innermost(void);
 
-/* The PCs of what cgo_print_context prints, at most max of them. */
-int cgo_context_pcs(g *gp, int nth, uintptr_t *pcs, int max);
-
 /* Hooks of dumps. */
 
 /* The frames of the C code that made gp's nth call to Python that has not returned, 0 the latest: for each a line

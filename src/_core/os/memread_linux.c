@@ -22,13 +22,6 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-bool
-mem_readable(const void *addr)
-{
-    char c;
-    return mem_read(&c, addr, 1);
-}
-
 /* Is process_vm_readv forbidden by a sandbox, which will not change its mind? */
 static _Atomic bool no_vm_readv;
 

@@ -76,7 +76,6 @@ bool mem_look(void *to, const void *from, size_t n, enum care care);
 /* For the handler of a fault, with its third argument: was it one that CATCHING met? Then the handler has
  * only to return. */
 bool fault_caught(void *uc);
-bool mem_readable(const void *addr);
 
 /* -- thread_linux.c --------------------------------------------------------------------------- */
 

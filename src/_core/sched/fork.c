@@ -132,7 +132,7 @@ restart(PyThreadState *ts)
     }
     main_ident = owner_id(); /* before it is main: its identity stays what it was */
     maing = gp;
-    gp->flags = (uint8_t)((gp->flags | G_MAIN) & ~(G_UNPROVEN | G_BLOCKS | G_SYSTEM));
+    gp->flags = (uint8_t)((gp->flags | G_MAIN) & ~(G_PROOF | G_SYSTEM));
     m0 = mp;
     mp->ts = NULL; /* mloop makes one */
     mp->ident = PyThread_get_thread_ident();

@@ -408,9 +408,9 @@ retire(g *gp)
 {
     gp->retiring = true;
     gp->goexiting = false; /* it is met: nothing is left that it could end */
-    if (gp->flags & (G_UNPROVEN | G_BLOCKS))
-        proven(gp, !(gp->flags & G_BLOCKS));
-    gp->flags &= (uint8_t)~G_UNPROVEN; /* the verdict is on the function, and the function is let go of now */
+    if (gp->flags & G_PROOF)
+        proven(gp, (gp->flags & G_PROOF) != G_BLOCKS);
+    gp->flags &= (uint8_t)~G_PROOF; /* the verdict is on the function, and the function is let go of now */
 
     PyObject **args = gp->args;
     Py_ssize_t total = gp->nargs + (gp->kwnames ? PyTuple_GET_SIZE(gp->kwnames) : 0);

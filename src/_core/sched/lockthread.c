@@ -48,7 +48,7 @@ lock_thread(g *gp)
             if (gp->m == m0) { /* nobody else may take the main thread */
                 /* make_do or a fork may have had it run everything */
                 m0->deny |= G_UNPROVEN;
-                gp->flags |= G_UNPROVEN | G_BLOCKS;
+                gp->flags |= G_BLOCKS;
                 migrate(gp);
                 if (gp->m == m0)
                     thread_refused(ENOMEM);

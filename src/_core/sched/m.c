@@ -112,7 +112,7 @@ midleput(m *mp)
     idleunlock();
 }
 
-void
+static void
 notewakeup(m *mp)
 {
     atomic_store_explicit(&mp->note, 1, memory_order_release);
@@ -180,7 +180,7 @@ allm_remove(m *mp)
 
 /* The thread state is made here and not by the thread itself: malloc gives each thread that comes to it an arena of 64 MiB
  * of addresses. It stays with the record when the thread ends. NULL: no memory. */
-m *
+static m *
 allocm(void)
 {
     idlelock();
@@ -366,7 +366,7 @@ retake(m *mp)
     if (best) {
         g *gp = best->m->curg;
         if (!(gp->flags & G_MAIN))
-            gp->flags |= G_UNPROVEN | G_BLOCKS;
+            gp->flags |= G_BLOCKS;
         best->m->p = NULL;
         best->syscalltick++;
         best->schedtick++; /* progress to sysmon; and no other M's standbytick matches */

@@ -24,7 +24,8 @@ p *allp[MAXPROCS];
 
 /* -- queues ------------------------------------------------------------------------------------ */
 
-void
+/* At most n of them, in their order. */
+static void
 queue_move(gqueue *to, gqueue *from, int32_t n)
 {
     for (g *gp; n > 0 && (gp = queue_pop(from)) != NULL; n--)

@@ -395,7 +395,7 @@ leave(g *gp)
     mp->curg = NULL;
     if (likely(pp != NULL)) {
         /* before attend, too: the flags, and what fn stands for, may be of the next life after it */
-        if (unlikely((gp->flags & (G_UNPROVEN | G_BLOCKS)) == G_UNPROVEN)) {
+        if (unlikely((gp->flags & G_PROOF) == G_UNPROVEN)) {
             gp->flags &= (uint8_t)~G_UNPROVEN; /* it came from its start to a park without blocking */
             if (gp->status != Gdead)
                 proven(gp, true);
@@ -493,24 +493,8 @@ godead(g *gp)
     leave(gp);
 }
 
-void
-goready(g *gp)
-{
-    if (gp->status != Gwaiting) {
-        /* main, interrupted by a signal, is on its way already: it finds `fired` */
-        check(gp->flags & G_MAIN); /* anybody else has broken the rule of Python code */
-        return;
-    }
-    gp->status = Grunnable;
-    if (unlikely(gp->flags & G_THREAD)) {
-        wake_thread(gp);
-        return;
-    }
-    runqput(gp);
-}
-
-/* Queues a runnable g. */
-void
+/* Queues a runnable g, and sees to it that it runs. */
+static void
 runqput(g *gp)
 {
     m *mp = getm();
@@ -537,6 +521,22 @@ runqput(g *gp)
     if (!home)
         queue_push(&sched.runq, gp);
     startm_on(home, pp, home ? gp : NULL);
+}
+
+void
+goready(g *gp)
+{
+    if (gp->status != Gwaiting) {
+        /* main, interrupted by a signal, is on its way already: it finds `fired` */
+        check(gp->flags & G_MAIN); /* anybody else has broken the rule of Python code */
+        return;
+    }
+    gp->status = Grunnable;
+    if (unlikely(gp->flags & G_THREAD)) {
+        wake_thread(gp);
+        return;
+    }
+    runqput(gp);
 }
 
 void

@@ -111,8 +111,6 @@ queue_prepend(gqueue *to, gqueue *from)
     *from = (gqueue){0};
 }
 
-/* At most n of them, in their order. */
-void queue_move(gqueue *to, gqueue *from, int32_t n);
 #if GORT_DEBUG >= 3
 void validate(void); /* throws if a queue or a P is not as it must be */
 #else
@@ -128,9 +126,7 @@ void pidleput(p *pp);
 m *midleget(m *want, m *avoid);
 void wake_for_takeover(p *standby, bool chain);
 void wake_m0(void);
-void notewakeup(m *mp);
-#define M_STACK (512 << 10) /* the stack of an OS thread made for goroutines */
-m *allocm(void);
+#define M_STACK (512 << 10)             /* the stack of an OS thread made for goroutines */
 _Noreturn void thread_refused(int err); /* no new thread, errno says why: the program ends */
 /* PyEval_RestoreThread, by a thread that is not left waiting while others give up the GIL only to take it again. */
 void gil_take(PyThreadState *ts);
@@ -162,7 +158,6 @@ void interrupt_main(void);
 /* Ends the running goroutine gp, which is on the free list already, and runs others. Its next life continues after the
  * call. */
 void godead(g *gp);
-void runqput(g *gp);    /* queues a runnable one, and sees to it that it runs */
 void newproc1(g *gp);   /* makes a new one runnable */
 void resumed(g *gp);    /* the first thing that it does when it runs again */
 void timer_added(void); /* by somebody who will not look at the heap */

@@ -58,7 +58,6 @@ void stackwork_done(void);
 /* Nothing that was prepared in s counts any more. Under stackwork, with the GIL. */
 void forget_ahead(slab *s);
 
-g *g_at(const slab *s, uint32_t nth);
 static inline slab *
 slab_of(const g *gp)
 {

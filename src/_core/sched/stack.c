@@ -270,6 +270,21 @@ take(bin *b, slab **in)
     return nth;
 }
 
+static char *
+top_of(const slab *s, size_t nth)
+{
+    size_t colours = s->stride / PAGE / 10 | 1;
+    if (colours > COLOURS_MAX)
+        colours = COLOURS_MAX;
+    return s->lo + (nth + 1) * s->stride - nth % colours * PAGE;
+}
+
+static g *
+g_at(const slab *s, uint32_t nth)
+{
+    return (g *)(top_of(s, nth) - ((sizeof(g) + 63) & ~(size_t)63));
+}
+
 /* -- walking ----------------------------------------------------------------------------------- */
 
 g *
@@ -355,21 +370,6 @@ first_frame(char *hi, void (*fn)(void))
 #error "gort builds on Linux x86-64 and aarch64 only"
 #endif
     return sp;
-}
-
-static char *
-top_of(const slab *s, size_t nth)
-{
-    size_t colours = s->stride / PAGE / 10 | 1;
-    if (colours > COLOURS_MAX)
-        colours = COLOURS_MAX;
-    return s->lo + (nth + 1) * s->stride - nth % colours * PAGE;
-}
-
-g *
-g_at(const slab *s, uint32_t nth)
-{
-    return (g *)(top_of(s, nth) - ((sizeof(g) + 63) & ~(size_t)63));
 }
 
 static char *

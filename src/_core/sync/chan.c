@@ -232,7 +232,7 @@ send_wait(g *gp, chan *c, PyObject *v, bool front)
     }
 }
 
-int
+static int
 chan_send(chan *c, PyObject *v)
 {
     int r = chan_send_now(c, v);
@@ -294,7 +294,7 @@ recv_wait(g *gp, chan *c, PyObject **v, int r, bool front)
 }
 
 /* 1: *v received; 0: closed and drained; -1: exception. */
-int
+static int
 chan_recv(chan *c, PyObject **v)
 {
     int r = chan_recv_now(c, v);
@@ -312,7 +312,7 @@ chan_recv(chan *c, PyObject **v)
     return check_signals() < 0 ? -1 : recv_wait(gp, c, v, chan_recv_now(c, v), true);
 }
 
-int
+static int
 chan_close(chan *c)
 {
     if (unlikely(c->shut)) {

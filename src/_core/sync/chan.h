@@ -7,7 +7,6 @@
 #include "sync/timer.h"
 
 extern PyTypeObject *Chan_Type;
-PyObject *select_run(PyObject *const *cases, Py_ssize_t n); /* select.c */
 
 int chan_send_now(chan *c, PyObject *v); /* 1 sent, 0 would block, -1 exception set */
 int chan_recv_now(chan *c,
@@ -17,8 +16,5 @@ bool chan_can_recv(chan *c);
 struct chantimer *chan_timer(chan *c);     /* NULL: it is no timer's */
 chan *chan_of_timer(struct chantimer *ct); /* owns ct from now on; NULL: MemoryError */
 waitq *chan_queue(chan *c, bool send);
-int chan_send(chan *c, PyObject *v);
-int chan_recv(chan *c, PyObject **v);
-int chan_close(chan *c);
 
 #endif

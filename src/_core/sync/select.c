@@ -193,9 +193,10 @@ wait_any(g *gp, scase *sc, sudog *sd, int32_t n, PyObject *t, bool front, bool *
     return NULL;
 }
 
-PyObject *
-select_run(PyObject *const *cases, Py_ssize_t n)
+static PyObject *
+select_(PyObject *mod, PyObject *const *cases, Py_ssize_t n)
 {
+    (void)mod;
     g *gp = getg();
     if (unlikely(!gp))
         return NULL;
@@ -254,13 +255,6 @@ done:
     if (sc != sc_)
         PyMem_Free(sc);
     return r;
-}
-
-static PyObject *
-select_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs)
-{
-    (void)mod;
-    return select_run(args, nargs);
 }
 
 static PyObject *
