@@ -192,11 +192,19 @@ def mem_stats() -> dict[str, Any] | None:
     None if the heap is not installed.
     """
 
-def start_gc(percent: int, memory_limit: int, debug: tuple[int, ...], /) -> None:
-    """Puts CPython's collector under the pacer, if the heap is installed.
-
-    debug: (gctrace, gcpacertrace, gcstoptheworld, gccheckmark, invalidptr, gcshrinkstackoff).
-    """
+def start_gc(
+    percent: int,
+    memory_limit: int,
+    /,
+    *,
+    gctrace: int = 0,
+    gcpacertrace: int = 0,
+    gcstoptheworld: int = 0,
+    gccheckmark: int = 0,
+    invalidptr: int = 1,
+    gcshrinkstackoff: int = 0,
+) -> None:
+    """Puts CPython's collector under the pacer, if the heap is installed."""
 
 def collect() -> None:
     """Runs a full collection; waits first for one that runs in another goroutine."""

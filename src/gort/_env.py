@@ -107,8 +107,8 @@ class Setting:
     __slots__ = (
         "accepts",
         "built",
+        "collector",
         "default",
-        "flag",
         "godebug",
         "heap",
         "is_valid",
@@ -128,7 +128,7 @@ class Setting:
         godebug: bool = False,
         otherwise: str = "",
         heap: str = "",
-        flag: int | None = None,
+        collector: bool = False,
     ) -> None:
         self.name = name
         self.default = default
@@ -139,7 +139,7 @@ class Setting:
         self.godebug = godebug
         self.otherwise = otherwise  # what a malformed value stands for; empty: it changes nothing
         self.heap = heap  # _OF_THE_HEAP, _MODE or, if it is neither, empty
-        self.flag = flag  # the place at which _core.start_gc() takes it; None: it does not
+        self.collector = collector  # _core.start_gc() takes it
 
 
 _INTEGER = "a 32-bit integer"
@@ -153,9 +153,11 @@ def _debug(
     is_valid: Callable[[str], bool] = _is_integer,
     built: bool = False,
     heap: str = "",
-    flag: int | None = None,
+    collector: bool = False,
 ) -> Setting:
-    return Setting(name, default, accepts, is_valid, built, meaning, godebug=True, heap=heap, flag=flag)
+    return Setting(
+        name, default, accepts, is_valid, built, meaning, godebug=True, heap=heap, collector=collector
+    )
 
 
 TABLE: tuple[Setting, ...] = (
@@ -245,36 +247,36 @@ TABLE: tuple[Setting, ...] = (
         "1: a second, independent mark after each collection",
         built=True,
         heap=_OF_THE_HEAP,
-        flag=3,
+        collector=True,
     ),
     _debug(
         "gcpacertrace",
         "1: the pacer's figures at each collection",
         built=True,
         heap=_OF_THE_HEAP,
-        flag=1,
+        collector=True,
     ),
-    _debug("gcshrinkstackoff", "1: goroutine stacks are not shrunk", built=True, flag=5),
+    _debug("gcshrinkstackoff", "1: goroutine stacks are not shrunk", built=True, collector=True),
     _debug(
         "gcstoptheworld",
         "1: a collection also waits for goroutines that compute in C; 2: and gives memory back in the pause",
         built=True,
         heap=_OF_THE_HEAP,
-        flag=2,
+        collector=True,
     ),
     _debug(
         "gctrace",
         "1: a line for each collection, and when memory is given back",
         built=True,
         heap=_OF_THE_HEAP,
-        flag=0,
+        collector=True,
     ),
     _debug(
         "invalidptr",
         "1: a bad pointer that the collector meets is fatal",
         default="1",
         built=True,
-        flag=4,
+        collector=True,
     ),
     _debug(
         "madvdontneed",
@@ -320,10 +322,9 @@ def heap_modes() -> dict[str, bool]:
     return {setting.name: integer(setting.name) != 0 for setting in TABLE if setting.heap == _MODE}
 
 
-def collector_flags() -> tuple[int, ...]:
-    """The settings that _core.start_gc() takes, in its order."""
-    flags = [(setting.flag, integer(setting.name)) for setting in TABLE if setting.flag is not None]
-    return tuple(value for _, value in sorted(flags))
+def collector_settings() -> dict[str, int]:
+    """The settings that _core.start_gc() takes, by name."""
+    return {setting.name: integer(setting.name) for setting in TABLE if setting.collector}
 
 
 def gc_percent() -> int:

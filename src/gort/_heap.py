@@ -73,7 +73,7 @@ def start_collector() -> None:
     """Puts CPython's collector under the pacer, as the environment says."""
     never = _env.integer("sbrk") != 0
     percent, limit = (-1, _env.NO_LIMIT) if never else (_env.gc_percent(), _env.memory_limit())
-    _core.start_gc(percent, limit, _env.collector_flags())
+    _core.start_gc(percent, limit, **_env.collector_settings())
     _core.set_scavenger(_env.integer("scavenge") > 0, _env.integer("madvdontneed") == 0)
 
 

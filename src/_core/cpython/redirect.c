@@ -35,32 +35,36 @@ redirect_type(const char *module, const char *name)
 }
 
 PyMethodDef *
+def_in(PyObject *owner, const char *name)
+{
+    PyMethodDef *def = NULL;
+    PyObject *o = PyObject_GetAttrString(owner, name); /* which readies a static type */
+    if (o && PyCFunction_CheckExact(o))
+        def = ((PyCFunctionObject *)o)->m_ml;
+    else if (o && Py_IS_TYPE(o, &PyMethodDescr_Type) && (PyObject *)PyDescr_TYPE(o) == owner)
+        def = ((PyMethodDescrObject *)o)->d_method;
+    Py_XDECREF(o); /* it is its owner's */
+    PyErr_Clear();
+    return def;
+}
+
+PyMethodDef *
 builtin_def(const char *module, const char *name)
 {
     PyObject *mod = PyImport_ImportModule(module);
-    PyObject *o = mod ? PyObject_GetAttrString(mod, name) : NULL;
-    PyMethodDef *def = o && PyCFunction_CheckExact(o) ? ((PyCFunctionObject *)o)->m_ml : NULL;
-    Py_XDECREF(o); /* it is its module's */
+    PyMethodDef *def = mod ? def_in(mod, name) : NULL;
     Py_XDECREF(mod);
     PyErr_Clear();
     return def;
 }
 
-/* NULL: it is not there, or no method written in C. No exception is set. */
 static PyMethodDef *
 def_of(const redirection *r)
 {
-    PyObject *o = NULL;
-    PyMethodDef *def = NULL;
-    if (r->type) {
-        PyTypeObject *type = redirect_type(r->module, r->type);
-        o = type ? PyObject_GetAttrString((PyObject *)type, r->name) : NULL; /* which readies a static type */
-        if (o && Py_IS_TYPE(o, &PyMethodDescr_Type) && PyDescr_TYPE(o) == type)
-            def = ((PyMethodDescrObject *)o)->d_method;
-    }
-    else
-        def = builtin_def(r->module, r->name);
-    Py_XDECREF(o); /* it is its type's or module's */
+    if (!r->type)
+        return builtin_def(r->module, r->name);
+    PyTypeObject *type = redirect_type(r->module, r->type);
+    PyMethodDef *def = type ? def_in((PyObject *)type, r->name) : NULL;
     PyErr_Clear();
     return def;
 }

@@ -15,9 +15,16 @@ typedef struct {
 /* All n or none. 1: done. 0: this CPython is not as expected, nothing is changed, and a RuntimeWarning has
  * said so and that `otherwise`. -1: exception set. */
 int redirect(const redirection *r, size_t n, const char *otherwise);
-/* What a module's function is called through. Borrowed; NULL: it is not there, or not written in C. No
- * exception is set. */
+/* What a module's function, or a type's method that it has not inherited, is called through. Borrowed; NULL: it is not
+ * there, or not written in C. No exception is set. */
+PyMethodDef *def_in(PyObject *owner, const char *name);
 PyMethodDef *builtin_def(const char *module, const char *name);
+/* With what calling convention, METH_...? */
+static inline int
+def_convention(const PyMethodDef *def)
+{
+    return def->ml_flags & ~METH_COEXIST;
+}
 /* A type of a module. Borrowed; NULL: exception set. */
 PyTypeObject *redirect_type(const char *module, const char *name);
 /* The tp_iternext that n types have in common and offer as __next__; NULL: they do not. */

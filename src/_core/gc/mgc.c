@@ -597,12 +597,16 @@ set_memory_limit_(PyObject *mod, PyObject *value)
 }
 
 static PyObject *
-start_gc_(PyObject *mod, PyObject *args)
+start_gc_(PyObject *mod, PyObject *args, PyObject *kw)
 {
     PyObject *percent, *limit;
-    if (!PyArg_ParseTuple(args, "O!O!(iiiiii)", &PyLong_Type, &percent, &PyLong_Type, &limit,
-                          &gcdebugging.trace, &gcdebugging.pacertrace, &gcdebugging.stoptheworld,
-                          &gcdebugging.checkmark, &gcdebugging.invalidptr, &gcdebugging.shrinkstackoff))
+    static char *names[] = {
+        "",  "", "gctrace", "gcpacertrace", "gcstoptheworld", "gccheckmark", "invalidptr", "gcshrinkstackoff",
+        NULL};
+    gcdebug *d = &gcdebugging;
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "O!O!|$iiiiii:start_gc", names, &PyLong_Type, &percent,
+                                     &PyLong_Type, &limit, &d->trace, &d->pacertrace, &d->stoptheworld,
+                                     &d->checkmark, &d->invalidptr, &d->shrinkstackoff))
         return NULL;
     if (!heap_installed || pacer.phase != Off)
         Py_RETURN_NONE;
@@ -626,9 +630,7 @@ start_gc_(PyObject *mod, PyObject *args)
     pacer_start(&pacer, nanotime(), process_cputime()); /* before the settings, which it would overwrite */
     Py_XDECREF(set_gc_percent_(mod, percent));
     Py_XDECREF(set_memory_limit_(mod, limit));
-    if (PyErr_Occurred())
-        return NULL;
-    Py_RETURN_NONE;
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
 /* The interpreter is about to end: it collects as it likes. */
@@ -656,10 +658,10 @@ set_force_period_(PyObject *mod, PyObject *args)
 }
 
 static PyMethodDef functions[] = {
-    {"start_gc", start_gc_, METH_VARARGS,
-     "start_gc(percent, memory_limit, debug, /)\n--\n\n"
-     "Puts CPython's collector under the pacer, if the heap is installed. debug: (gctrace, gcpacertrace, "
-     "gcstoptheworld, gccheckmark, invalidptr, gcshrinkstackoff)."},
+    {"start_gc", (PyCFunction)(void (*)(void))start_gc_, METH_VARARGS | METH_KEYWORDS,
+     "start_gc(percent, memory_limit, /, *, gctrace=0, gcpacertrace=0, gcstoptheworld=0,\n"
+     "         gccheckmark=0, invalidptr=1, gcshrinkstackoff=0)\n--\n\n"
+     "Puts CPython's collector under the pacer, if the heap is installed."},
     {"collect", collect_, METH_NOARGS,
      "collect()\n--\n\nRuns a full collection; waits first for one that runs in another goroutine."},
     {"set_gc_percent", set_gc_percent_, METH_O,

@@ -26,6 +26,7 @@
 #include "core.h"
 
 #include "cpython/compat.h"
+#include "cpython/redirect.h"
 #include "sched/g.h"
 #include "sched/greenlet.h"
 #include "sched/sched.h"
@@ -122,18 +123,11 @@ api_switch(PyObject *self, PyObject *args, PyObject *kwargs)
 
 /* -- replacing --------------------------------------------------------------------------------- */
 
-PyMethodDef *
-method_of(PyObject *owner, const char *name, int flags)
+static PyMethodDef *
+method_of(PyObject *owner, const char *name, int convention)
 {
-    PyMethodDef *def = NULL;
-    PyObject *f = PyObject_GetAttrString(owner, name);
-    if (f && PyCFunction_Check(f))
-        def = ((PyCFunctionObject *)f)->m_ml;
-    else if (f && Py_IS_TYPE(f, &PyMethodDescr_Type))
-        def = ((PyMethodDescrObject *)f)->d_method;
-    PyErr_Clear();
-    Py_XDECREF(f);
-    return def && (def->ml_flags & ~METH_COEXIST) == flags ? def : NULL;
+    PyMethodDef *def = def_in(owner, name);
+    return def && def_convention(def) == convention ? def : NULL;
 }
 
 /* Subclasses have inherited the slot when they were made. */

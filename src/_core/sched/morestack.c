@@ -32,9 +32,9 @@
 #include "core.h"
 
 #include "cpython/compat.h"
+#include "cpython/redirect.h"
 #include "os/annotate.h"
 #include "os/os.h"
-#include "sched/greenlet.h"
 #include "sched/stack.h"
 
 #include <errno.h>
@@ -386,19 +386,15 @@ morestack_init(void)
         return -1;
     for (int i = 0; i < NBUILTINS; i++) {
         builtin *f = &builtins[i];
-        PyObject *module = PyImport_ImportModule(f->module);
-        if (!module)
-            return -1;
-        for (int k = 0; k < 3; k++) {
-            PyMethodDef *def = method_of(module, f->name, conventions[k]);
-            if (def && (i == compile || builtins[compile].real)) {
+        PyMethodDef *def = builtin_def(f->module, f->name);
+        for (int k = 0; def && k < 3; k++) {
+            if (def_convention(def) == conventions[k] && (i == compile || builtins[compile].real)) {
                 f->real = (void *)def->ml_meth;
-                f->flags = def->ml_flags;
+                f->flags = def_convention(def);
                 def->ml_meth = (PyCFunction)replacements[i][k];
                 break;
             }
         }
-        Py_DECREF(module);
     }
     return 0;
 }
