@@ -8,7 +8,7 @@ import pytest
 
 from gort import Chan, chan, context, go
 from gort.runtime import Error, gosched
-from gort.sync import errgroup
+from gort.sync import WaitGroup, errgroup
 from gort.sync.errgroup import Group
 from harness import isolated
 from helpers import Task, wait_until, wait_until_parked
@@ -193,3 +193,13 @@ def test_group_from_inside_a_goroutine() -> None:
 
     go(outer)
     assert sorted(results) == [0, 1, 2]
+
+
+def test_its_core_refuses_what_is_no_semaphore() -> None:
+    group: Any = WaitGroup()
+    for arguments in ((int, 5), (int, 5, print), (int,), ()):
+        with pytest.raises(TypeError, match=r"a Sema or None"):
+            group._go(*arguments)
+        with pytest.raises(TypeError, match=r"a Sema or None"):
+            group._try_go(*arguments)
+    group.wait()

@@ -133,6 +133,26 @@ def test_a_deadlock_fails_the_test_that_waits(tmp_path: Path) -> None:
     assert "Captured goroutines call" in text and "[chan receive]:" in text and "test_user.stuck(" in text
 
 
+GOEXIT = """
+from gort import chan, run, runtime, time
+
+def test_goexit():
+    runtime.goexit()
+
+def test_run():
+    assert run(len, "abc") == 3
+
+def test_wait():
+    time.sleep(0.001)
+    time.after(0.001).recv()
+"""
+
+
+def test_goexit_ends_the_test_alone(tmp_path: Path) -> None:
+    outcome = session(tmp_path, GOEXIT)
+    assert outcome.status == 1 and "1 failed, 2 passed" in outcome.stdout, outcome.stdout + outcome.stderr
+
+
 def test_a_child_of_fork_is_a_program(tmp_path: Path) -> None:
     outcome = session(
         tmp_path,

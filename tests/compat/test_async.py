@@ -20,6 +20,22 @@ from harness import isolated
 from helpers import must_recv, wait_until_freed, wait_until_parked
 
 
+def test_a_running_loop_ends_with_its_goroutine() -> None:
+    """Its thread state is used again, and asyncio remembers the loop in it or by it."""
+
+    async def answer() -> int:
+        return 42
+
+    for _ in range(3):
+        loop = asyncio.new_event_loop()
+        freed = weakref.ref(loop)
+        gort.run(asyncio._set_running_loop, loop)
+        loop.close()
+        del loop
+        wait_until_freed(freed)
+        assert gort.run(asyncio.run, answer()) == 42
+
+
 @isolated()
 def test_generators_park() -> None:
     ch, wg, sums = chan(3), WaitGroup(), []

@@ -767,3 +767,30 @@ def test_locked_main_is_woken_by_a_thread() -> None:
     runtime.lock_os_thread()
     threading.Timer(0.2, _thread.interrupt_main).start()
     interrupted(chan().recv)
+
+
+@isolated(stdout="20")
+def test_a_call_that_is_asked_for_while_main_is_parked() -> None:
+    """Py_AddPendingCall: main makes it when it goes on, though nothing else makes it look."""
+    import ctypes
+
+    made = 0
+
+    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+    def count(_: Any) -> int:
+        nonlocal made
+        made += 1
+        return 0
+
+    def ask() -> None:
+        assert ctypes.pythonapi.Py_AddPendingCall(count, None) == 0
+        asked.send(True)
+
+    for i in range(20):
+        asked = chan()
+        go(ask)
+        asked.recv()
+        end = time.monotonic() + 10
+        while made <= i and time.monotonic() < end:
+            pass
+    print(made)

@@ -19,7 +19,7 @@ from gort import _core, chan, go, runtime, select
 from gort.sync import Mutex, WaitGroup
 from gort.time import after, sleep
 from harness import isolated
-from helpers import wait_until_parked
+from helpers import must_recv, wait_until_parked
 
 local = threading.local()
 variable: ContextVar[Any] = ContextVar("variable")
@@ -183,6 +183,31 @@ def test_waiting_destructors_are_seen() -> None:
     text = runtime.stack(all=True)
     assert f"goroutine {goid} [chan receive]" in text and ".Owned.__del__(" in text
     gate.send(1)
+
+
+def test_what_goexit_destroys_may_wait() -> None:
+    """The frames that it leaves live as long as its traceback, which goes last."""
+    out = chan()
+
+    def generator() -> Iterator[int]:
+        try:
+            yield 1
+        finally:
+            sleep(0.001)
+            out.send("generator")
+
+    def inner() -> None:
+        owned = Owned(lambda: (sleep(0.001), out.send("inner")))  # noqa: F841
+        runtime.goexit()
+
+    def body() -> None:
+        owned = Owned(lambda: (sleep(0.001), out.send("outer")))  # noqa: F841
+        begun = generator()
+        next(begun)
+        inner()
+
+    go(body)
+    assert {must_recv(out) for _ in range(3)} == {"generator", "inner", "outer"}
 
 
 def ignored(fn: Callable[[], Any]) -> list[Any]:

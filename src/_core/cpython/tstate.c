@@ -14,8 +14,9 @@
  * Rejected: a new thread state for each goroutine. Making one allocates, and making and deleting one take the
  * lock of the list.
  *
- * Versions. What a thread state holds of a life differs: on_delete up to 3.12, threading_local_key and its
- * sentinel in 3.13. 3.11 has one counter for calls in C and in Python. From 3.12 on a thread state knows
+ * Versions. What a thread state holds of a life differs: on_delete up to 3.12; threading_local_key, its
+ * sentinel and asyncio's running loop in 3.13. 3.12's asyncio remembers the last running loop by a thread
+ * state's id, and without a reference. 3.11 has one counter for calls in C and in Python. From 3.12 on a thread state knows
  * whether it is the one that PyGILState_Ensure finds. In 3.11 PyThreadState_New crashes without memory.
  */
 #include "cpython/internal.h"
@@ -28,7 +29,8 @@ ts_is_clean(const PyThreadState *ts)
            ts->c_traceobj == NULL && ts->c_profileobj == NULL && ts->async_exc == NULL &&
            ts->async_gen_firstiter == NULL && ts->async_gen_finalizer == NULL
 #if V313
-           && ts->threading_local_key == NULL && ts->threading_local_sentinel == NULL
+           && ts->threading_local_key == NULL && ts->threading_local_sentinel == NULL &&
+           ((const _PyThreadStateImpl *)ts)->asyncio_running_loop == NULL
 #else
            && ts->on_delete == NULL
 #endif
@@ -40,6 +42,11 @@ ts_is_clean(const PyThreadState *ts)
 static void
 clear(PyThreadState *ts)
 {
+#if V312 && !V313
+    static uint64_t fresh = (uint64_t)1 << 62;
+    if (ts->dict)
+        ts->id = fresh++; /* before the dict goes, which has the loop that asyncio remembers by this */
+#endif
     Py_CLEAR(ts->dict);
     Py_CLEAR(ts->async_exc);
     Py_CLEAR(ts->exc_state.exc_value);
@@ -54,6 +61,7 @@ clear(PyThreadState *ts)
 #if V313
     Py_CLEAR(ts->threading_local_key);
     Py_CLEAR(ts->threading_local_sentinel);
+    Py_CLEAR(((_PyThreadStateImpl *)ts)->asyncio_running_loop);
 #else
     if (ts->on_delete) {
         void (*f)(void *) = ts->on_delete;
@@ -82,6 +90,7 @@ clear_all(PyThreadState *ts)
     ts->c_traceobj = ts->c_profileobj = NULL;
 #if V313
     ts->threading_local_key = ts->threading_local_sentinel = NULL;
+    ((_PyThreadStateImpl *)ts)->asyncio_running_loop = NULL;
 #else
     ts->on_delete = NULL;
 #endif

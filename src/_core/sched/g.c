@@ -361,6 +361,8 @@ static void
 escaped(g *gp)
 {
     if (PyErr_ExceptionMatches(Goexit)) {
+        /* it is met. First: with it go its traceback's frames and what these owned, and destructors may wait */
+        gp->goexiting = false;
         PyErr_Clear();
         return;
     }

@@ -300,17 +300,46 @@ startm(p *pp, g *gp)
 /* So many thread states are being made, perhaps without the GIL: not once the interpreter has begun to take them apart. */
 _Atomic int32_t making;
 
+#define PATIENCE ((int64_t)10 * 1000000000)
+
+/* All goroutines that run have been in C for so long, asleep. By sysmon, while others are runnable. */
+static bool
+nobody_gets_on(void)
+{
+    static int64_t since;
+    static uint64_t then;
+    uint64_t ticks = 0;
+    for (int32_t i = 0; i < sched.nprocs; i++)
+        ticks += allp[i]->schedtick;
+    int64_t now = nanotime();
+    if (ticks != then || !since) {
+        since = now;
+        then = ticks;
+    }
+    if (now - since < PATIENCE)
+        return false;
+    bool computes = false;
+    idlelock();
+    for (m *mp = sched.allm; mp && !computes; mp = mp->alllink)
+        computes = mp->curg && thread_computes(mp->tid);
+    idleunlock();
+    if (computes)
+        since = now;
+    return !computes;
+}
+
 /* There is no memory for another thread. sysmon will ask again; meanwhile the main thread takes over if it sleeps. If all
- * sleep and it may run nothing but its own goroutine, nobody is left. Needs no GIL. */
+ * sleep and it may run nothing but its own goroutine, nobody is left; and nobody may come back if all are in C, perhaps for
+ * what the runnable ones would do. Needs no GIL. */
 static void
-takeover_refused(void)
+takeover_refused(bool sysmon)
 {
     if (sched.stopping)
         return;
     m *mp = m0->lockedg ? NULL : midleget_takeover(m0, NULL, NULL, false);
     if (mp)
         notewakeup(mp);
-    else if (sched.npidle == sched.nprocs && awake_ms() == 0)
+    else if ((sched.npidle == sched.nprocs && awake_ms() == 0) || (sysmon && nobody_gets_on()))
         thread_refused(ENOMEM);
 }
 
@@ -329,13 +358,13 @@ wake_for_takeover(p *standby, bool chain)
     mp = sched.stopping ? NULL : allocm();
     atomic_fetch_sub(&making, 1);
     if (unlikely(!mp)) {
-        takeover_refused();
+        takeover_refused(!standby);
         return;
     }
     tell_takeover(mp, standby, chain); /* before the thread is there: it looks once, then sleeps */
     if (unlikely(!newm(mp))) {
         atomic_fetch_sub(&sched.ntakeover, 1);
-        takeover_refused();
+        takeover_refused(!standby);
     }
 }
 

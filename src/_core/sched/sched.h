@@ -11,7 +11,6 @@
 
 /* -- for every layer -------------------------------------------------------------------------------- */
 
-/* Parks until goready(gp), or, main only, until a signal waits: the caller knows from its `wait`. */
 /* Makes a parked goroutine runnable. Any thread that holds the GIL; no Python code runs. */
 void goready(g *gp);
 /* Lets others run; gp goes on when its turn comes. */

@@ -4,6 +4,7 @@
  * deadlock, may not end the process: it is told to main, which runs the session. The exception is noted, its goroutine
  * ends, and if main is parked its wait raises runtime.Error; whoever runs the session asks for what was noted, too, since
  * main may have been busy. A deadlock raises in main's wait as well: with that main is awake, and nobody is dead any more.
+ * A goexit of main's ends the program that it runs, and not the session.
  *
  * Off unless report_to_main(True) was called, and in the child of a fork, which nobody watches.
  *
@@ -96,6 +97,8 @@ escaped_(PyObject *mod, PyObject *unused)
     PyObject *list = noted ? noted : PyList_New(0);
     noted = NULL;
     reason = NULL; /* somebody else had woken main by then */
+    if (maing)
+        maing->goexiting = false; /* it has ended the test, and nothing after it */
     return list;
 }
 

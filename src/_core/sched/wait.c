@@ -19,6 +19,7 @@ int
 wait_in(g *gp, waitq *q, bool front, enum waitreason why, void *of, void (*lost)(void *of, bool woken))
 {
     waiter here, *at = waiter_for(gp, &here);
+    at->w.fired = NULL; /* a fork asks for it */
     handover h = {&at->w, of, lost, gp->handover};
     if (lost)
         gp->handover = &h; /* before it is queued: from then on a fork may lose what a waker gives it */

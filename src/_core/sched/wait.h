@@ -13,6 +13,7 @@
 
 #include "core.h"
 
+/* Parks until goready(gp), or, main only, until a signal waits: the caller knows from its `wait`. */
 void gopark(g *gp, enum waitreason why);
 
 static inline void

@@ -243,7 +243,7 @@ on_fatal(int sig, siginfo_t *info, void *uc)
     else if (times == 1 && old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN)
         old->sa_handler(sig);
     signal(sig, SIG_DFL);
-    if (info->si_code <= 0 && sig != SIGABRT)
+    if (info->si_code <= 0) /* abort()'s, too: with its frames still there */
         raise(sig);
 }
 

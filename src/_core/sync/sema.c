@@ -15,6 +15,8 @@
 #include "sched/sched.h"
 #include "sync/sync.h"
 
+PyTypeObject *Sema_Type;
+
 static PyObject *
 Sema_new(PyTypeObject *type, PyObject *args, PyObject *kw)
 {
@@ -126,7 +128,7 @@ static PyType_Spec Sema_spec = {"gort._core.Sema", sizeof(Sema), 0, Py_TPFLAGS_D
 int
 gort_sema_init(PyObject *module)
 {
-    if (!add_type(module, &Sema_spec))
+    if (!(Sema_Type = add_type(module, &Sema_spec)))
         return -1;
     PyObject *reasons = PyTuple_New(waitReasonCount - 1);
     for (int i = 1; reasons && i < waitReasonCount; i++) {

@@ -9,6 +9,7 @@ typedef struct {
     int64_t count;
     waitq waiters;
 } Sema;
+extern PyTypeObject *Sema_Type;
 /* One unit back, to a waiter if there is one. */
 void sema_release(Sema *s);
 /* Sema.acquire(). */

@@ -167,8 +167,6 @@ static PyMethodDef run_task_def = {"Group.go", (PyCFunction)(void (*)(void))Wait
 static PyObject *
 WaitGroup_start_task(WaitGroup *wg, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    if (nargs < 3)
-        return PyErr_Format(PyExc_TypeError, "_go() takes a callable, a Sema or None, and a callback");
     if (wg_start(wg, &run_task_def, args, nargs, kwnames) == 0)
         Py_RETURN_NONE;
     if (args[1] != Py_None)
@@ -176,10 +174,21 @@ WaitGroup_start_task(WaitGroup *wg, PyObject *const *args, Py_ssize_t nargs, PyO
     return NULL;
 }
 
+static int
+check_task(PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs >= 3 && (args[1] == Py_None || PyObject_TypeCheck(args[1], Sema_Type)))
+        return 0;
+    PyErr_SetString(PyExc_TypeError, "_go() takes a callable, a Sema or None, and a callback");
+    return -1;
+}
+
 static PyObject *
 WaitGroup_go_task(WaitGroup *wg, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *r = nargs < 2 || args[1] == Py_None ? NULL : Sema_acquire((Sema *)args[1], NULL, 0);
+    if (check_task(args, nargs) < 0)
+        return NULL;
+    PyObject *r = args[1] == Py_None ? NULL : Sema_acquire((Sema *)args[1], NULL, 0);
     if (!r && PyErr_Occurred())
         return NULL;
     Py_XDECREF(r);
@@ -189,7 +198,9 @@ WaitGroup_go_task(WaitGroup *wg, PyObject *const *args, Py_ssize_t nargs, PyObje
 static PyObject *
 WaitGroup_try_go_task(WaitGroup *wg, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    if (nargs > 1 && args[1] != Py_None) {
+    if (check_task(args, nargs) < 0)
+        return NULL;
+    if (args[1] != Py_None) {
         Sema *places = (Sema *)args[1];
         if (places->count == 0)
             Py_RETURN_FALSE;
