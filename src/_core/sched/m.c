@@ -302,30 +302,29 @@ _Atomic int32_t making;
 
 #define PATIENCE ((int64_t)10 * 1000000000)
 
-/* All goroutines that run have been in C for so long, asleep. By sysmon, while others are runnable. */
+/* For so long no goroutine has got on, and the process has not computed: all that run are asleep in C. (A thread's state
+ * would not tell: whoever waits for the GIL sleeps, too.) By sysmon, which asks each few milliseconds as long as others are
+ * runnable. */
 static bool
 nobody_gets_on(void)
 {
-    static int64_t since;
+    static int64_t since, last, cpu;
     static uint64_t then;
     uint64_t ticks = 0;
     for (int32_t i = 0; i < sched.nprocs; i++)
         ticks += allp[i]->schedtick;
     int64_t now = nanotime();
-    if (ticks != then || !since) {
-        since = now;
-        then = ticks;
-    }
-    if (now - since < PATIENCE)
+    bool first = ticks != then || now - last > PATIENCE / 10;
+    last = now;
+    if (!first && now - since < PATIENCE)
         return false;
-    bool computes = false;
-    idlelock();
-    for (m *mp = sched.allm; mp && !computes; mp = mp->alllink)
-        computes = mp->curg && thread_computes(mp->tid);
-    idleunlock();
-    if (computes)
-        since = now;
-    return !computes;
+    int64_t used = process_cputime() - cpu;
+    if (!first && used < PATIENCE / 5)
+        return true;
+    since = now;
+    then = ticks;
+    cpu += used;
+    return false;
 }
 
 /* There is no memory for another thread. sysmon will ask again; meanwhile the main thread takes over if it sleeps. If all
