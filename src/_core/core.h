@@ -93,10 +93,10 @@ enum {
     G_MAIN = 2,        /* the main goroutine: its home is m0, every other M takes the slow path */
     G_UNPROVEN = 4,    /* has not yet shown that it parks without blocking in C: not on m0 */
     G_BLOCKS = 4 | 16, /* has lost a P while blocked or busy; stays so for good */
-    G_PROOF = 4 | 16,  /* one of these two, or 0: it parks as it shall */
+    G_PROOF = 4 | 16,  /* one of these two, or 0: it parks without blocking */
     G_LOCKED = 8,      /* locked to an OS thread */
     /* not tested by deny */
-    G_THREAD = 32,   /* no goroutine but what wait queues know of a plain thread (thread.h) */
+    G_THREAD = 32,   /* not a goroutine: what wait queues know of a plain thread (thread.h) */
     G_SYSTEM = 64,   /* the runtime's own: not counted, and not shown while it is idle */
     G_PTHREAD = 128, /* its stack is a pthread's, which a fork that loses it gives to others: a pthread_g */
 };
@@ -297,7 +297,7 @@ getm_first(void)
     return this_m;
 }
 
-/* Who runs: a goroutine, or what stands for a plain thread in wait queues, which is made at its first wait. NULL: exception
+/* What runs here: a goroutine, or what stands for a plain thread in wait queues, which is made at its first wait. NULL: exception
  * set. */
 g *getg(void);
 

@@ -16,8 +16,8 @@
  * handlers, and the main goroutine, when it is elsewhere, none.
  *
  * Versions. Pending signals are a flag of _PyRuntime and a look that the interpreter's eval breaker asks for;
- * CPython's C handler asks for it only if it ran in the main goroutine's thread (signals_force), and so does who asks for a
- * call; CPython makes up for it when a thread takes the GIL, which main does not when it is resumed. In 3.13 they
+ * CPython's C handler asks for it only if it ran in the main goroutine's thread (signals_force), and so does a thread that asks for
+ * a call; CPython makes up for it when a thread takes the GIL, which main does not when it is resumed. In 3.13 they
  * are a bit of main's thread state, which only the main goroutine runs with, and the C handler sets it in
  * whatever thread it runs.
  */

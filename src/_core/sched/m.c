@@ -303,7 +303,7 @@ _Atomic int32_t making;
 #define PATIENCE ((int64_t)10 * 1000000000)
 
 /* For so long no goroutine has got on, and the process has not computed: all that run are asleep in C. (A thread's state
- * would not tell: whoever waits for the GIL sleeps, too.) By sysmon, which asks each few milliseconds as long as others are
+ * would not tell: one that waits for the GIL sleeps, too.) By sysmon, which asks each few milliseconds as long as others are
  * runnable. */
 static bool
 nobody_gets_on(void)

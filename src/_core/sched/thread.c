@@ -1,4 +1,4 @@
-/* thread.c: plain threads that wait in gort, and who runs (getg).
+/* thread.c: plain threads that wait in gort, and what runs on a thread (getg).
  *
  * Invariants
  *   1. A thread's record is made when it waits for the first time and goes to free_threads when the thread ends. It is

@@ -4,7 +4,7 @@
  *
  * With the GIL, by the goroutine that waits.
  *
- * Differs from Go: a wait of the main goroutine is interrupted by signals, so whoever waits comes back to look, and may be in
+ * Differs from Go: a wait of the main goroutine is interrupted by signals, so a waiter comes back to look, and may queue in
  * front of the others.
  */
 #include "sched/wait.h"

@@ -133,7 +133,7 @@ typedef struct {
     void (*lost)(void *of, bool woken); /* as in wait_in */
 } waitable;
 
-/* Takes it, or waits in q until a waker hands it over. Whoever was interrupted asks `take` again, since it was in no queue
+/* Takes it, or waits in q until a waker hands it over. An interrupted waiter asks `take` again, since it was in no queue
  * while the handlers ran, and then waits in front. -1: not had, an exception is set; `kept` as in goes_on. */
 int wait_for(g *gp, waitq *q, const waitable *what, void *of, PyObject **kept);
 
