@@ -92,7 +92,7 @@ enum {
     G_ANY = 1,         /* every g: an M that is locked to a goroutine denies this */
     G_MAIN = 2,        /* the main goroutine: its home is m0, every other M takes the slow path */
     G_UNPROVEN = 4,    /* has not yet shown that it parks without blocking in C: not on m0 */
-    G_BLOCKS = 4 | 16, /* has lost a P while blocked or busy; stays so for good */
+    G_BLOCKS = 4 | 16, /* has lost a P while blocked or busy; until its function has ended */
     G_PROOF = 4 | 16,  /* one of these two, or 0: it parks without blocking */
     G_LOCKED = 8,      /* locked to an OS thread */
     /* not tested by deny */

@@ -794,3 +794,18 @@ def test_a_call_that_is_asked_for_while_main_is_parked() -> None:
         while made <= i and time.monotonic() < end:
             pass
     print(made)
+
+
+ABORT = """
+import os, signal
+signal.signal(signal.SIGABRT, {handler})
+import gort
+os.kill(os.getpid(), signal.SIGABRT)
+print("end")
+"""
+
+
+def test_abort_that_the_program_uses() -> None:
+    """A handler of Python's, or SIG_IGN, that was there before gort."""
+    run_source(ABORT.format(handler="lambda *args: print(args[0])")).check(stdout="6\nend", stderr="")
+    run_source(ABORT.format(handler="signal.SIG_IGN")).check(stdout="end", stderr="")

@@ -202,12 +202,16 @@ def test_what_goexit_destroys_may_wait() -> None:
 
     def body() -> None:
         owned = Owned(lambda: (sleep(0.001), out.send("outer")))  # noqa: F841
+        ends = Owned(runtime.goexit)  # noqa: F841  # only its own destructor
         begun = generator()
         next(begun)
         inner()
 
-    go(body)
-    assert {must_recv(out) for _ in range(3)} == {"generator", "inner", "outer"}
+    def wait() -> None:
+        go(body)
+        assert {must_recv(out) for _ in range(3)} == {"generator", "inner", "outer"}
+
+    assert ignored(wait) == [_core.Goexit]
 
 
 def ignored(fn: Callable[[], Any]) -> list[Any]:

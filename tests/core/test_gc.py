@@ -85,6 +85,22 @@ kept = build(100)
     assert goals[:1] == [16] and len(goals) == 2 and goals[1] in range(78, 82), goals
 
 
+def test_allocations_in_a_cycle_that_was_enough_do_not_ask_for_another() -> None:
+    """They are made while the garbage that it finds is still there."""
+    source = """
+class Cycle:
+    def __init__(self):
+        self.me = self
+        self.weight = bytes(20_000)
+
+gc.callbacks.append(lambda phase, info: len(bytes(3 << 20)))
+for _ in range(2 * 16 * 50):
+    Cycle()
+"""
+    cycles = traced(source, GOGC="400")
+    assert cycles and all(int(cycle["start"]) >= 15 for cycle in cycles), cycles
+
+
 @pytest.mark.parametrize("value", ["off", "-1", "-50"])
 def test_off(value: str) -> None:
     """No collection of any generation begins by itself."""

@@ -28,11 +28,21 @@ static inline bool
 calls_pending(void)
 {
 #if V313
-    return false; /* asking set the bit in main's own thread state */
+    return _PyRuntime.ceval.pending_mainthread.npending;
 #elif V312
     return _Py_atomic_load_relaxed(&_PyRuntime.ceval.pending_mainthread.calls_to_do);
 #else
     return _Py_atomic_load_relaxed(&main_interp->ceval.pending.calls_to_do);
+#endif
+}
+
+static void
+calls_again(void)
+{
+#if V313
+    _Py_set_eval_breaker_bit(main_ts, _PY_CALLS_TO_DO_BIT);
+#else
+    _Py_atomic_store_relaxed(&main_interp->ceval.eval_breaker, 1);
 #endif
 }
 
@@ -41,7 +51,7 @@ main_thread_set(bool mine)
 {
     _PyRuntime.main_thread = mine ? PyThread_get_thread_ident() : 0;
     if (mine && unlikely(calls_pending()))
-        signals_force();
+        calls_again();
 }
 
 bool

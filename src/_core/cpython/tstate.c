@@ -37,16 +37,25 @@ ts_is_clean(const PyThreadState *ts)
         ;
 }
 
+/* 3.12's asyncio must not find its last running loop by the id of ts. */
+static void
+forget_loop(PyThreadState *ts)
+{
+#if V312 && !V313
+    static uint64_t fresh = (uint64_t)1 << 62; /* none that CPython gives */
+    ts->id = fresh++;
+#else
+    (void)ts;
+#endif
+}
+
 /* Lets go of it in the order of PyThreadState_Clear: a trace function sees the destructors of
  * thread-locals. */
 static void
 clear(PyThreadState *ts)
 {
-#if V312 && !V313
-    static uint64_t fresh = (uint64_t)1 << 62;
     if (ts->dict)
-        ts->id = fresh++; /* before the dict goes, which has the loop that asyncio remembers by this */
-#endif
+        forget_loop(ts); /* before the dict goes, which holds it */
     Py_CLEAR(ts->dict);
     Py_CLEAR(ts->async_exc);
     Py_CLEAR(ts->exc_state.exc_value);
@@ -84,6 +93,7 @@ clear_all(PyThreadState *ts)
         clear(ts);
     if (likely(ts_is_clean(ts)))
         return;
+    forget_loop(ts);
     ts->dict = ts->context = ts->async_exc = ts->exc_state.exc_value = NULL;
     ts->async_gen_firstiter = ts->async_gen_finalizer = NULL;
     ts->c_tracefunc = ts->c_profilefunc = NULL;

@@ -364,13 +364,8 @@ cycle_ends(uint64_t heap, int64_t markend, int64_t cpu, bool measured)
                  .heap = heap,
                  .allocated = total_alloc_now() - gc.starttotal,
                  .startinuse = gc.startinuse};
-    if (pacer_cycle_ends(&pacer, heap, c.end, measured)) {
+    if (pacer_cycle_ends(&pacer, heap, c.end, measured))
         set_goals();
-        /* Whatever was allocated while it ran was compared with the goal that it has moved. The next allocation
-         * looks again. */
-        if (pacer_wanted(&pacer) == WantYoung || pacer_wanted(&pacer) == WantFull)
-            want_nothing();
-    }
     if (c.goal == UINT64_MAX)
         c.goal = 0;
 
@@ -421,8 +416,13 @@ collection_ends(size_t collected)
     uint64_t heap = heap_alloc_now();
     /* Whether a full one follows comes before the end of the cycle, which moves the goal that it is judged
      * by. */
-    if (pacer.phase >= RunFull || (pacer.phase == RunGoal && !full_one_follows(heap)))
+    bool cycle = pacer.phase >= RunFull || (pacer.phase == RunGoal && !full_one_follows(heap));
+    if (cycle)
         cycle_ends(heap, markend, cpu, measured);
+    /* Allocations asked when the heap had not been freed, or by a goal that has moved. The next one looks again. */
+    enum gcphase asked = pacer_wanted(&pacer);
+    if ((asked == WantYoung || asked == WantFull) && (cycle || heap < pacer_goal(&pacer)))
+        want_nothing();
     pacer_learn(&pacer, gc.looked, collected);
     int64_t end = nanotime(), process_cpu = process_cputime();
     if (pacer_slice_follows(&pacer, process_cpu)) /* by the account as it was: before this one is paid for */

@@ -25,11 +25,11 @@
  *
  *   ask     Idle and WantSlice become WantYoung, or WantFull where the goal is the memory limit's. Any of
  *           those with "Want" becomes WantTimed, as Idle does, when so much time has passed.
- *   unask   Any of those with "Want" becomes Idle: GOGC is another one.
+ *   unask   Any of those with "Want" becomes Idle: GOGC is another one; so does `next` as below.
  *   start, stop   Off becomes Idle; any becomes Off.
  *
  * Allocations go on while a collection runs, in finalizers. What they ask for is kept in `next`, and entered
- * at the end.
+ * at the end, unless the collection has made it pointless: it was a cycle, or the heap is below the goal now.
  *
  * The program's own collections begin in any phase in which nothing runs. Its gc.collect(2) is RunForced, but
  * RunFull where a full one was wanted anyway and it is not runtime.gc() that calls it. gc.collect(1) is

@@ -54,7 +54,7 @@ struct hooks {
     /* In the handler of the runtime's own signal, in any thread. */
     void (*kicked)(void *uc);
     /* In the child of a fork, before Python code may wait in gort; without the GIL if C code forked without it. ts is of the
-     * thread that is left, gp its goroutine, or its record if it is a plain thread that has waited in gort, or NULL. */
+     * thread that is left, gp its goroutine; NULL: it is a plain thread. */
     void (*forked)(const PyThreadState *ts, const g *gp);
     /* And when Python code may run. */
     void (*forked_late)(void);

@@ -98,6 +98,7 @@ bool shadow_stack_on(void); /* does this thread run with a hardware shadow stack
 /* -- proc_linux.c: what the system knows of the process --------------------------------------- */
 
 bool thread_computes(int32_t tid); /* it has a processor, or waits for one */
+int64_t others_switches(void);     /* how often the other threads have lost a processor, asleep or not */
 /* How many threads the process has; -1: the system does not say. */
 int32_t thread_count(void);
 /* Does the thread sleep until another one of this process wakes it? False also if that cannot be known. */

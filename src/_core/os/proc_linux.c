@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -29,6 +30,25 @@ proc_read(const char *name, char *text, size_t size)
     if (fd >= 0)
         close(fd);
     text[n > 0 ? n : 0] = 0;
+}
+
+static int64_t
+switches_of(int who)
+{
+    struct rusage u;
+    return getrusage(who, &u) == 0 ? (int64_t)u.ru_nvcsw + u.ru_nivcsw : 0;
+}
+
+int64_t
+others_switches(void)
+{
+    int64_t all, mine = switches_of(RUSAGE_THREAD), before;
+    do { /* this thread may be interrupted between the two */
+        before = mine;
+        all = switches_of(RUSAGE_SELF);
+        mine = switches_of(RUSAGE_THREAD);
+    } while (mine != before);
+    return all - mine;
 }
 
 bool

@@ -363,6 +363,7 @@ escaped(g *gp)
     if (PyErr_ExceptionMatches(Goexit)) {
         /* it is met. First: with it go its traceback's frames and what these owned, and destructors may wait */
         gp->goexiting = false;
+        gp->retiring = true; /* a destructor's own goexit ends that destructor */
         PyErr_Clear();
         return;
     }

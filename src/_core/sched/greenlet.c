@@ -56,6 +56,8 @@ keep_thread(void)
         if (!getg())
             return -1;
         mp = getm();
+        if (!mp)
+            return 0; /* it has forked, and ends: a plain thread again */
     }
     g *gp = mp->curg;
     if (likely(!gp || gp->greenlets))

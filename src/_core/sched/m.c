@@ -300,31 +300,28 @@ startm(p *pp, g *gp)
 /* So many thread states are being made, perhaps without the GIL: not once the interpreter has begun to take them apart. */
 _Atomic int32_t making;
 
-#define PATIENCE ((int64_t)10 * 1000000000)
+#define SECOND ((int64_t)1000000000)
+#define PATIENCE 10 /* seconds */
 
-/* For so long no goroutine has got on, and the process has not computed: all that run are asleep in C. (A thread's state
- * would not tell: one that waits for the GIL sleeps, too.) By sysmon, which asks each few milliseconds as long as others are
- * runnable. */
+/* For so long all other threads of the process have slept, without a break. (Ticks alone would not tell: whoever polls in C
+ * gets on, too.) By sysmon, again and again, while goroutines are runnable. */
 static bool
 nobody_gets_on(void)
 {
-    static int64_t since, last, cpu;
-    static uint64_t then;
-    uint64_t ticks = 0;
-    for (int32_t i = 0; i < sched.nprocs; i++)
-        ticks += allp[i]->schedtick;
-    int64_t now = nanotime();
-    bool first = ticks != then || now - last > PATIENCE / 10;
-    last = now;
-    if (!first && now - since < PATIENCE)
+    static int64_t at, switches, cpu;
+    static int looks;
+    int64_t now = nanotime(), passed = now - at;
+    if (passed < SECOND)
         return false;
-    int64_t used = process_cputime() - cpu;
-    if (!first && used < PATIENCE / 5)
-        return true;
-    since = now;
-    then = ticks;
-    cpu += used;
-    return false;
+    int64_t switches_now = others_switches(), cpu_now = process_cputime() - thread_cputime();
+    bool still = passed < 3 * SECOND && switches_now == switches;
+    still &=
+        cpu_now < cpu + SECOND / 20 && cpu_now > cpu - SECOND / 20; /* less: this is the child of a fork */
+    looks = still ? looks + 1 : 0;
+    at = now;
+    switches = switches_now;
+    cpu = cpu_now;
+    return looks >= PATIENCE;
 }
 
 /* There is no memory for another thread. sysmon will ask again; meanwhile the main thread takes over if it sleeps. If all
@@ -344,13 +341,13 @@ takeover_refused(bool sysmon)
 
 /* Wakes an M that will take a P for itself once it has the GIL: from sysmon a P that is stuck, else `standby` if the
  * goroutine that it is about to run gives up the GIL. Needs no GIL. */
-void
+bool
 wake_for_takeover(p *standby, bool chain)
 {
     m *mp = midleget_takeover(NULL, m0, standby, chain);
     if (mp) {
         notewakeup(mp);
-        return;
+        return true;
     }
     /* before the look: sched_stop sets stopping, then waits for the count to be 0 (rest) */
     atomic_fetch_add(&making, 1);
@@ -358,13 +355,14 @@ wake_for_takeover(p *standby, bool chain)
     atomic_fetch_sub(&making, 1);
     if (unlikely(!mp)) {
         takeover_refused(!standby);
-        return;
+        return false;
     }
     tell_takeover(mp, standby, chain); /* before the thread is there: it looks once, then sleeps */
-    if (unlikely(!newm(mp))) {
-        atomic_fetch_sub(&sched.ntakeover, 1);
-        takeover_refused(!standby);
-    }
+    if (likely(newm(mp)))
+        return true;
+    atomic_fetch_sub(&sched.ntakeover, 1);
+    takeover_refused(!standby);
+    return false;
 }
 
 /* sysmon: the main thread shall look for signals, if it is idle. Needs no GIL. */

@@ -123,7 +123,7 @@ void pidleput(p *pp);
 
 /* See there. No GIL. */
 m *midleget(m *want, m *avoid);
-void wake_for_takeover(p *standby, bool chain);
+bool wake_for_takeover(p *standby, bool chain); /* false: no M can be had */
 void wake_m0(void);
 #define M_STACK (512 << 10)             /* the stack of an OS thread made for goroutines */
 _Noreturn void thread_refused(int err); /* no new thread, errno says why: the program ends */

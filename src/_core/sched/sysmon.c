@@ -177,10 +177,10 @@ retake_scan(int64_t now)
         return false;
     if (sched.ending && gp0 && gp0->status == Grunning && !gilwait.unsure)
         return false; /* main has returned: the others run only while an atexit handler waits for them */
-    wake_for_takeover(NULL, blocked);
+    bool woken = wake_for_takeover(NULL, blocked);
     /* whoever is on its way takes the GIL; if no M could be had, the request still has no taker */
     gilwait.unsure &= !atomic_load(&sched.ntakeover) && !atomic_load(&sched.nwaitgil);
-    return true;
+    return woken;
 }
 
 void

@@ -3,7 +3,7 @@
  * Invariants
  *   1. A thread's record is made when it waits for the first time and goes to free_threads when the thread ends. It is
  *      never freed: sched.threads links them all.
- *   2. Its sudogs lie on the heap (G_PTHREAD, see fork.c).
+ *   2. Its sudogs lie on the heap (G_PTHREAD: waiter_for; why, says fork.c).
  *
  * Rejected: an m and a g as goroutines have, which every reader of either would have to tell from real ones; and queues that
  * know two kinds of waiters, which every waker would.
@@ -77,6 +77,7 @@ newthread(void)
         t->alllink = sched.threads;
         sched.threads = t;
     }
+    t->g.g.lockcount = 0;
     setthread(t);
     if (!ending) /* else the process ends with it */
         thread_at_exit(thread_ended, t);

@@ -423,6 +423,23 @@ handled_in_c(void)
     return false;
 }
 
+/* SIGABRT is also sent, and the program may want it for something: it ignores it, or has a handler in Python, which would
+ * only be noted before the process ends. */
+static bool
+is_used(int sig)
+{
+    struct sigaction now;
+    if (sig != SIGABRT || sigaction(sig, NULL, &now) != 0)
+        return false;
+    PyObject *module = PyImport_ImportModule("_signal");
+    PyObject *handler = module ? PyObject_CallMethod(module, "getsignal", "i", sig) : NULL;
+    bool used = now.sa_handler == SIG_IGN || (handler && PyCallable_Check(handler));
+    PyErr_Clear();
+    Py_XDECREF(handler);
+    Py_XDECREF(module);
+    return used;
+}
+
 void
 signals_init(void)
 {
@@ -431,8 +448,10 @@ signals_init(void)
     sa.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
     sigemptyset(&sa.sa_mask);
     sa.sa_sigaction = on_fatal;
-    for (size_t i = 0; i < sizeof fatals / sizeof *fatals; i++)
-        sigaction(fatals[i].sig, &sa, &fatals[i].old);
+    for (size_t i = 0; i < sizeof fatals / sizeof *fatals; i++) {
+        if (!is_used(fatals[i].sig))
+            sigaction(fatals[i].sig, &sa, &fatals[i].old);
+    }
     sa.sa_sigaction = on_quit;
     sa.sa_flags |= SA_RESTART;
     /* also where the parent had it ignored, as shells do for background jobs, and as in Go */
