@@ -297,8 +297,8 @@ getm_first(void)
     return this_m;
 }
 
-/* What runs here: a goroutine, or what stands for a plain thread in wait queues, which is made at its first wait. NULL: exception
- * set. */
+/* What runs here: a goroutine, or what stands for a plain thread in wait queues, which is made at its first wait.
+ * NULL: exception set. */
 g *getg(void);
 
 #endif

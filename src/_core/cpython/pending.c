@@ -16,10 +16,10 @@
  * handlers, and the main goroutine, when it is elsewhere, none.
  *
  * Versions. Pending signals are a flag of _PyRuntime and a look that the interpreter's eval breaker asks for;
- * CPython's C handler asks for it only if it ran in the main goroutine's thread (signals_force), and so does a thread that asks for
- * a call; CPython makes up for it when a thread takes the GIL, which main does not when it is resumed. In 3.13 they
- * are a bit of main's thread state, which only the main goroutine runs with, and the C handler sets it in
- * whatever thread it runs.
+ * CPython's C handler asks for it only if it ran in the main goroutine's thread (signals_force), and so does a
+ * thread that asks for a call; CPython makes up for it when a thread takes the GIL, which main does not when it is
+ * resumed. In 3.13 they are a bit of main's thread state, which only the main goroutine runs with, and the C handler
+ * sets it in whatever thread it runs.
  */
 #include "cpython/internal.h"
 
@@ -42,7 +42,7 @@ calls_again(void)
 #if V313
     _Py_set_eval_breaker_bit(main_ts, _PY_CALLS_TO_DO_BIT);
 #else
-    _Py_atomic_store_relaxed(&main_interp->ceval.eval_breaker, 1);
+    signals_force();
 #endif
 }
 

@@ -315,8 +315,8 @@ nobody_gets_on(void)
         return false;
     int64_t switches_now = others_switches(), cpu_now = process_cputime() - thread_cputime();
     bool still = passed < 3 * SECOND && switches_now == switches;
-    still &=
-        cpu_now < cpu + SECOND / 20 && cpu_now > cpu - SECOND / 20; /* less: this is the child of a fork */
+    /* less: this is the child of a fork, whose clock began anew */
+    still &= cpu_now < cpu + SECOND / 20 && cpu_now > cpu - SECOND / 20;
     looks = still ? looks + 1 : 0;
     at = now;
     switches = switches_now;
