@@ -214,6 +214,25 @@ def test_what_goexit_destroys_may_wait() -> None:
     assert ignored(wait) == [_core.Goexit]
 
 
+def test_what_is_returned_after_a_swallowed_goexit_may_wait() -> None:
+    """It swallowed its Goexit and returned: goexit is over before the result is destroyed."""
+    out = chan()
+
+    def body() -> Owned:
+        try:
+            runtime.goexit()
+        except BaseException:
+            pass
+        return Owned(lambda: (sleep(0.001), out.send("result"), runtime.goexit()))
+
+    def wait() -> None:
+        go(lambda argument: body(), Owned(lambda: (sleep(0.001), out.send("argument"))))
+        for expected in ("result", "argument"):
+            assert select(out, after(10))[:2] == (0, expected)
+
+    assert ignored(wait) == [_core.Goexit]
+
+
 def ignored(fn: Callable[[], Any]) -> list[Any]:
     """The exceptions that the interpreter ignores while fn runs."""
     seen: list[Any] = []

@@ -131,6 +131,33 @@ def test_who_waits_needs_no_memory_when_it_is_woken(operation: str) -> None:
     del held
 
 
+@pytest.mark.parametrize("ncases", [258, 1000])
+@isolated()
+def test_the_number_of_a_late_case_needs_no_memory(ncases: int) -> None:
+    """CPython has the numbers up to 256 in store; a select that waits makes the others beforehand."""
+    ch, done = chan(), chan()
+    outcome: list[Any] = [None]
+
+    def wait() -> None:
+        try:
+            outcome[0] = select(*[None] * (ncases - 1), ch)
+        except MemoryError as error:
+            outcome[0] = error
+        memory.remove_mem_hooks()
+        done.send(None)
+
+    for _ in range(2):
+        go(wait)
+        wait_until_parked(1, "select")
+        held = no_free_tuples()
+        memory.set_nomemory(0, 1)
+        held[0] = tuple(NOTHING)
+        ch.send("value")
+        done.recv()
+        assert outcome == [(ncases - 1, "value", True)]
+        del held
+
+
 @isolated()
 def test_nobody_sees_what_is_not_filled() -> None:
     """The tuple that a waiting operation will return is in none of the collector's lists."""

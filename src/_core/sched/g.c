@@ -361,15 +361,11 @@ static void
 escaped(g *gp)
 {
     if (PyErr_ExceptionMatches(Goexit)) {
-        /* it is met. First: with it go its traceback's frames and what these owned, and destructors may wait */
-        gp->goexiting = false;
-        gp->retiring = true; /* a destructor's own goexit ends that destructor */
         PyErr_Clear();
         return;
     }
     if (unlikely(sched.stopping && !(gp->flags & G_MAIN)))
         sched_abandon(gp); /* of the end, like a go() that is refused, or a module that is gone: no panic */
-    gp->goexiting = false; /* a `finally` raised it: goexit is over, and what the hook waits for may end */
     PyObject *exc = take_exception();
     if (unlikely(exc && session_takes(exc)))
         Py_DECREF(exc);
@@ -409,8 +405,6 @@ drop_origin(g *gp)
 static void
 retire(g *gp)
 {
-    gp->retiring = true;
-    gp->goexiting = false; /* it is met: nothing is left that it could end */
     if (gp->flags & G_PROOF)
         proven(gp, (gp->flags & G_PROOF) != G_BLOCKS);
     gp->flags &= (uint8_t)~G_PROOF; /* the verdict is on the function, and the function is let go of now */
@@ -448,6 +442,10 @@ run(g *gp)
         trace_as_threading_does();
     PyObject *r = PyObject_Vectorcall(gp->fn, gp->args + 1,
                                       (size_t)gp->nargs | PY_VECTORCALL_ARGUMENTS_OFFSET, gp->kwnames);
+    /* Before anything is let go of (the result, the frames of an exception): what that destroys may wait, as may the hook
+     * of a panic out of a `finally`, though this goroutine swallowed its Goexit; and if it calls goexit, that ends it alone. */
+    gp->goexiting = false;
+    gp->retiring = true;
     if (likely(r != NULL))
         Py_DECREF(r);
     else

@@ -2,8 +2,8 @@
  *
  * One pass over the cases counts those that are ready and picks one uniformly at random; only if none is, the goroutine
  * puts a sudog for each case into the channels' queues, in random order, and parks. All sudogs share one `wait`: the first
- * waker sets it, and queues skip sudogs whose wait is set, so exactly one case fires. The tuple to return is made before
- * that: without memory for it nothing is sent or received.
+ * waker sets it, and queues skip sudogs whose wait is set, so exactly one case fires. The tuple to return, and the number in
+ * it, are made before that: without memory for them nothing is sent or received.
  *
  * Differs from Go: Go locks all channels in address order and polls them in a random order; under the GIL there
  * is nothing to lock, and a random pick among the ready ones gives the same distribution.
@@ -38,6 +38,35 @@ fastrandn(uint32_t n)
     x ^= x << 17;
     rngstate = x;
     return (uint32_t)(((x >> 32) * n) >> 32);
+}
+
+/* The numbers of cases, as far as a select has waited with more than CPython has in store (257). They stay. */
+static PyObject **numbers;
+static Py_ssize_t nnumbers;
+
+/* Before anything is queued: who is woken needs no memory. -1: MemoryError. */
+static int
+numbers_reserve(Py_ssize_t n)
+{
+    if (likely(n <= 257 || n <= nnumbers))
+        return 0;
+    PyObject **room = PyMem_Realloc(numbers, (size_t)n * sizeof *room);
+    if (!room) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    numbers = room;
+    for (; nnumbers < n; nnumbers++) {
+        if (!(numbers[nnumbers] = PyLong_FromSsize_t(nnumbers)))
+            return -1;
+    }
+    return 0;
+}
+
+static inline PyObject *
+number(int32_t i)
+{
+    return unlikely(i < nnumbers) ? Py_NewRef(numbers[i]) : PyLong_FromLong(i);
 }
 
 /* Fills the tuple; takes over the references to i and value (NULL: None). */
@@ -186,11 +215,7 @@ wait_any(g *gp, scase *sc, sudog *sd, int32_t n, PyObject *t, bool front, bool *
         return NULL;
     }
     PyObject *v = !sends && fired->success ? fired->elem : NULL;
-    PyObject *i = PyLong_FromSsize_t(fired->ncase); /* up to 256 it needs no memory */
-    if (likely(i != NULL))
-        return result(t, i, v, fired->success);
-    Py_XDECREF(v);
-    return NULL;
+    return result(t, number(fired->ncase), v, fired->success);
 }
 
 static PyObject *
@@ -235,7 +260,7 @@ select_(PyObject *mod, PyObject *const *cases, Py_ssize_t n)
             r = wait_any(gp, sc, sd, (int32_t)n, t, front, &again);
         }
         else {
-            sudog *sd = PyMem_New(sudog, n);
+            sudog *sd = numbers_reserve(n) < 0 ? NULL : PyMem_New(sudog, n);
             if (!sd) {
                 PyErr_NoMemory();
                 break;
