@@ -81,7 +81,7 @@ def _name(type_: Any) -> str:
 def _missing_method(have: type, want: Any) -> str | None:
     """The first method, in alphabetical order, that the interface `want` has and `have` lacks, or None."""
     if getattr(want, "_is_protocol", False):
-        # From 3.12 on the protocol keeps them itself. Who has a protocol has typing.
+        # From 3.12 on the protocol keeps them itself. Anyone who has a protocol has loaded typing.
         names: Iterable[str] | None = getattr(want, "__protocol_attrs__", None)
         if names is None:
             names = vars(sys.modules["typing"])["_get_protocol_attrs"](want)

@@ -64,7 +64,7 @@ def _show_env(arguments: argparse.Namespace) -> int:
         note = "" if row["built"] else " (not built yet)"
         name, value, default = (str(row[column]) for column in ("name", "value", "default"))
         table.append((indent + name, value or '""', default or '""', f"{row['meaning']}{note}"))
-    # A long path stands out of its column rather than making the column wide.
+    # A long path sticks out of its column rather than making the column wide.
     widths = [max(len(line[column]) for line in table if len(line[column]) <= 24) for column in range(3)]
     for line in table:
         print("  ".join(word.ljust(width) for word, width in zip(line, [*widths, 0], strict=True)))

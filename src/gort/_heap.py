@@ -57,7 +57,7 @@ def imported() -> None:
 def begin() -> None:
     """Called when the program begins: allocfreetrace starts to trace."""
     if _why_not is None and _env.integer("allocfreetrace"):
-        import threading  # noqa: F401  # What the first goroutine would load is none of the program's.
+        import threading  # noqa: F401  # What the first goroutine would load is not the program's.
 
         gc.collect()
         _core.begin_tracing()

@@ -28,19 +28,19 @@ class MemStats:
 
     alloc: int  # allocated heap objects; the same as heap_alloc
     total_alloc: int  # ever allocated for heap objects; never decreases
-    sys: int  # obtained from the system, addresses that are reserved included: the sum of the *_sys
+    sys: int  # obtained from the system, including reserved addresses: the sum of the *_sys
     lookups: int  # addresses that were looked up in the table of spans
     mallocs: int  # heap objects ever allocated
     frees: int  # heap objects ever freed
 
-    heap_alloc: int  # in heap objects, unreachable ones that are not freed yet included
+    heap_alloc: int  # in heap objects, including unreachable ones that are not freed yet
     heap_sys: int  # addresses of the heap; heap_idle + heap_inuse
     heap_idle: int  # in spans that hold no object
     heap_inuse: int  # in spans that hold at least one object, or wait for one
     heap_released: int  # the part of heap_idle that has no physical memory
     heap_objects: int  # allocated heap objects; mallocs - frees
 
-    stack_inuse: int  # addresses of goroutine stacks, free ones that wait for a goroutine included
+    stack_inuse: int  # addresses of goroutine stacks, including free ones that wait for a goroutine
     stack_sys: int  # addresses reserved for stacks of goroutines, and stacks of threads made for them
 
     mspan_inuse: int
@@ -58,7 +58,7 @@ class MemStats:
     pause_end: tuple[int, ...]  # when those pauses ended, since 1970
     num_gc: int  # cycles
     num_forced_gc: int  # those that were asked for
-    gc_cpu_fraction: float  # of the CPU time that GOMAXPROCS processors had since the start
+    gc_cpu_fraction: float  # of the CPU time that GOMAXPROCS processors have had since the start
     enable_gc: bool  # always True
     debug_gc: bool  # not used
 

@@ -362,7 +362,7 @@ def _save_files(close: bool = True) -> None:
     try:
         _core.unsignaled(_find_files, calls, close)
     except BaseException:
-        pass  # A signal's handler raised, which ran afterwards.
+        pass  # A signal's handler, which ran afterwards, raised.
     # Each comes twice: what is done has nothing left to do, and what a handler's exception left undone has.
     calls.reverse()
     while calls:
@@ -476,7 +476,7 @@ def _hide_runtime(report: traceback.TracebackException) -> None:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        # None, closed, replaced by the program, or held by a goroutine that is inside it: all can be.
+        # It can be None, closed, replaced by the program, or held by a goroutine that is inside it.
         try:
             stream.flush()
         except Exception:

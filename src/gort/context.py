@@ -253,7 +253,7 @@ class _Cancelable(_Derived):
         if err is not None:
             self._cancel(err, cause(parent))
             return
-        # A class of the program's own above: nobody but its channel tells when it is cancelled.
+        # A class of the program's own above: only its channel tells when it is cancelled.
         go(self._watch, done)
 
     def _watch(self, done: Chan[Any]) -> None:

@@ -103,7 +103,7 @@ class Finalizer(NamedTuple):
 
     object: int  # the address of its block; of what is outside the heap its own
     function: int  # likewise
-    entry: int  # the function's entry PC; 0: it is none of Python's
+    entry: int  # the function's entry PC; 0: it is not a Python function
     argument_type: int  # object's
     type: int
     waiting: bool
@@ -319,7 +319,7 @@ class Dump:
 
     params: Params
     mem_stats: MemStats
-    by_type: defaultdict[str, Count]  # "": memory that is no object of Python
+    by_type: defaultdict[str, Count]  # "": memory that is not a Python object
     by_size: defaultdict[int, Count]
     certain: int  # objects whose types the collector knows
     guessed: int
@@ -337,7 +337,7 @@ def read(data: Buffer) -> Dump:
     if not isinstance(params, Params):
         raise DumpError("the dump does not begin with its parameters")
     if params.big_endian or params.pointer_size != 8:
-        raise DumpError("the dump is of a machine that is not 64-bit little-endian")
+        raise DumpError("the dump comes from a machine that is not 64-bit little-endian")
     blocks = _Blocks(params.heap_start, params.heap_end)
     types: dict[int, str] = {}
     goroutines: list[tuple[Goroutine, list[Frame]]] = []

@@ -70,7 +70,7 @@ class GCStats:
 
     last_gc: datetime | None  # when the last cycle ended, aware; None: there was none
     num_gc: int  # cycles
-    pause_total: float  # of all collections, those of the young generation alone included
+    pause_total: float  # of all collections, including those of the young generation only
     pause: tuple[float, ...]  # of the last 256 cycles, the most recent first
     pause_end: tuple[datetime, ...]  # when those ended, the most recent first
     pause_quantiles: tuple[float, ...]  # minimum, quantiles and maximum of `pause`, in order
