@@ -2,7 +2,7 @@
 
 * The layers of src/_core: a folder uses only those below it (LAYERS), as the includes and the symbols of the
   compiled files show. So no two folders use each other. What a lower one has to tell goes through
-  HOOKS (lib/hooks.h).
+  HOOKS (hooks.h).
 * Headers of the system belong in os/, what depends on CPython's version or is internal to it in cpython/.
   Exceptions are listed here, each with its reason.
 * No file of src/_core is longer than LONGEST lines, except those in LONG.
@@ -31,9 +31,10 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "src" / "_core"
 PACKAGE = ROOT / "src" / "gort"
 
-# From the ground up. Files that lie in no folder are above all of them, except SHARED, which all may include.
+# From the ground up. Files that lie in no folder are above all of them, except SHARED, which all may include: the
+# structures, and what comes up from below.
 LAYERS = ("os", "lib", "cpython", "mem", "sched", "gc", "sync", "stacks", "cgo", "debug")
-SHARED = "core.h"
+SHARED = {"core.h", "hooks.h"}
 # What a layer has to tell one above it goes through this constant of hooks.c, and nothing else does.
 HOOKS = "hooks"
 
@@ -190,7 +191,7 @@ def check_lengths() -> Iterator[str]:
 
 def layer_of(name: str) -> int:
     """A file's place from the ground up. What lies in a folder that is no layer is above all others."""
-    if name == SHARED:
+    if name in SHARED:
         return -1
     folder, slash, _ = name.partition("/")
     return LAYERS.index(folder) if slash and folder in LAYERS else len(LAYERS) + (1 if slash else 0)
@@ -224,7 +225,7 @@ def included() -> Iterator[tuple[str, str]]:
 def includes() -> set[Arrow]:
     """The includes of the core's headers, but for SHARED, that files of other folders make."""
     arrows = {Arrow(user, "#include", header) for user, header in included() if (CORE / header).is_file()}
-    return {arrow for arrow in arrows if arrow.definer != SHARED and crosses(arrow)}
+    return {arrow for arrow in arrows if arrow.definer not in SHARED and crosses(arrow)}
 
 
 def compiler() -> list[str] | str:

@@ -16,7 +16,7 @@
  */
 #include "cpython/internal.h"
 
-#include "lib/hooks.h"
+#include "hooks.h"
 
 /* C_RECURSION_LIMIT counts entries into C, blind to the size of the stack. The hungriest that the standard
  * library is known for, sorted(key=...) calling itself, takes 2.4 KiB per counted entry. */

@@ -19,7 +19,7 @@
 
 #include "core.h"
 
-#include "lib/hooks.h"
+#include "hooks.h"
 #include "os/annotate.h"
 
 #define HEAP_PAGE_SHIFT 13

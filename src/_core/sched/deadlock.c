@@ -20,7 +20,7 @@
 #include "core.h"
 
 #include "cpython/compat.h"
-#include "lib/hooks.h"
+#include "hooks.h"
 #include "os/os.h"
 #include "sched/g.h"
 #include "sched/sched.h"

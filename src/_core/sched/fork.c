@@ -30,7 +30,7 @@
 #include "core.h"
 
 #include "cpython/compat.h"
-#include "lib/hooks.h"
+#include "hooks.h"
 #include "os/os.h"
 #include "sched/ident.h"
 #include "sched/sched.h"

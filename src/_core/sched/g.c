@@ -16,7 +16,7 @@
 #include "core.h"
 
 #include "cpython/compat.h"
-#include "lib/hooks.h"
+#include "hooks.h"
 #include "os/annotate.h"
 #include "os/os.h"
 #include "sched/g.h"

@@ -9,7 +9,7 @@
  */
 #include "core.h"
 
-#include "lib/hooks.h"
+#include "hooks.h"
 #include "os/os.h"
 #include "sched/sigmask.h"
 

@@ -24,7 +24,7 @@
 #include "mem/heap.h"
 
 #include "cpython/compat.h"
-#include "lib/hooks.h"
+#include "hooks.h"
 #include "os/os.h"
 #include "sched/sched.h"
 #include "sched/stack.h"

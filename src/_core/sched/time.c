@@ -10,7 +10,7 @@
  */
 #include "sched/time.h"
 
-#include "lib/hooks.h"
+#include "hooks.h"
 #include "os/os.h"
 #include "sched/sched.h"
 #include "sched/sysmon.h"

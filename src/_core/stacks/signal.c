@@ -26,7 +26,7 @@
 #include "core.h"
 
 #include "cpython/compat.h"
-#include "lib/hooks.h"
+#include "hooks.h"
 #include "os/os.h"
 #include "sched/sigmask.h"
 #include "sched/stack.h"

@@ -20,7 +20,7 @@
 
 #include "cpython/compat.h"
 #include "gc/finalizer.h"
-#include "lib/hooks.h"
+#include "hooks.h"
 #include "os/os.h"
 #include "sched/g.h"
 #include "sched/thread.h"

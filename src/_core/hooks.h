@@ -11,7 +11,8 @@
 #define GORT_HOOKS_H
 
 #include "core.h"
-#include "lib/out.h"
+
+struct out; /* lib/out.h */
 
 struct hooks {
     /* -- cpython: any thread with the GIL -- */
@@ -67,8 +68,8 @@ struct hooks {
     /* -- stacks: with and without the GIL, in signal handlers too -- */
 
     /* The frames of C code: see cgo/cgo.h. */
-    void (*print_context)(out *o, g *gp, int nth);
-    void (*print_signal)(out *o, void *ucontext);
+    void (*print_context)(struct out *o, g *gp, int nth);
+    void (*print_signal)(struct out *o, void *ucontext);
 };
 extern const struct hooks hooks __attribute__((visibility("hidden")));
 
