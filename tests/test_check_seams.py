@@ -68,6 +68,22 @@ def test_cpython(tool: Any, tmp_path: Path, text: str, what: str) -> None:
     assert list(tool.check_cpython()) == [f"src/_core/sched/sched.c:2: {what} belongs in cpython/"]
 
 
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("#if defined(__x86_64__) || 0", "__x86_64__"),
+        ("#ifdef __aarch64__", "__aarch64__"),
+        ("    __builtin_ia32_pause();", "__builtin_ia32_pause"),
+        ('    __asm__("mrs %0, fpcr" : "=r"(fpcr));', "__asm__"),
+        ('    asm volatile("nop");', "asm"),
+    ],
+)
+def test_processor(tool: Any, tmp_path: Path, text: str, what: str) -> None:
+    text = f'// __x86_64__\n__asm__ volatile("");\n{text}\n'
+    at(tool, tmp_path, {"_core/sched/sched.c": text, "_core/os/arch/arch.h": text})
+    assert list(tool.check_processor()) == [f"src/_core/sched/sched.c:3: {what} belongs in os/"]
+
+
 def test_exceptions_that_nothing_needs(tool: Any, tmp_path: Path) -> None:
     at(tool, tmp_path, {"_core/sched/g.c": "#include <errno.h>\n", "gort/time.py": ""})
     tool.SYSTEM_HEADERS = {("sched/g.c", "unistd.h"): "a reason"}

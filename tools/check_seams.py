@@ -3,8 +3,8 @@
 * The layers of src/_core: a folder uses only those below it (LAYERS), as the includes and the symbols of the
   compiled files show. So no two folders use each other. What a lower one has to tell goes through
   HOOKS (hooks.h).
-* Headers of the system belong in os/, what depends on CPython's version or is internal to it in cpython/.
-  Exceptions are listed here, each with its reason.
+* Headers of the system, and what depends on the processor, belong in os/; what depends on CPython's version or
+  is internal to it belongs in cpython/. Exceptions are listed here, each with its reason.
 * No file of src/_core is longer than LONGEST lines, except those in LONG.
 * A module of src/gort uses no underscore name of another module.
 
@@ -31,8 +31,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "src" / "_core"
 PACKAGE = ROOT / "src" / "gort"
 
-# From the ground up. Files that lie in no folder are above all of them, except SHARED, which all may include: the
-# structures, and what comes up from below.
+# From the ground up. Files that lie in no folder are above all of them, except SHARED, which all may include:
+# the structures, and what comes up from below.
 LAYERS = ("os", "lib", "cpython", "mem", "sched", "gc", "sync", "stacks", "cgo", "debug")
 SHARED = {"core.h", "hooks.h"}
 # What a layer has to tell one above it goes through this constant of hooks.c, and nothing else does.
@@ -80,6 +80,11 @@ CPYTHON_NAMES = {
     ("sched/sigmask.c", "_PyCFunctionFastWithKeywords"): "the type has no public name before CPython 3.13",
     ("stacks/traceback.c", "_PyThreadState_UncheckedGet"): "it has no public name before CPython 3.13",
 }
+# An empty asm statement is a barrier for the compiler.
+PROCESSOR = re.compile(
+    r"\b__(?:x86_64|amd64|i386|aarch64|arm)__\b|\b__builtin_(?:ia32|arm|aarch64)_\w+"
+    r"|\b(?:__)?asm(?:__)?\b(?!\s*(?:volatile|__volatile__)\s*\(\"\"\))"
+)
 CPYTHON_INTERNAL = re.compile(
     r"\bPy_BUILD_CORE\b|\bPY_VERSION_HEX\b|#\s*include\s*[<\"](?:cpython/)?internal[./]"
 )
@@ -173,6 +178,16 @@ def check_cpython() -> Iterator[str]:
                 if (name, word) not in CPYTHON_NAMES:
                     yield f"src/_core/{name}:{number}: {word} belongs in cpython/"
     yield from stale("CPYTHON_NAMES", CPYTHON_NAMES, used)
+
+
+def check_processor() -> Iterator[str]:
+    """What depends on the processor, in C outside os/."""
+    for name, file in core_files(".c", ".h"):
+        if name.startswith("os/"):
+            continue
+        for number, line in lines_of(file):
+            if found := PROCESSOR.search(line):
+                yield f"src/_core/{name}:{number}: {found[0]} belongs in os/"
 
 
 def check_lengths() -> Iterator[str]:
@@ -391,6 +406,7 @@ def main() -> int:
         *check_folders(),
         *check_system(),
         *check_cpython(),
+        *check_processor(),
         *check_lengths(),
         *map(str, up),
         *check_privacy(),

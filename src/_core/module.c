@@ -8,6 +8,7 @@
 #include "gc/finalizer.h"
 #include "gc/mgc.h"
 #include "mem/heap.h"
+#include "os/arch/arch.h"
 #include "os/os.h"
 #include "sched/g.h"
 #include "sched/greenlet.h"
@@ -604,12 +605,7 @@ module_exec(PyObject *module)
         return -1;
     if (PyModule_AddIntConstant(module, "DEBUG", GORT_DEBUG) < 0 ||
         PyModule_AddStringConstant(module, "GOOS", "linux") < 0 ||
-#if defined(__x86_64__)
-        PyModule_AddStringConstant(module, "GOARCH", "amd64") < 0
-#else
-        PyModule_AddStringConstant(module, "GOARCH", "arm64") < 0
-#endif
-    )
+        PyModule_AddStringConstant(module, "GOARCH", ARCH_GOARCH) < 0)
         return -1;
     for (size_t i = 0; i < sizeof inits / sizeof *inits; i++) {
         if (inits[i](module) < 0)

@@ -31,6 +31,7 @@
 #endif
 #include "cgo/cgo.h"
 
+#include "os/arch/arch.h"
 #include "os/os.h"
 
 #include <dlfcn.h>
@@ -40,10 +41,6 @@
 #include <string.h>
 #include <unistd.h>
 #include <unwind.h>
-
-extern void gort_unwind_from(const registers *regs, void (*fn)(void *), void *arg);
-extern const char gort_unwind_from_end[];
-extern void gort_call_on(void *stack, void (*fn)(void *), void *arg);
 
 /* -- loaded objects ---------------------------------------------------------------------------- */
 
@@ -215,12 +212,10 @@ cgo_unwind_traceback(cgo_traceback_arg *arg)
         registers regs;
         ucontext_registers((const void *)arg->SigContext, &regs);
         w.end = (uintptr_t)f;
-#if defined(__x86_64__)
-        gort_unwind_from(&regs, walk_stack, &w);
-#else
-        if (!is_glue(regs.pc) && w.max > 0)
+        if (ARCH_UNWINDS_SIGNALS)
+            gort_unwind_from(&regs, walk_stack, &w);
+        else if (!is_glue(regs.pc) && w.max > 0)
             w.buf[w.n++] = regs.pc;
-#endif
     }
     else {
         w.end = (uintptr_t)f;

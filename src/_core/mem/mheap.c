@@ -31,6 +31,7 @@
  */
 #include "mem/heap.h"
 
+#include "os/arch/arch.h"
 #include "os/os.h"
 
 #include <string.h>
@@ -238,11 +239,9 @@ static bool
 map_pages(size_t npages)
 {
 #if defined(__SANITIZE_ADDRESS__)
-    static char *hint = (char *)0x400000000000; /* the two below are in the gap of its shadow memory */
-#elif defined(__x86_64__)
-    static char *hint = (char *)0xc000000000; /* Go's: easy to tell from others in a dump */
+    static char *hint = (char *)0x400000000000; /* the other is in the gap of its shadow memory */
 #else
-    static char *hint = (char *)0x4000000000;
+    static char *hint = (char *)ARCH_HEAP_HINT;
 #endif
     size_t size = bytes(npages);
     if (nmappings == MAX_MAPPINGS)

@@ -34,6 +34,7 @@
 #include "cpython/compat.h"
 #include "cpython/redirect.h"
 #include "os/annotate.h"
+#include "os/arch/arch.h"
 #include "os/os.h"
 #include "sched/stack.h"
 
@@ -48,8 +49,6 @@
 #define POOL_MAX 16
 /* What these functions shall find: as much as in a thread that has called some others already. */
 #define ROOM (6UL << 20)
-
-extern void gort_call_on(void *stack, void (*fn)(void *), void *arg);
 
 /* Lies at the high end of its stack. */
 typedef struct extra extra;

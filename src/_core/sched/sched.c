@@ -30,6 +30,7 @@
 #include "cpython/compat.h"
 #include "hooks.h"
 #include "os/annotate.h"
+#include "os/arch/arch.h"
 #include "os/os.h"
 #include "sched/g.h"
 #include "sched/sched.h"
@@ -38,8 +39,6 @@
 #include "sched/sysmon.h"
 #include "sched/thread.h"
 #include "sched/time.h"
-
-extern void gort_switch(void **save, void *to);
 
 g *coming_home;
 struct sched sched = {.maxmcount = 10000, .timer0 = INT64_MAX, .forcegc = INT64_MAX};

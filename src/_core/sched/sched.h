@@ -6,6 +6,7 @@
 #include "core.h"
 
 #include "cpython/compat.h"
+#include "os/arch/arch.h"
 #include "sched/sigmask.h"
 #include "sched/wait.h"
 
@@ -47,11 +48,8 @@ void sched_stop(void);       /* the interpreter is about to end */
 static inline void
 idlelock(void)
 {
-    while (atomic_exchange_explicit(&sched.lock, 1, memory_order_acquire)) {
-#if defined(__x86_64__)
-        __builtin_ia32_pause();
-#endif
-    }
+    while (atomic_exchange_explicit(&sched.lock, 1, memory_order_acquire))
+        cpu_relax();
 }
 
 static inline void

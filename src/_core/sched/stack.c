@@ -34,6 +34,7 @@
 #include "core.h"
 
 #include "cpython/compat.h"
+#include "os/arch/arch.h"
 #include "os/os.h"
 #include "sched/g.h"
 #include "sched/sched.h"
@@ -60,8 +61,6 @@
 #define PMD (2UL << 20)        /* mapped by one page-table page */
 #define AHEAD_MAX 2048         /* stacks: 8 MiB of tops */
 #define AHEAD_STEP 32
-
-extern void gort_entry(void);
 
 slab slabs[MAX_SLABS];
 _Atomic int nslabs;
@@ -336,40 +335,6 @@ stacks_after_fork(const g *me)
                 gp->ts = NULL;
         }
     }
-}
-
-/* Builds the frame from which gort_switch starts gort_entry, which calls fn. */
-static void *
-first_frame(char *hi, void (*fn)(void))
-{
-    uint64_t *sp = (uint64_t *)hi;
-#if defined(__x86_64__)
-    *--sp = 0; /* gort_entry starts with the stack aligned to 16 */
-    *--sp = 0;
-    *--sp = (uint64_t)(uintptr_t)gort_entry;
-    *--sp = 0;                       /* rbp */
-    *--sp = 0;                       /* rbx */
-    *--sp = (uint64_t)(uintptr_t)fn; /* r12 */
-    *--sp = 0;                       /* r13 */
-    *--sp = 0;                       /* r14 */
-    *--sp = 0;                       /* r15 */
-    uint32_t mxcsr;
-    uint16_t fpcw;
-    __asm__("stmxcsr %0" : "=m"(mxcsr));
-    __asm__("fnstcw %0" : "=m"(fpcw));
-    *--sp = (uint64_t)fpcw << 32 | mxcsr;
-#elif defined(__aarch64__)
-    sp -= 176 / 8;
-    memset(sp, 0, 176);
-    sp[0] = (uint64_t)(uintptr_t)fn;          /* x19 */
-    sp[11] = (uint64_t)(uintptr_t)gort_entry; /* x30 */
-    uint64_t fpcr;
-    __asm__("mrs %0, fpcr" : "=r"(fpcr));
-    sp[20] = fpcr;
-#else
-#error "gort builds on Linux x86-64 and aarch64 only"
-#endif
-    return sp;
 }
 
 static char *
