@@ -3,8 +3,8 @@
 * The layers of src/_core: a folder uses only those below it (LAYERS), as the includes and the symbols of the
   compiled files show. So no two folders use each other. What a lower one has to tell goes through
   HOOKS (hooks.h).
-* Headers of the system, and what depends on the processor, belong in os/; what depends on CPython's version or
-  is internal to it belongs in cpython/. Exceptions are listed here, each with its reason.
+* Headers of the system, and what depends on the processor, belong in os/; what depends on CPython's version
+  or is internal to it belongs in cpython/. Exceptions are listed here, each with its reason.
 * No file of src/_core is longer than LONGEST lines, except those in LONG.
 * A module of src/gort uses no underscore name of another module.
 

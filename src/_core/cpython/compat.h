@@ -85,13 +85,14 @@ void ts_outlive(PyThreadState *ts);
 
 /* -- gil.c: the switch, and the GIL ----------------------------------------------------------- */
 
+/* Where libpython keeps this OS thread's current thread state, as ts_find_tss found it; NULL: not known. */
+typedef PyThreadState **tss;
+tss ts_find_tss(void);
 /* Makes ts the current one of this OS thread in place of the one attached now. The GIL stays held or is
  * released and taken again: the caller's data may have changed after it. */
-void ts_switch(m *mp, PyThreadState *ts);
+void ts_switch(tss here, PyThreadState *ts);
 /* Does the GIL stay held meanwhile? */
 bool ts_switch_is_direct(void);
-/* Finds where libpython keeps this thread's current thread state, if it can be found. */
-void ts_find_tss(m *mp);
 /* Does ts hold the GIL? Needs no lock: true or false, as of now. */
 bool ts_running(PyThreadState *ts);
 /* Does anybody hold the GIL? As of now; needs no lock. */

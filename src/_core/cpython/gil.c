@@ -71,23 +71,21 @@ gil_init(void)
         tss_offset = at;
 }
 
-void
-ts_find_tss(m *mp)
+tss
+ts_find_tss(void)
 {
     char *tls;
     size_t size;
-    mp->tss = NULL;
     if (tss_offset < 0 || !library_tls(&_PyRuntime, &tls, &size))
-        return;
-    PyThreadState **word = (PyThreadState **)(tls + tss_offset);
-    if (*word == PyThreadState_Get())
-        mp->tss = word;
+        return NULL;
+    tss word = (tss)(tls + tss_offset);
+    return *word == PyThreadState_Get() ? word : NULL;
 }
 
 void
-ts_switch(m *mp, PyThreadState *ts)
+ts_switch(tss here, PyThreadState *ts)
 {
-    if (unlikely(!mp->tss)) {
+    if (unlikely(!here)) {
         PyThreadState *old = _PyThreadState_UncheckedGet();
         if (old == ts)
             return;
@@ -96,7 +94,7 @@ ts_switch(m *mp, PyThreadState *ts)
         PyThreadState_Swap(ts);
         return;
     }
-    PyThreadState *old = *mp->tss;
+    PyThreadState *old = *here;
     if (old == ts)
         return;
     old->_status.active = 0;
@@ -126,7 +124,7 @@ ts_switch(m *mp, PyThreadState *ts)
 #endif
     ts->_status.active = 1;
     ts->_status.bound_gilstate = 1;
-    *mp->tss = ts;
+    *here = ts;
     PyThread_tss_set(GILSTATE_KEY, ts);
 }
 
@@ -165,16 +163,16 @@ gil_init(void)
 {
 }
 
-void
-ts_find_tss(m *mp)
+tss
+ts_find_tss(void)
 {
-    mp->tss = NULL;
+    return NULL;
 }
 
 void
-ts_switch(m *mp, PyThreadState *ts)
+ts_switch(tss here, PyThreadState *ts)
 {
-    (void)mp;
+    (void)here;
     _Py_atomic_store_relaxed(&_PyRuntime.gilstate.tstate_current, (uintptr_t)ts);
     PyThread_tss_set(GILSTATE_KEY, ts);
 }

@@ -489,7 +489,7 @@ mstart(void *arg)
     mp->altstack = stack_altstack();
     ts_here(mp->ts);
     gil_take(mp->ts);
-    ts_find_tss(mp); /* with the GIL: it needs a current thread state to recognize */
+    mp->tss = ts_find_tss(); /* with the GIL: it needs a current thread state to recognize */
     if (mp->nextp) {
         acquirep(mp, mp->nextp);
         mp->nextp = NULL;

@@ -160,7 +160,7 @@ bind_main(void)
     this_m = m0;
     thread_never_exits();
     sigmask_main();
-    ts_find_tss(m0);
+    m0->tss = ts_find_tss();
     /* when all of it is there: sysmon follows it without the GIL */
     __atomic_store_n(&maing, gp, __ATOMIC_RELEASE);
     p *pp = pidleget();

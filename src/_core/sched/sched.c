@@ -319,7 +319,7 @@ mloop(m *mp)
             scheduler_state(mp);
         /* first: until here the thread state is that of whoever left, which another M may attach once the GIL
          * is given up */
-        ts_switch(mp, mp->ts);
+        ts_switch(mp->tss, mp->ts);
         if (unlikely(mp->exiting)) {
             mp->lockedg = NULL;
             p *pp = mp->p ? mp->p : pidleget();
@@ -349,7 +349,7 @@ void
 resumed(g *gp)
 {
     m *mp = gp->m;
-    ts_switch(mp, gp->ts);
+    ts_switch(mp->tss, gp->ts);
     if (unlikely(gp->flags & G_MAIN)) {
         main_thread_set(true); /* before the look: from now on CPython's handler forces the breaker itself */
         if (signals_pending())
