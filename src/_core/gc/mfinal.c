@@ -49,6 +49,7 @@
 #include "cpython/compat.h"
 #include "gc/finalizer.h"
 #include "lib/addrmap.h"
+#include "lib/list.h"
 #include "mem/heap.h"
 #include "sched/g.h"
 
@@ -83,27 +84,14 @@ static void
 entries_add(entries *to, entry *e)
 {
     e->in = to;
-    e->next = NULL;
-    e->prev = to->last;
-    if (to->last)
-        to->last->next = e;
-    else
-        to->first = e;
-    to->last = e;
+    list_append(to->first, to->last, e, next, prev);
     to->n++;
 }
 
 static void
 entries_remove(entry *e)
 {
-    if (e->prev)
-        e->prev->next = e->next;
-    else
-        e->in->first = e->next;
-    if (e->next)
-        e->next->prev = e->prev;
-    else
-        e->in->last = e->prev;
+    list_take_out(e->in->first, e->in->last, e, next, prev);
     e->in->n--;
 }
 

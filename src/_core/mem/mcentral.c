@@ -14,28 +14,20 @@
  */
 #include "mem/heap.h"
 
+#include "lib/list.h"
+
 static mspan *partial[NUM_CLASSES];
 
 static void
 push(mspan *s)
 {
-    mspan **head = &partial[s->class];
-    s->prev = NULL;
-    s->next = *head;
-    if (*head)
-        (*head)->prev = s;
-    *head = s;
+    list_push(partial[s->class], s, next, prev);
 }
 
 static void
 drop(mspan *s)
 {
-    if (s->prev)
-        s->prev->next = s->next;
-    else
-        partial[s->class] = s->next;
-    if (s->next)
-        s->next->prev = s->prev;
+    list_remove(partial[s->class], s, next, prev);
 }
 
 mspan *

@@ -31,6 +31,7 @@
  */
 #include "mem/heap.h"
 
+#include "lib/list.h"
 #include "os/arch/arch.h"
 #include "os/os.h"
 
@@ -142,12 +143,7 @@ static void
 bin_put(mspan *s)
 {
     size_t bin = bin_of(s->npages);
-    mspan **head = &bins[s->clean][bin];
-    s->prev = NULL;
-    s->next = *head;
-    if (*head)
-        (*head)->prev = s;
-    *head = s;
+    list_push(bins[s->clean][bin], s, next, prev);
     occupied[s->clean][bin / 64] |= 1UL << bin % 64;
     *entry(s->base) = *entry(s->base + bytes(s->npages - 1)) = s;
 }
@@ -156,12 +152,9 @@ static void
 bin_drop(mspan *s)
 {
     size_t bin = bin_of(s->npages);
-    if (s->prev)
-        s->prev->next = s->next;
-    else if ((bins[s->clean][bin] = s->next) == NULL)
+    list_remove(bins[s->clean][bin], s, next, prev);
+    if (!bins[s->clean][bin])
         occupied[s->clean][bin / 64] &= ~(1UL << bin % 64);
-    if (s->next)
-        s->next->prev = s->prev;
 }
 
 static mspan *

@@ -20,6 +20,7 @@
 #include "core.h"
 
 #include "cpython/compat.h"
+#include "lib/list.h"
 #include "os/annotate.h"
 #include "os/os.h"
 #include "sched/g.h"
@@ -47,12 +48,7 @@ idle_take(m *want, m *avoid)
             sched.nmidlelocked--;
         else {
             sched.nmidle--;
-            if (mp->idleprev)
-                mp->idleprev->idlelink = mp->idlelink;
-            else
-                sched.midle = mp->idlelink;
-            if (mp->idlelink)
-                mp->idlelink->idleprev = mp->idleprev;
+            list_remove(sched.midle, mp, idlelink, idleprev);
         }
     }
     return mp;
@@ -103,11 +99,7 @@ midleput(m *mp)
         sched.nmidlelocked++;
     else {
         sched.nmidle++;
-        mp->idleprev = NULL;
-        mp->idlelink = sched.midle;
-        if (sched.midle)
-            sched.midle->idleprev = mp;
-        sched.midle = mp;
+        list_push(sched.midle, mp, idlelink, idleprev);
     }
     idleunlock();
 }
@@ -157,23 +149,14 @@ thread_limit_exceeded(void)
 void
 allm_add(m *mp)
 {
-    mp->allprev = NULL;
-    mp->alllink = sched.allm;
-    if (sched.allm)
-        sched.allm->allprev = mp;
-    sched.allm = mp;
+    list_push(sched.allm, mp, alllink, allprev);
 }
 
 void
 allm_remove(m *mp)
 {
     idlelock();
-    if (mp->allprev)
-        mp->allprev->alllink = mp->alllink;
-    else
-        sched.allm = mp->alllink;
-    if (mp->alllink)
-        mp->alllink->allprev = mp->allprev;
+    list_remove(sched.allm, mp, alllink, allprev);
     sched.mcount--;
     idleunlock();
 }

@@ -18,9 +18,9 @@
 #include "core.h"
 
 #include "cpython/type.h"
-
-#include "sync/sync.h"
+#include "lib/list.h"
 #include "sched/g.h"
+#include "sync/sync.h"
 
 #include <string.h>
 #include <structmember.h>
@@ -123,12 +123,8 @@ insert(Map *map, PyObject *key, Py_hash_t hash, PyObject *value)
     }
     if ((size_t)map->n >= map->nbuckets)
         grow(map);
-    *e = (entry){.hash = hash, .key = Py_NewRef(key), .value = Py_NewRef(value), .prev = map->last};
-    if (map->last)
-        map->last->next = e;
-    else
-        map->first = e;
-    map->last = e;
+    *e = (entry){.hash = hash, .key = Py_NewRef(key), .value = Py_NewRef(value)};
+    list_append(map->first, map->last, e, next, prev);
     chain_in(map, e);
     map->n++;
     map->version++;
@@ -143,14 +139,7 @@ take_out(Map *map, entry *e)
     while (*at != e)
         at = &(*at)->chain;
     *at = e->chain;
-    if (e->prev)
-        e->prev->next = e->next;
-    else
-        map->first = e->next;
-    if (e->next)
-        e->next->prev = e->prev;
-    else
-        map->last = e->prev;
+    list_take_out(map->first, map->last, e, next, prev);
     map->n--;
     map->version++;
 }
