@@ -69,22 +69,25 @@ g_lost(g *gp)
     gp->handover = NULL;
 }
 
-/* ts: of the thread that is left. */
+/* All goroutines but gp, which is NULL if a plain thread forked, and all plain threads but `plain`, which is NULL if that did
+ * not wait in gort. */
 static void
-restart(PyThreadState *ts)
+lose_others(g *gp, const thread *plain)
 {
-    m *mp = getm();
-    g *gp = mp ? mp->curg : NULL;
-    thread *plain = getthread();
-
-    fork_unfinished = true;
-    atomic_store(&sched.lock, 0); /* who held it is lost; what is under it is made anew below */
     stacks_after_fork(gp);
     for (thread *t = sched.threads; t; t = t->alllink) {
         if (t != plain)
             g_lost(&t->g.g);
     }
+    free_threads = NULL;
+    sched.threads = NULL;
     timers_after_fork();
+}
+
+/* No M, no sysmon, nothing runnable, and all Ps idle. */
+static void
+begin_anew(void)
+{
     sched.midle = NULL;
     sched.nmidle = sched.nmidlelocked = 0;
     sched.allm = sched.mfree = NULL;
@@ -102,34 +105,33 @@ restart(PyThreadState *ts)
     sched.runq = (gqueue){0};
     sched.pidle = NULL;
     sched.npidle = 0;
-    free_threads = NULL;
-    sched.threads = NULL;
     for (int32_t i = sched.nprocs - 1; i >= 0; i--) {
         allp[i]->runq = (gqueue){0};
         pidleput(allp[i]);
     }
-    compat_after_fork(ts);
-    if (PyGILState_Check())
-        ts_forget_drop_request(
-            ts); /* whoever asked for the GIL is lost: to give it up would be to wait for ever */
-    morestack_after_fork(gp);
-    hooks.forked(ts, gp);
-    threading_lock_after_fork();
-    if (!gp) {
-        /* a plain thread forked: it is bound as the main thread when it comes to gort */
-        if (plain) { /* it may be in a queue, by a wait that is not over: see Cond */
-            plain->alllink = NULL;
-            sched.threads = plain;
-        }
-        setthread(NULL);
-        setm(NULL);
-        maing = NULL;
-        m *fresh = calloc(1, sizeof *fresh);
-        if (!fresh)
-            throw("no memory in the child of a fork");
-        m0 = fresh;
-        return;
+}
+
+/* A plain thread forked: it is bound as the main thread when it comes to gort. */
+static void
+left_thread(thread *plain)
+{
+    if (plain) { /* it may be in a queue, by a wait that is not over: see Cond */
+        plain->alllink = NULL;
+        sched.threads = plain;
     }
+    setthread(NULL);
+    setm(NULL);
+    maing = NULL;
+    m *fresh = calloc(1, sizeof *fresh);
+    if (!fresh)
+        throw("no memory in the child of a fork");
+    m0 = fresh;
+}
+
+/* A goroutine forked: it is the main one, and its M is m0. */
+static void
+left_goroutine(g *gp, m *mp)
+{
     main_ident = owner_id(); /* before it is main: its identity stays what it was */
     maing = gp;
     gp->flags = (uint8_t)((gp->flags | G_MAIN) & ~(G_PROOF | G_SYSTEM));
@@ -147,6 +149,31 @@ restart(PyThreadState *ts)
     mp->deny = gp->lockcount ? 0xff : G_LOCKED;
     acquirep(mp, pidleget());
     fork_pin(gp); /* last: it goes by m0 and G_MAIN */
+}
+
+/* ts: of the thread that is left. */
+static void
+restart(PyThreadState *ts)
+{
+    m *mp = getm();
+    g *gp = mp ? mp->curg : NULL;
+    thread *plain = getthread();
+
+    fork_unfinished = true;
+    atomic_store(&sched.lock, 0); /* who held it is lost; what is under it is made anew below */
+    lose_others(gp, plain);
+    begin_anew();
+    compat_after_fork(ts);
+    if (PyGILState_Check())
+        ts_forget_drop_request(
+            ts); /* whoever asked for the GIL is lost: to give it up would be to wait for ever */
+    morestack_after_fork(gp);
+    hooks.forked(ts, gp);
+    threading_lock_after_fork();
+    if (gp)
+        left_goroutine(gp, mp);
+    else
+        left_thread(plain);
 }
 
 static void

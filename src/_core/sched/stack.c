@@ -21,7 +21,7 @@
  * Where addresses are limited there are no deep stacks: three goroutines are worth more than one that recurses.
  *
  * Most of what a first start costs is the kernel's work: the guard, the zeroed page. While goroutines are made by the
- * hundred, sysmon does it in advance (stacks_ahead), on another core.
+ * hundred, sysmon does it in advance (stacks_prepare), on another core.
  *
  * Tops are spread over different pages of the stride ("colours"): equal low address bits would put all tops into the
  * same few sets of the TLB and the caches. Strides are multiples of 16 pages, and the number of colours is odd, so that
@@ -34,6 +34,7 @@
 #include "core.h"
 
 #include "cpython/compat.h"
+#include "lib/list.h"
 #include "os/arch/arch.h"
 #include "os/os.h"
 #include "sched/g.h"
@@ -125,25 +126,15 @@ guard_size(size_t stride)
 void
 slab_list(slab *s)
 {
-    slab **head = &s->bin->roomy[s->class];
     s->listed = true;
-    s->prev = NULL;
-    s->next = *head;
-    if (s->next)
-        s->next->prev = s;
-    *head = s;
+    list_push(s->bin->roomy[s->class], s, next, prev);
 }
 
 void
 slab_unlist(slab *s)
 {
     s->listed = false;
-    if (s->prev)
-        s->prev->next = s->next;
-    else
-        s->bin->roomy[s->class] = s->next;
-    if (s->next)
-        s->next->prev = s->prev;
+    list_remove(s->bin->roomy[s->class], s, next, prev);
 }
 
 /* An empty slab for stacks of this size, or NULL. */
@@ -404,7 +395,7 @@ prepare_some(void)
 
 /* sysmon: prepares some of the next stacks, if many are being made. False: nothing to do. */
 bool
-stacks_ahead(void)
+stacks_prepare(void)
 {
     if (!stackwork_try())
         return false;

@@ -22,7 +22,7 @@ bool set_max_stack(size_t n, size_t *old);    /* false: no memory */
 void stack_stats(size_t *inuse, size_t *sys); /* bytes of addresses */
 int64_t stack_count(void);
 void shrink_stacks(void);
-bool stacks_ahead(void);
+bool stacks_prepare(void);
 /* What guard addr lies in: the size of that stack, else 0. Async-signal-safe. */
 size_t stack_guard_hit(const void *addr);
 char *sysstack(size_t size); /* a plain stack, for m0's scheduler; returns its low end */

@@ -230,6 +230,79 @@ sleep_quietly(uint32_t mine, int64_t until, int64_t *scavenging)
     return woken || !slept;
 }
 
+/* One sysmon's own: its predecessor may still be at its last look. */
+typedef struct {
+    int idle;           /* so many looks have found nothing to do */
+    int64_t delay;      /* between looks */
+    int64_t scavenging; /* when the scavenger wants to go on */
+    int64_t quiet;      /* since when all Ps are idle and all Ms asleep; 0: they are not */
+    int64_t lasttrace;
+} watch;
+
+/* When it is to look again: see the header. */
+static int64_t
+next_look(watch *w, int64_t now)
+{
+    if (w->idle == 0)
+        w->delay = 20 * US;
+    else if (w->idle > 50)
+        w->delay *= 2;
+    int64_t timer0 = atomic_load_explicit(&sched.timer0, memory_order_relaxed);
+    bool work = timer0 <= now || atomic_load(&sched.nwaitgil) || runnable_waits();
+    int64_t cap = work ? 1 * MS : quiet ? 10 * MS : 2 * MS;
+    if (w->delay > cap)
+        w->delay = cap;
+    int64_t until = now + w->delay;
+    if (timer0 > now && timer0 < until)
+        until = timer0;
+    if (w->scavenging > now && w->scavenging < until)
+        until = w->scavenging;
+    return until;
+}
+
+/* Until then, or until it is woken by a change of the note. */
+static void
+sleep_between(int64_t now, int64_t until, uint32_t note)
+{
+    bool slow = until > now + 2 * MS;
+    atomic_store(&sched.sysmonslow, slow);
+    /* what has come since next_look's look, when nobody knew yet that we would have to be told */
+    if (!slow || !(runnable_waits() || atomic_load(&sched.timer0) < until))
+        futex_sleep(&sched.sysmonnote, note, until);
+    atomic_store(&sched.sysmonslow, false);
+}
+
+static void
+trace_if_due(watch *w, int64_t now)
+{
+    if (sched.schedtrace <= 0 || (w->lasttrace && now - w->lasttrace < (int64_t)sched.schedtrace * MS))
+        return;
+    w->lasttrace = now;
+    schedtrace(sched.scheddetail > 0);
+}
+
+/* Once nothing has happened for a while, sleeps until something does. */
+static void
+sleep_if_quiet(watch *w, uint32_t mine, int64_t now)
+{
+    if (sched.npidle < sched.nprocs || awake_ms() > 0) {
+        w->quiet = 0;
+        return;
+    }
+    if (w->quiet == 0)
+        w->quiet = now;
+    if (now - w->quiet <= 20 * MS)
+        return;
+    const g *gp = maing;
+    if (gp && gp->status == Gwaiting && signals_pending())
+        wake_m0(); /* it came just before m0 fell asleep */
+    int64_t trace = sched.schedtrace > 0 ? w->lasttrace + (int64_t)sched.schedtrace * MS : INT64_MAX;
+    if (sleep_quietly(mine, trace, &w->scavenging)) {
+        w->idle = 0;
+        w->quiet = 0;
+    }
+}
+
 static void *
 sysmon_main(void *arg)
 {
@@ -237,64 +310,25 @@ sysmon_main(void *arg)
     atomic_store(&tid, (int32_t)PyThread_get_thread_native_id());
     thread_name("gort sysmon");
     os_timerslack();
-    int64_t lasttrace = 0, quiet_since = 0, scavenging = INT64_MAX;
-    int64_t delay = 20 * US;
-    int idle = 0;
+    watch w = {.scavenging = INT64_MAX};
     while (!sched.stopping && mine == generation) {
-        if (idle == 0)
-            delay = 20 * US;
-        else if (idle > 50)
-            delay *= 2;
-        int64_t now = nanotime(), timer0 = atomic_load_explicit(&sched.timer0, memory_order_relaxed);
-        bool work = timer0 <= now || atomic_load(&sched.nwaitgil) || runnable_waits();
-        int64_t cap = work ? 1 * MS : quiet ? 10 * MS : 2 * MS;
-        if (delay > cap)
-            delay = cap;
-        int64_t until = now + delay;
-        if (timer0 > now && timer0 < until)
-            until = timer0;
-        if (scavenging > now && scavenging < until)
-            until = scavenging;
+        int64_t now = nanotime(), until = next_look(&w, now);
         /* a wake from here on ends the sleep; what came since the looks waits 2 ms, or is looked at again */
         uint32_t note = atomic_load(&sched.sysmonnote);
-        bool ahead = stacks_ahead();
-        if (!ahead) {
-            bool slow = until > now + 2 * MS;
-            atomic_store(&sched.sysmonslow, slow);
-            /* what has come since the look above, when nobody knew yet that we would have to be told */
-            if (!slow || !(runnable_waits() || atomic_load(&sched.timer0) < until))
-                futex_sleep(&sched.sysmonnote, note, until);
-            atomic_store(&sched.sysmonslow, false);
-        }
+        bool prepared = stacks_prepare();
+        if (!prepared)
+            sleep_between(now, until, note);
 
         if (unlikely(hooks.quit_wanted()))
             hooks.quit();
         now = nanotime();
         atomic_store_explicit(&sched.coarse, now, memory_order_relaxed);
-        if (sched.schedtrace > 0 && (lasttrace == 0 || now - lasttrace >= (int64_t)sched.schedtrace * MS)) {
-            lasttrace = now;
-            schedtrace(sched.scheddetail > 0);
-        }
-        scavenging = hooks.scavenge(now, !interpreter_busy());
+        trace_if_due(&w, now);
+        w.scavenging = hooks.scavenge(now, !interpreter_busy());
         stacks_finish();
-        idle = retake_scan(now) || ahead || atomic_load(&sched.sysmonnote) != note ? 0 : idle + 1;
-
-        if (sched.npidle == sched.nprocs && awake_ms() == 0) {
-            if (quiet_since == 0)
-                quiet_since = now;
-            if (now - quiet_since > 20 * MS) {
-                const g *gp = maing;
-                if (gp && gp->status == Gwaiting && signals_pending())
-                    wake_m0(); /* it came just before m0 fell asleep */
-                int64_t trace = sched.schedtrace > 0 ? lasttrace + (int64_t)sched.schedtrace * MS : INT64_MAX;
-                if (sleep_quietly(mine, trace, &scavenging)) {
-                    idle = 0;
-                    quiet_since = 0;
-                }
-            }
-        }
-        else
-            quiet_since = 0;
+        bool busy = retake_scan(now) || prepared || atomic_load(&sched.sysmonnote) != note;
+        w.idle = busy ? 0 : w.idle + 1;
+        sleep_if_quiet(&w, mine, now);
     }
     return NULL;
 }

@@ -181,6 +181,42 @@ overflowed(const g *gp, const char *addr)
 }
 
 static void
+put_signal(out *o, const struct fatalsig *s, const siginfo_t *info, const void *uc)
+{
+    put_str(o, "fatal error: unexpected signal during runtime execution\n[signal ");
+    put_str(o, s->name);
+    put_str(o, ": ");
+    put_str(o, s->text);
+    put_str(o, " code=");
+    put_hex(o, (uint64_t)(uint32_t)info->si_code);
+    put_str(o, " addr=");
+    put_hex(o, info->si_code > 0 ? (uintptr_t)info->si_addr : 0);
+    put_str(o, " pc=");
+    put_hex(o, context_pc(uc));
+    put_str(o, "]\n");
+}
+
+/* What GOTRACEBACK shows of it. */
+static void
+put_stacks(out *o, void *uc, bool overflow)
+{
+    if (tb.level == 0)
+        return;
+    put(o, "\n", 1);
+    g *gp = put_interrupted(o, overflow ? NULL : uc);
+    out_flush(o);
+    if (tb.all) {
+        put_others(o, gp, true);
+        put_threads(o, gp ? NULL : ts_of_thread(), true);
+    }
+    if (tb.level >= 2) {
+        put(o, "\n", 1);
+        put_regs(o, uc);
+    }
+    out_flush(o);
+}
+
+static void
 on_fatal(int sig, siginfo_t *info, void *uc)
 {
     static char buf[4096];
@@ -202,34 +238,10 @@ on_fatal(int sig, siginfo_t *info, void *uc)
             put_uint(&o, overflow);
             put_str(&o, "-byte limit\nfatal error: stack overflow\n");
         }
-        else {
-            put_str(&o, "fatal error: unexpected signal during runtime execution\n[signal ");
-            put_str(&o, s->name);
-            put_str(&o, ": ");
-            put_str(&o, s->text);
-            put_str(&o, " code=");
-            put_hex(&o, (uint64_t)(uint32_t)info->si_code);
-            put_str(&o, " addr=");
-            put_hex(&o, info->si_code > 0 ? (uintptr_t)info->si_addr : 0);
-            put_str(&o, " pc=");
-            put_hex(&o, context_pc(uc));
-            put_str(&o, "]\n");
-        }
+        else
+            put_signal(&o, s, info, uc);
         out_flush(&o); /* before the walks, where the next failure may be */
-        if (tb.level > 0) {
-            put(&o, "\n", 1);
-            g *gp = put_interrupted(&o, overflow ? NULL : uc);
-            out_flush(&o);
-            if (tb.all) {
-                put_others(&o, gp, true);
-                put_threads(&o, gp ? NULL : ts_of_thread(), true);
-            }
-            if (tb.level >= 2) {
-                put(&o, "\n", 1);
-                put_regs(&o, uc);
-            }
-        }
-        out_flush(&o);
+        put_stacks(&o, uc, overflow > 0);
         if (overflow) {
             if (tb.crash)
                 crash();
