@@ -69,6 +69,15 @@ goexit_(PyObject *mod, PyObject *unused)
     return NULL;
 }
 
+/* Main has ended by goexit and waits for signals. */
+static enum turn
+goexit_turn(void *of, g *gp, bool front)
+{
+    (void)of, (void)front;
+    gopark(gp, waitReasonGoexit);
+    return INTERRUPTED;
+}
+
 static PyObject *
 main_goexit_(PyObject *mod, PyObject *unused)
 {
@@ -80,11 +89,8 @@ main_goexit_(PyObject *mod, PyObject *unused)
         return PyErr_Format(Error, "only the main goroutine can end as main");
     gp->goexiting = false;
     sched.ngoroutines--;
-    for (;;) {
-        gopark(gp, waitReasonGoexit);
-        if (check_signals() < 0)
-            return NULL;
-    }
+    wait_until(gp, NULL, goexit_turn, false, NULL);
+    return NULL; /* a handler's exception ends it */
 }
 
 static PyObject *

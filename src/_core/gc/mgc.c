@@ -3,14 +3,11 @@
  * mgcpacer.c decides; here its figures are measured, and what it wants is asked of CPython. The collector
  * itself stays CPython's, and so do gc.enable, disable, collect, freeze, callbacks and get_stats.
  *
- * How it collects. Nothing can run in the middle of an allocation, so gc_look() asks CPython to: it sets the
- * thresholds of the generations so that CPython's own test, at the next new container, comes out as wanted,
- * and puts them back when that collection begins. So collections happen where CPython has them, and never
- * while gc is disabled. The collector calls callback_() when one begins and ends: gort gives it a list of
- * callbacks with nothing else in it, and calls those of the program's own list, gc.callbacks, itself.
- * gc.get_threshold() and gc.set_threshold() are the program's thresholds at all times: they are in place
- * while CPython's own functions run. Rejected: an entry in gc.callbacks, which a program may clear, and be
- * left with thresholds that make every allocation collect.
+ * How it collects. Nothing can run in the middle of an allocation, so gc_look() asks CPython to, by its
+ * thresholds (mgcthreshold.c). So collections happen where CPython has them, and never while gc is disabled. The
+ * collector calls callback_() when one begins and ends: gort gives it a list of callbacks with nothing else in
+ * it, and calls those of the program's own list, gc.callbacks, itself. Rejected: an entry in gc.callbacks, which
+ * a program may clear, and be left with thresholds that make every allocation collect.
  *
  * A full one that is due to the time begins at the next allocation that looks, or in a goroutine (gc_force).
  *
@@ -19,13 +16,10 @@
  * off, cycles included. With GOGC=off the first one is 0, so that none comes by count, and there is no goal
  * from what is alive; but the limit has its cycles, which gc.disable() turns off.
  *
- * Invariants
- *   1. Thresholds are ours (-1) while the pacer wants something, and `saved` holds the program's then; and at
- *      no other time. Whoever makes the pacer want something sets them (want), whoever makes it want nothing
- *      puts them back.
- *   2. From the callback's "start" to its "stop" the pacer's phase is one of those that run. At any other
- *      time it is not, except where "stop" never comes: for want of memory, or in the child of a fork that did
- *      not wait long enough for another's collection.
+ * Invariant
+ *   From the callback's "start" to its "stop" the pacer's phase is one of those that run. At any other
+ *   time it is not, except where "stop" never comes: for want of memory, or in the child of a fork that did
+ *   not wait long enough for another's collection.
  *
  * Lock: the GIL. gc_look() and gc_force() run no Python code. The collector calls callback_() in the thread
  * that collects; the GIL may be given up there while one of the program's callbacks runs, or a tp_clear
@@ -37,10 +31,10 @@
 #include "gc/mgc.h"
 
 #include "cpython/compat.h"
-#include "cpython/redirect.h"
 #include "gc/finalizer.h"
 #include "gc/gctrace.h"
 #include "gc/mgcpacer.h"
+#include "gc/mgcthreshold.h"
 #include "mem/heap.h"
 #include "os/os.h"
 #include "sched/g.h"
@@ -64,7 +58,6 @@ gcdebug gcdebugging = {.invalidptr = 1};
 static gcpacer pacer;
 
 static struct {
-    int saved[3];             /* the program's thresholds, while the pacer wants something */
     uint64_t older;           /* blocks of the earlier allocator */
     bool asked;               /* runtime.gc() calls CPython: the argument that its function does not have */
     PyThreadState *collector; /* whose collection runs; NULL: nobody's, or one that a fork lost */
@@ -122,94 +115,6 @@ lower_goals(uint64_t heap)
         set_goals();
 }
 
-/* -- asking CPython ------------------------------------------------------------------------------ */
-
-/* May collections begin by themselves? */
-static bool
-automatic(void)
-{
-    int t[3];
-    collector_thresholds(t);
-    return collector_enabled() && (t[0] != 0 || pacer.percent < 0);
-}
-
-/* Thresholds that make CPython begin what is wanted, at the next new container. */
-static void
-set_thresholds(void)
-{
-    bool full = pacer_wanted(&pacer) >= WantFull;
-    const int t[3] = {-1, gc.saved[1], full ? -1 : gc.saved[2]};
-    collector_set_thresholds(t);
-    if (full)
-        collector_allow_full();
-}
-
-static void
-want(enum gcphase what)
-{
-    bool first = pacer_wanted(&pacer) == Idle;
-    if (!automatic() || !pacer_ask(&pacer, what))
-        return;
-    if (first)
-        collector_thresholds(gc.saved);
-    set_thresholds();
-}
-
-static void
-restore_thresholds(void)
-{
-    collector_set_thresholds(gc.saved);
-}
-
-static void
-want_nothing(void)
-{
-    if (pacer_wanted(&pacer) > Idle)
-        restore_thresholds();
-    pacer_unask(&pacer);
-}
-
-/* Calls one of CPython's functions with the program's thresholds in place. It may collect, and so may what
- * its arguments do: what is wanted afterwards is another thing. */
-static PyObject *
-with_thresholds(PyCFunction orig, PyObject *mod, PyObject *args, Py_ssize_t nset)
-{
-    int before[3], after[3];
-    if (PyInterpreterState_Get() != main_interp)
-        return orig(mod, args); /* another one has a collector of its own */
-    if (pacer_wanted(&pacer) > Idle)
-        restore_thresholds();
-    collector_thresholds(before);
-    PyObject *r = orig(mod, args);
-    if (pacer_wanted(&pacer) <= Idle)
-        return r;
-    collector_thresholds(after);
-    if (after[0] != -1 || nset) { /* else the pacer has begun to want something in there */
-        memcpy(gc.saved, before, sizeof before);
-        for (Py_ssize_t i = 0; r && i < nset && i < 3; i++)
-            gc.saved[i] = after[i];
-    }
-    if (gc.saved[0] != 0 || pacer.percent < 0)
-        set_thresholds();
-    else
-        want_nothing();
-    return r;
-}
-
-static PyCFunction o_set_threshold, o_get_threshold;
-
-static PyObject *
-set_threshold(PyObject *mod, PyObject *args)
-{
-    return with_thresholds(o_set_threshold, mod, args, PyTuple_GET_SIZE(args));
-}
-
-static PyObject *
-get_threshold(PyObject *mod, PyObject *args)
-{
-    return with_thresholds(o_get_threshold, mod, args, 0);
-}
-
 /* -- the time that has passed ----------------------------------------------------------------------- */
 
 static void
@@ -222,7 +127,7 @@ set_force_time(void)
 static bool
 may_force(void)
 {
-    return pacer.phase != Off && automatic() && pacer_may_force(&pacer, measure().blocks);
+    return pacer.phase != Off && threshold_automatic() && pacer_may_force(&pacer, measure().blocks);
 }
 
 static PyObject *collect_forced, *empty_context;
@@ -249,7 +154,7 @@ collect_forced_(PyObject *mod, PyObject *unused)
     bool asked = collector_enabled() && !collector_busy() && pacer_ask(&pacer, WantTimed);
     PyGC_Collect();
     if (asked && pacer.phase == WantTimed)
-        want_nothing(); /* there was no memory to tell us of it: nothing else would ask for a collection any more */
+        threshold_drop(); /* there was no memory to tell us of it: nothing else would ask for a collection any more */
     Py_RETURN_NONE;
 }
 
@@ -263,11 +168,11 @@ gc_look(void)
         if (nanotime() >= sched.forcegc) {
             set_force_time();
             if (may_force())
-                want(WantTimed);
+                threshold_want(WantTimed);
         }
         lower_goals(heap);
-        if (heap >= pacer_goal(&pacer) && pacer_wanted(&pacer) < WantYoung && automatic())
-            want(pacer_at_goal(&pacer, measure()));
+        if (heap >= pacer_goal(&pacer) && pacer_wanted(&pacer) < WantYoung && threshold_automatic())
+            threshold_want(pacer_at_goal(&pacer, measure()));
     }
     heap_countdown = pacer_countdown(&pacer, heap);
 }
@@ -301,7 +206,7 @@ collection_starts(int generation)
     gcmoment start = measure();
     pacer_begin(&pacer, generation, due, gc.asked, start);
     if (wanted > Idle && pacer_wanted(&pacer) == Idle)
-        restore_thresholds(); /* before any Python code: gc.get_threshold() shows the program's */
+        threshold_restore(); /* before any Python code: gc.get_threshold() shows the program's */
     bool full = pacer.phase >= RunFull;
     if (full)
         gc.asked = false; /* it is this one, even if an allocation on the way into gc.collect() began it */
@@ -332,13 +237,13 @@ collection_starts(int generation)
 
 /* A young collection at the goal has left this heap. */
 static bool
-full_one_follows(uint64_t heap)
+judge_young(uint64_t heap)
 {
     gcmoment m = measure();
     m.heap = heap;
     if (!pacer_judge(&pacer, m))
         return false;
-    want(WantRest);
+    threshold_want(WantRest);
     return pacer_wanted(&pacer) >=
            WantFull; /* not if the program has turned automatic collection off meanwhile */
 }
@@ -416,17 +321,17 @@ collection_ends(size_t collected)
     uint64_t heap = heap_alloc_now();
     /* Whether a full one follows comes before the end of the cycle, which moves the goal that it is judged
      * by. */
-    bool cycle = pacer.phase >= RunFull || (pacer.phase == RunGoal && !full_one_follows(heap));
+    bool cycle = pacer.phase >= RunFull || (pacer.phase == RunGoal && !judge_young(heap));
     if (cycle)
         cycle_ends(heap, markend, cpu, measured);
     /* Allocations asked when the heap had not been freed, or by a goal that has moved. The next one looks again. */
     enum gcphase asked = pacer_wanted(&pacer);
     if ((asked == WantYoung || asked == WantFull) && (cycle || heap < pacer_goal(&pacer)))
-        want_nothing();
+        threshold_drop();
     pacer_learn(&pacer, gc.looked, collected);
     int64_t end = nanotime(), process_cpu = process_cputime();
     if (pacer_slice_follows(&pacer, process_cpu)) /* by the account as it was: before this one is paid for */
-        want(WantSlice);
+        threshold_want(WantSlice);
     gc.s.pause_total += (uint64_t)(end - pacer.start.time);
     pacer_pay(&pacer, cpu, end, process_cpu);
     pacer_end(&pacer); /* last: all of the above asks which one it was */
@@ -482,7 +387,24 @@ callback_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs)
     Py_RETURN_NONE;
 }
 
-/* runtime.GC: a collection that begins now. In the middle of another one CPython would do nothing. */
+/* Does another thread, or goroutine, collect? In the middle of that CPython's collector would do nothing. */
+static bool
+others_collect(void)
+{
+    return gc.collector && gc.collector != PyThreadState_Get() && collector_busy();
+}
+
+static enum turn
+collect_turn(void *of, g *gp, bool front)
+{
+    (void)of;
+    if (!others_collect())
+        return HAD;
+    int r = wait_in(gp, &gc.waiting, front, waitReasonWaitForGCCycle, NULL, NULL);
+    return r < 0 ? INTERRUPTED : LOOK_AGAIN; /* the next one may have begun */
+}
+
+/* runtime.GC: a collection that begins now. */
 static PyObject *
 collect_(PyObject *mod, PyObject *unused)
 {
@@ -490,10 +412,8 @@ collect_(PyObject *mod, PyObject *unused)
     g *gp = getg();
     if (!gp)
         return NULL;
-    while (gc.collector && gc.collector != PyThreadState_Get() && collector_busy()) {
-        if (wait_in(gp, &gc.waiting, false, waitReasonWaitForGCCycle, NULL, NULL) < 0 && check_signals() < 0)
-            return NULL;
-    }
+    if (wait_until(gp, NULL, collect_turn, false, NULL) < 0)
+        return NULL;
     PyObject *collect = PyObject_GetAttrString(gc_module, "collect");
     gc.asked = collect != NULL;
     PyObject *r = collect ? PyObject_CallNoArgs(collect) : NULL;
@@ -511,8 +431,7 @@ collect_(PyObject *mod, PyObject *unused)
 void
 gc_before_fork(void)
 {
-    for (int i = 0; i < PATIENCE && gc.collector && gc.collector != PyThreadState_Get() && collector_busy();
-         i++) {
+    for (int i = 0; i < PATIENCE && others_collect(); i++) {
         PyThreadState *ts = PyEval_SaveThread();
         sleep_ns(1000000);
         PyEval_RestoreThread(ts);
@@ -541,7 +460,7 @@ static void
 set_percent(int percent)
 {
     int t[3], young = YOUNG;
-    want_nothing(); /* first: the thresholds that are read below must be the program's */
+    threshold_drop(); /* first: the thresholds that are read below must be the program's */
     if (percent >= 0 && percent < 100)
         young = YOUNG * percent / 100 > YOUNG_MIN ? YOUNG * percent / 100 : YOUNG_MIN;
     collector_thresholds(t);
@@ -637,7 +556,7 @@ start_gc_(PyObject *mod, PyObject *args, PyObject *kw)
 void
 gc_stop(void)
 {
-    want_nothing();
+    threshold_drop();
     pacer_stop(&pacer);
     atomic_store(&sched.forcegc, INT64_MAX);
 }
@@ -678,11 +597,6 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static const redirection table[] = {
-    {"gc", NULL, "set_threshold", METH_VARARGS, set_threshold, &o_set_threshold, false},
-    {"gc", NULL, "get_threshold", METH_NOARGS, get_threshold, &o_get_threshold, false},
-};
-
 int
 gort_gc_init(PyObject *module)
 {
@@ -695,6 +609,5 @@ gort_gc_init(PyObject *module)
     str_collected = PyUnicode_InternFromString("collected");
     if (!collect_forced || !empty_context || !gc_module || !str_generation || !str_collected)
         return -1;
-    return redirect(table, sizeof table / sizeof *table,
-                    "gc.get_threshold() may show -1, and what gc.set_threshold() sets may be lost");
+    return threshold_init(&pacer);
 }

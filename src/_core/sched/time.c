@@ -158,6 +158,7 @@ typedef struct {
     timer t;
     wait w;
     sudog s;
+    int64_t until;
 } sleeper;
 
 static bool
@@ -170,6 +171,23 @@ wake_sleeper(timer *t, int64_t now)
     return false;
 }
 
+static inline enum turn
+sleep_turn(void *of, g *gp, bool front)
+{
+    (void)front;
+    sleeper *s = of;
+    if (timer_reserve(1) < 0)
+        return NOT_HAD;
+    s->t = (timer){.when = s->until, .f = wake_sleeper, .index = -1};
+    s->w = (wait){.g = gp};
+    addtimer(&s->t);
+    gopark(gp, waitReasonSleep);
+    if (likely(s->w.fired != NULL))
+        return HAD;
+    deltimer(&s->t); /* before the handlers, which may raise: it lies on this stack */
+    return INTERRUPTED;
+}
+
 int
 gosleep(int64_t ns)
 {
@@ -180,17 +198,6 @@ gosleep(int64_t ns)
         goschedule(gp);
         return 0;
     }
-    int64_t until = nanotime() + ns;
-    for (;;) {
-        if (timer_reserve(1) < 0)
-            return -1;
-        sleeper s = {.t = {.when = until, .f = wake_sleeper, .index = -1}, .w = {.g = gp}};
-        addtimer(&s.t);
-        gopark(gp, waitReasonSleep);
-        if (likely(s.w.fired != NULL))
-            return 0;
-        deltimer(&s.t); /* before the handlers, which may raise: it lies on this stack */
-        if (check_signals() < 0)
-            return -1;
-    }
+    sleeper s = {.until = nanotime() + ns};
+    return wait_until(gp, &s, sleep_turn, false, NULL);
 }

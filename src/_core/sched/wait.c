@@ -1,6 +1,6 @@
 /* wait.c: the waits of wait.h that are out of line.
  *
- * What the handlers of a signal raise is dealt with when the waiter is out of its queue and everything is in order (goes_on).
+ * What the handlers of a signal raise is dealt with when the waiter is out of its queue and everything is in order (wait_until).
  *
  * With the GIL, by the goroutine that waits.
  *
@@ -29,16 +29,26 @@ wait_in(g *gp, waitq *q, bool front, enum waitreason why, void *of, void (*lost)
     return fired ? 0 : -1;
 }
 
+typedef struct {
+    waitq *q;
+    const waitable *what;
+    void *of;
+} wanted;
+
+static enum turn
+take_turn(void *of, g *gp, bool front)
+{
+    const wanted *w = of;
+    if (w->what->take(w->of, gp))
+        return HAD;
+    return likely(wait_in(gp, w->q, front, w->what->why, w->of, w->what->lost) == 0) ? HAD : INTERRUPTED;
+}
+
 int
 wait_for(g *gp, waitq *q, const waitable *what, void *of, PyObject **kept)
 {
-    for (bool front = false; !what->take(of, gp); front = true) {
-        if (likely(wait_in(gp, q, front, what->why, of, what->lost) == 0))
-            return 0;
-        if (!goes_on(kept))
-            return -1;
-    }
-    return 0;
+    wanted w = {q, what, of};
+    return wait_until(gp, &w, take_turn, false, kept);
 }
 
 /* The contexts of exc would lead back to it, if they are those of `before`, and whoever follows them would not come to an
@@ -77,7 +87,7 @@ keep_exception(PyObject **kept)
 }
 
 bool
-goes_on(PyObject **kept)
+run_handlers(PyObject **kept)
 {
     if (check_signals() == 0)
         return true;

@@ -1,12 +1,14 @@
-/* wait.h: the one way to wait: a queue of sudogs, a park, and who takes a sudog out again. Channels, select, sync and timers
- * stand on it. GIL held.
+/* wait.h: the one way to wait: a queue of sudogs, a park, and who takes a sudog out again. Channels, select, sync, sleep and
+ * the collector stand on it. GIL held.
  *
- *   park_in    one wait in one queue, inline: for channels, whose sudogs carry a value.
- *   wait_in    the same for locks: a fork may lose who was handed one.
- *   wait_for   until it is had: what wait_in cannot say alone, since signals interrupt main's wait.
+ *   wait_until   turn after turn until it is had. A turn looks, and if it must, waits once. Signals interrupt main's
+ *                waits: their handlers run between two turns, and nowhere else.
+ *   park_in      one wait in one queue, inline: for channels, whose sudogs carry a value.
+ *   wait_in      the same for locks: a fork may lose who was handed one.
+ *   wait_for     wait_until with wait_in, for what one look and one queue tell.
  *
- * THE RULE OF PYTHON CODE (core.h) holds from waitq_push to the switch in gopark. With those three a caller cannot break it.
- * select, which queues several sudogs, and Cond, which unlocks between queue and park, keep it themselves.
+ * THE RULE OF PYTHON CODE (core.h) holds from waitq_push to the switch in gopark. With park_in and wait_in a caller cannot
+ * break it. select, which queues several sudogs, and Cond, which unlocks between queue and park, keep it in their turns.
  */
 #ifndef GORT_WAIT_H
 #define GORT_WAIT_H
@@ -133,13 +135,42 @@ typedef struct {
     void (*lost)(void *of, bool woken); /* as in wait_in */
 } waitable;
 
-/* Takes it, or waits in q until a waker hands it over. An interrupted waiter asks `take` again, since it was in no queue
- * while the handlers ran, and then waits in front. -1: not had, an exception is set; `kept` as in goes_on. */
+/* Takes it, or waits in q until a waker hands it over. 0, -1 and `kept` as in wait_until. */
 int wait_for(g *gp, waitq *q, const waitable *what, void *of, PyObject **kept);
 
-/* A wait was interrupted: runs the signal handlers. False: what they raise ends the wait. With `kept` it does not, unless the
+/* The handlers of the signals that interrupted a wait. False: what they raise ends it. With `kept` it does not, unless the
  * interpreter ends: see locker_lock_always. */
-bool goes_on(PyObject **kept);
+bool run_handlers(PyObject **kept);
+
+/* What a turn of a wait came to. */
+enum turn {
+    HAD,         /* it has what it waits for */
+    NOT_HAD,     /* an exception is set */
+    LOOK_AGAIN,  /* it was woken, but not handed anything: somebody else may have it */
+    INTERRUPTED, /* by a signal, and it is out of its queue: the handlers run now, before it looks again */
+};
+
+/* Takes turns until one has it, 0, or an exception ends the wait, -1. Whoever comes back to wait again does so in front: it
+ * was in no queue meanwhile, and others came later. The first turn waits in front if `front` says so. Inline, with a `turn`
+ * that the compiler knows, this is the loop that each primitive would have. */
+static inline int
+wait_until(g *gp, void *of, enum turn (*turn)(void *of, g *gp, bool front), bool front, PyObject **kept)
+{
+    for (;; front = true) {
+        switch (turn(of, gp, front)) {
+        case HAD:
+            return 0;
+        case NOT_HAD:
+            return -1;
+        case LOOK_AGAIN:
+            break;
+        case INTERRUPTED:
+            if (!run_handlers(kept))
+                return -1;
+        }
+    }
+}
+
 /* The exception that is set becomes *kept, and one that is there already its context. */
 void keep_exception(PyObject **kept);
 

@@ -78,40 +78,52 @@ reenter(PyObject *self, unsigned long old, unsigned long new)
     }
 }
 
+typedef struct {
+    PyObject *self;
+    inside *mine;
+} entering;
+
+static inline enum turn
+enter_turn(void *of, g *gp, bool front)
+{
+    entering *e = of;
+    inside *in = find(e->self);
+    if (in && in->g == gp) {
+        if (unlikely(in->thread != gp->m->ident)) {
+            reenter(e->self, in->thread, gp->m->ident);
+            in->thread = gp->m->ident;
+        }
+        return HAD;
+    }
+    if (in) {
+        if (sched.stopping || PyThreadState_Get() != gp->ts)
+            return HAD; /* it cannot park: CPython's lock knows what to do */
+        if (unlikely(wait_in(gp, &in->waiters, front, waitReasonSemacquire, NULL, NULL) < 0))
+            return INTERRUPTED;
+        in->thread = gp->m->ident; /* the rest of the record is ours already */
+        e->mine = in;
+        return HAD;
+    }
+    for (in = bucket(e->self); in->self; in = in->next) {
+        if (!in->next && !(in->next = calloc(1, sizeof *in))) {
+            PyErr_NoMemory();
+            return NOT_HAD;
+        }
+    }
+    enter(in, e->self, gp);
+    e->mine = in;
+    return HAD;
+}
+
 /* Somebody may be inside. Parks until it is our turn, if it is to be. *mine: our record; NULL: none was made. -1: exception
  * set. */
 static noinline int
 occupied(PyObject *self, g *gp, inside **mine)
 {
-    inside *in;
-    *mine = NULL;
-    for (bool front = false; (in = find(self)) != NULL; front = true) {
-        if (in->g == gp) {
-            if (unlikely(in->thread != gp->m->ident)) {
-                reenter(self, in->thread, gp->m->ident);
-                in->thread = gp->m->ident;
-            }
-            return 0;
-        }
-        if (sched.stopping || PyThreadState_Get() != gp->ts)
-            return 0; /* it cannot park: CPython's lock knows what to do */
-        if (likely(wait_in(gp, &in->waiters, front, waitReasonSemacquire, NULL, NULL) == 0)) {
-            in->thread = gp->m->ident; /* the rest of the record is ours already */
-            *mine = in;
-            return 0;
-        }
-        if (check_signals() < 0) /* main, interrupted */
-            return -1;
-    }
-    for (in = bucket(self); in->self; in = in->next) {
-        if (!in->next && !(in->next = calloc(1, sizeof *in))) {
-            PyErr_NoMemory();
-            return -1;
-        }
-    }
-    enter(in, self, gp);
-    *mine = in;
-    return 0;
+    entering e = {self, NULL};
+    int r = wait_until(gp, &e, enter_turn, false, NULL);
+    *mine = e.mine;
+    return r;
 }
 
 /* The goroutine that runs here, if files are its own. */

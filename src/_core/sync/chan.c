@@ -180,7 +180,7 @@ chan_can_recv(chan *c)
 {
     if (c->count > 0 || waitq_peek(&c->sendq))
         return true;
-    return unlikely(c->shut) && (c->shut == CLOSED || chantimer_due(c->timer));
+    return unlikely(c->shut) && (c->shut == CLOSED || chantimer_maybe_run(c->timer));
 }
 
 waitq *
@@ -202,34 +202,44 @@ drain(chan *c)
         Py_DECREF(buf_get(c)); /* out of the ring first: its destructor may use the channel */
 }
 
-/* Parks in the queue of senders. 1: sent; -1: closed, exception set; 0: main was interrupted by a signal. */
-static inline int
+/* A wait in the queue of senders. */
+static inline enum turn
 park_send(g *gp, chan *c, PyObject *v, waiter *at, bool front)
 {
     bool fired = park_in(gp, &c->sendq, at, Py_NewRef(v), front, waitReasonChanSend);
     if (likely(at->s.success))
-        return 1;
+        return HAD;
     Py_CLEAR(at->s.elem); /* its own again */
-    if (fired)
-        PyErr_SetString(Error, "send on closed channel");
-    return fired ? -1 : 0;
+    if (!fired)
+        return INTERRUPTED;
+    PyErr_SetString(Error, "send on closed channel");
+    return NOT_HAD;
+}
+
+typedef struct {
+    chan *c;
+    PyObject *v;
+} sending;
+
+static inline enum turn
+send_turn(void *of, g *gp, bool front)
+{
+    const sending *s = of;
+    int r = chan_send_now(s->c, s->v);
+    if (r != 0)
+        return r > 0 ? HAD : NOT_HAD;
+    waiter here, *at = waiter_for(gp, &here);
+    enum turn came = park_send(gp, s->c, s->v, at, front);
+    waiter_back(gp, at, &here);
+    return came;
 }
 
 /* chan_send for all: of pthreads, and again after a signal. */
 static noinline int
 send_wait(g *gp, chan *c, PyObject *v, bool front)
 {
-    for (;; front = true) {
-        waiter here, *at = waiter_for(gp, &here);
-        int r = park_send(gp, c, v, at, front);
-        waiter_back(gp, at, &here);
-        if (r == 0 && check_signals() < 0)
-            return -1;
-        if (r == 0) /* while the handlers ran nobody could find this sender */
-            r = chan_send_now(c, v);
-        if (r != 0)
-            return r > 0 ? 0 : -1;
-    }
+    sending s = {c, v};
+    return wait_until(gp, &s, send_turn, front, NULL);
 }
 
 static int
@@ -243,54 +253,63 @@ chan_send(chan *c, PyObject *v)
         return -1;
     if (unlikely(gp->flags & G_PTHREAD))
         return send_wait(gp, c, v, false);
-    waiter here;
-    r = park_send(gp, c, v, &here, false);
-    if (unlikely(r == 0)) {
-        if (check_signals() < 0)
-            return -1;
-        r = chan_send_now(c, v);
-        if (r == 0)
-            return send_wait(gp, c, v, true);
-    }
-    return r > 0 ? 0 : -1;
+    waiter here; /* the first turn, which most end with: without the registers that a loop would take */
+    enum turn came = park_send(gp, c, v, &here, false);
+    if (unlikely(came == INTERRUPTED))
+        return run_handlers(NULL) ? send_wait(gp, c, v, true) : -1;
+    return likely(came == HAD) ? 0 : -1;
 }
 
-/* Parks in the queue of receivers. 1: *v received; 0: closed; -1: main was interrupted by a signal. */
-static inline int
-park_recv(g *gp, chan *c, PyObject **v, waiter *at, chantimer *ct, PyObject *tick, bool front)
+/* A wait in the queue of receivers. *ok: *v was received; else the channel is closed. */
+static inline enum turn
+park_recv(g *gp, chan *c, PyObject **v, bool *ok, waiter *at, chantimer *ct, PyObject *tick, bool front)
 {
     if (ct)
         chantimer_wait(ct); /* timers are fired by the scheduler: not before this is queued */
     if (unlikely(!park_in(gp, &c->recvq, at, tick, front, waitReasonChanReceive)))
-        return -1;
+        return INTERRUPTED;
     *v = at->s.elem;
-    return at->s.success;
+    *ok = at->s.success;
+    return HAD;
 }
 
-/* chan_recv for all: of timers and pthreads, and again after a signal. `r` is what chan_recv_now said. */
-static noinline int
-recv_wait(g *gp, chan *c, PyObject **v, int r, bool front)
+typedef struct {
+    chan *c;
+    PyObject **v;
+    bool ok;
+} receiving;
+
+static inline enum turn
+recv_turn(void *of, g *gp, bool front)
 {
-    for (;; front = true, r = chan_recv_now(c, v)) {
-        if (r != 0)
-            return r > 0 ? 1 : r + 1;
-        PyObject *tick = NULL; /* what a timer's channel gives this receiver */
-        chantimer *ct = chan_timer(c);
-        /* before it is queued: the timer fires in the scheduler, which must not fail for want of memory */
-        if (ct && (timer_reserve(1) < 0 || !(tick = chantimer_value())))
-            return -1;
-        waiter here, *at = waiter_for(gp, &here);
-        r = park_recv(gp, c, v, at, ct, tick, front);
-        waiter_back(gp, at, &here);
-        if (r >= 0)
-            return r;
-        if (ct) {
-            chantimer_leave(ct); /* out of the queue: the timer may have no other reason to be in the heap */
-            Py_DECREF(tick);
-        }
-        if (check_signals() < 0)
-            return -1;
+    receiving *rc = of;
+    chan *c = rc->c;
+    int r = chan_recv_now(c, rc->v);
+    if (r != 0) {
+        rc->ok = r > 0;
+        return r >= -1 ? HAD : NOT_HAD;
     }
+    PyObject *tick = NULL; /* what a timer's channel gives this receiver */
+    chantimer *ct = chan_timer(c);
+    /* before it is queued: the timer fires in the scheduler, which must not fail for want of memory */
+    if (ct && (timer_reserve(1) < 0 || !(tick = chantimer_value())))
+        return NOT_HAD;
+    waiter here, *at = waiter_for(gp, &here);
+    enum turn came = park_recv(gp, c, rc->v, &rc->ok, at, ct, tick, front);
+    waiter_back(gp, at, &here);
+    if (unlikely(came == INTERRUPTED && ct)) {
+        chantimer_leave(ct); /* out of the queue: the timer may have no other reason to be in the heap */
+        Py_DECREF(tick);
+    }
+    return came;
+}
+
+/* chan_recv for all: of timers and pthreads, and again after a signal. */
+static noinline int
+recv_wait(g *gp, chan *c, PyObject **v, bool front)
+{
+    receiving rc = {.c = c, .v = v};
+    return wait_until(gp, &rc, recv_turn, front, NULL) < 0 ? -1 : rc.ok;
 }
 
 /* 1: *v received; 0: closed and drained; -1: exception. */
@@ -303,13 +322,15 @@ chan_recv(chan *c, PyObject **v)
     g *gp = getg();
     if (unlikely(!gp))
         return -1;
+    if (unlikely(r < 0))
+        return r + 1;
     if (unlikely(c->shut || gp->flags & G_PTHREAD))
-        return recv_wait(gp, c, v, r, false);
-    waiter here;
-    r = park_recv(gp, c, v, &here, NULL, NULL, false);
-    if (likely(r >= 0))
-        return r;
-    return check_signals() < 0 ? -1 : recv_wait(gp, c, v, chan_recv_now(c, v), true);
+        return recv_wait(gp, c, v, false);
+    waiter here; /* the first turn, as in chan_send */
+    bool ok = false;
+    if (likely(park_recv(gp, c, v, &ok, &here, NULL, NULL, false) == HAD))
+        return ok;
+    return run_handlers(NULL) ? recv_wait(gp, c, v, true) : -1;
 }
 
 static int
@@ -484,7 +505,7 @@ Chan_recv_ok(chan *c, PyObject *unused)
         PyObject_GC_UnTrack(t); /* others run, and must not get hold of it before it is filled */
     if (r <= 0) {
         g *gp = getg();
-        r = gp ? recv_wait(gp, c, &v, r, false) : -1;
+        r = !gp ? -1 : r < 0 ? r + 1 : recv_wait(gp, c, &v, false);
         if (unlikely(r < 0)) {
             Py_DECREF(t);
             return NULL;

@@ -74,6 +74,20 @@ cond_leave(Cond *c, waiter *one)
         waitq_remove(&c->waiters, &one->s);
 }
 
+/* No Python code between this look and the park: a note would be missed. */
+static inline enum turn
+signal_turn(void *of, g *gp, bool front)
+{
+    (void)front; /* it is in the queue throughout */
+    waiter *one = of;
+    if (!one->w.fired) {
+        one->parked = true;
+        gopark(gp, waitReasonCondWait);
+        one->parked = false; /* before the handlers, which may park in something else: it is still queued */
+    }
+    return likely(one->w.fired != NULL) ? HAD : INTERRUPTED;
+}
+
 static int
 wait_as(Cond *c, const locker *l, g *gp, waiter *one)
 {
@@ -86,15 +100,9 @@ wait_as(Cond *c, const locker *l, g *gp, waiter *one)
         cond_leave(c, one);
         return -1;
     }
-    while (!one->w.fired) { /* no Python code between this look and the park: a note would be missed */
-        one->parked = true;
-        gopark(gp, waitReasonCondWait);
-        one->parked = false; /* before the handlers, which may park in something else: it is still queued */
-        if (unlikely(!one->w.fired) && check_signals() < 0) {
-            exc = take_exception();
-            cond_leave(c, one);
-            break;
-        }
+    if (unlikely(wait_until(gp, one, signal_turn, false, NULL) < 0)) {
+        exc = take_exception();
+        cond_leave(c, one);
     }
     locker_lock_always(l, gp, &exc);
     if (likely(!exc))

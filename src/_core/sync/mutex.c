@@ -57,40 +57,46 @@ mutex_lost(void *lock, bool woken)
         mu->woken = false;
 }
 
-/* On behalf of gp; `kept` as in goes_on. */
+typedef struct {
+    Mutex *mu;
+    int64_t since; /* 0: it has not waited yet */
+} locking;
+
+static inline enum turn
+lock_turn(void *of, g *gp, bool front)
+{
+    locking *l = of;
+    Mutex *mu = l->mu;
+    if (!mu->locked && !mu->starving) {
+        mu->locked = true;
+        return HAD;
+    }
+    if (!l->since)
+        l->since = nanotime();
+    mu->nwait++;
+    int r = wait_in(gp, &mu->waiters, front, waitReasonMutexLock, mu, mutex_lost);
+    mu->nwait--;
+    if (unlikely(r < 0))
+        return INTERRUPTED; /* not woken: `woken` is another's, and so is a lock that was handed over */
+    bool late = nanotime() - l->since > STARVATION_NS;
+    if (mu->starving) {
+        /* handed over: mu->locked stayed true */
+        if (!late || mu->nwait == 0)
+            mu->starving = false;
+        return HAD;
+    }
+    mu->woken = false; /* before it may queue again: the next unlock must wake somebody */
+    if (mu->locked && late)
+        mu->starving = true;
+    return LOOK_AGAIN;
+}
+
+/* On behalf of gp; `kept` as in wait_until. */
 int
 mutex_wait(Mutex *mu, g *gp, PyObject **kept)
 {
-    int64_t since = 0;
-    bool front = false;
-    for (;;) {
-        if (!mu->locked && !mu->starving) {
-            mu->locked = true;
-            return 0;
-        }
-        if (!since)
-            since = nanotime();
-        mu->nwait++;
-        int r = wait_in(gp, &mu->waiters, front, waitReasonMutexLock, mu, mutex_lost);
-        mu->nwait--;
-        if (unlikely(r < 0)) { /* not woken: `woken` is another's, and so is a lock that was handed over */
-            if (!goes_on(kept))
-                return -1;
-            front = true;
-            continue; /* to the look: while the handlers ran no unlock could find it */
-        }
-        bool late = nanotime() - since > STARVATION_NS;
-        if (mu->starving) {
-            /* handed over: mu->locked stayed true */
-            if (!late || mu->nwait == 0)
-                mu->starving = false;
-            return 0;
-        }
-        mu->woken = false; /* before it may queue again: the next unlock must wake somebody */
-        if (mu->locked && late)
-            mu->starving = true;
-        front = true;
-    }
+    locking l = {mu, 0};
+    return wait_until(gp, &l, lock_turn, false, kept);
 }
 
 int

@@ -97,7 +97,7 @@ write_lost(void *of, bool woken)
 
 static const waitable writing = {waitReasonRWMutexLock, write_take, write_lost};
 
-/* On behalf of gp; `kept` as in goes_on. */
+/* On behalf of gp; `kept` as in wait_until. */
 int
 rw_rwait(RWMutex *rw, g *gp, PyObject **kept)
 {
@@ -148,7 +148,7 @@ rw_runlock(RWMutex *rw)
     return 0;
 }
 
-/* On behalf of gp; `kept` as in goes_on. */
+/* On behalf of gp; `kept` as in wait_until. */
 int
 rw_wait(RWMutex *rw, g *gp, PyObject **kept)
 {

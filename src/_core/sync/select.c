@@ -70,13 +70,13 @@ number(int32_t i)
 }
 
 /* Fills the tuple; takes over the references to i and value (NULL: None). */
-static PyObject *
-result(PyObject *t, PyObject *i, PyObject *value, bool ok)
+static enum turn
+fill(PyObject *t, PyObject *i, PyObject *value, bool ok)
 {
     PyTuple_SET_ITEM(t, 0, i);
     PyTuple_SET_ITEM(t, 1, value ? value : Py_NewRef(Py_None));
     PyTuple_SET_ITEM(t, 2, Py_NewRef(ok ? Py_True : Py_False));
-    return t;
+    return HAD;
 }
 
 static int
@@ -122,18 +122,20 @@ parse(PyObject *const *cases, Py_ssize_t n, scase *sc, Py_ssize_t *defcase)
     return 0;
 }
 
-static PyObject *
-complete(scase *sc, Py_ssize_t pick, PyObject *t)
+/* Does a case that is ready, or the default. */
+static enum turn
+complete(const scase *s, Py_ssize_t pick, PyObject *t)
 {
     PyObject *i = PyLong_FromSsize_t(pick), *v = NULL;
     if (unlikely(!i))
-        return NULL; /* before anything is sent or received */
-    scase *s = &sc[pick];
+        return NOT_HAD; /* before anything is sent or received */
+    if (!s->c)
+        return fill(t, i, NULL, false); /* the default */
     int r = s->value ? chan_send_now(s->c, s->value) : chan_recv_now(s->c, &v);
     if (likely(r >= (s->value ? 0 : -1))) /* -1: closed and drained */
-        return result(t, i, v, s->value || r > 0);
+        return fill(t, i, v, s->value || r > 0);
     Py_DECREF(i);
-    return NULL;
+    return NOT_HAD;
 }
 
 /* Before anything is queued: what the timers among the cases need. -1: MemoryError. */
@@ -156,24 +158,41 @@ ready_timers(const scase *sc, sudog *sd, int32_t n)
     return -1;
 }
 
-/* Parks with all cases. The k-th sudog is that of case sd[k].ncase, in random order: where cases share a channel, its
- * queue has their sudogs one after the other, and a waker takes the first. */
-static PyObject *
-wait_any(g *gp, scase *sc, sudog *sd, int32_t n, PyObject *t, bool front, bool *again)
+/* One select. */
+typedef struct {
+    scase *sc;
+    Py_ssize_t n, defcase; /* -1: no default */
+    PyObject *t;           /* what it returns, when it is filled */
+    bool hidden;           /* from the collector */
+} selecting;
+
+/* A sudog for each case, in random order: the k-th is that of case sd[k].ncase. Where cases share a channel, its queue has
+ * their sudogs one after the other, and a waker takes the first. */
+static void
+shuffle(sudog *sd, int32_t n, wait *w)
 {
-    waiter here, *at = waiter_for(gp, &here);
-    at->w = (wait){.g = gp};
-    bool any = false;
-    for (int32_t k = 0; k < n; k++) { /* a shuffle, from the inside out */
+    for (int32_t k = 0; k < n; k++) { /* from the inside out */
         int32_t j = k ? (int32_t)fastrandn((uint32_t)k + 1) : 0;
-        sd[k] = (sudog){.w = &at->w, .ncase = k};
+        sd[k] = (sudog){.w = w, .ncase = k};
         sd[k].ncase = sd[j].ncase;
         sd[j].ncase = k;
     }
+}
+
+/* A wait with all cases. */
+static enum turn
+wait_any(selecting *sel, g *gp, sudog *sd, bool front)
+{
+    const scase *sc = sel->sc;
+    int32_t n = (int32_t)sel->n;
+    waiter here, *at = waiter_for(gp, &here);
+    at->w = (wait){.g = gp};
+    bool any = false;
+    shuffle(sd, n, &at->w);
     int32_t timers = ready_timers(sc, sd, n);
     if (unlikely(timers < 0)) {
         waiter_back(gp, at, &here);
-        return NULL;
+        return NOT_HAD;
     }
     for (int32_t k = 0; k < n; k++) {
         const scase *s = &sc[sd[k].ncase];
@@ -205,17 +224,54 @@ wait_any(g *gp, scase *sc, sudog *sd, int32_t n, PyObject *t, bool front, bool *
         if (sd[k].elem && (fired != &sd[k] || !sd[k].success))
             Py_CLEAR(sd[k].elem);
     }
-    if (unlikely(!fired)) {
-        *again = check_signals() == 0;
-        return NULL;
-    }
+    if (unlikely(!fired))
+        return INTERRUPTED;
     bool sends = sc[fired->ncase].value;
     if (unlikely(sends && !fired->success)) {
         PyErr_SetString(Error, "send on closed channel");
-        return NULL;
+        return NOT_HAD;
     }
     PyObject *v = !sends && fired->success ? fired->elem : NULL;
-    return result(t, number(fired->ncase), v, fired->success);
+    return fill(sel->t, number(fired->ncase), v, fired->success);
+}
+
+/* The case that goes on now: a ready one, or the default. -1: none. */
+static inline Py_ssize_t
+pick_now(const selecting *sel)
+{
+    Py_ssize_t nready = 0, pick = sel->defcase;
+    for (Py_ssize_t i = 0; i < sel->n; i++) {
+        const scase *s = &sel->sc[i];
+        if (!s->c || !(s->value ? chan_can_send(s->c) : chan_can_recv(s->c)))
+            continue;
+        /* the k-th ready case replaces the pick with probability 1/k: uniform */
+        if (++nready == 1 || fastrandn((uint32_t)nready) == 0)
+            pick = i;
+    }
+    return pick;
+}
+
+static inline enum turn
+select_turn(void *of, g *gp, bool front)
+{
+    selecting *sel = of;
+    Py_ssize_t pick = pick_now(sel);
+    if (pick >= 0)
+        return complete(&sel->sc[pick], pick, sel->t);
+    PyObject_GC_UnTrack(sel->t); /* others run, and must not get hold of it before it is filled */
+    sel->hidden = true;
+    if (likely(sel->n <= ONSTACK && !(gp->flags & G_PTHREAD))) {
+        sudog sd[ONSTACK];
+        return wait_any(sel, gp, sd, front);
+    }
+    sudog *sd = numbers_reserve(sel->n) < 0 ? NULL : PyMem_New(sudog, sel->n);
+    if (!sd) {
+        PyErr_NoMemory();
+        return NOT_HAD;
+    }
+    enum turn came = wait_any(sel, gp, sd, front);
+    PyMem_Free(sd);
+    return came;
 }
 
 static PyObject *
@@ -225,61 +281,24 @@ select_(PyObject *mod, PyObject *const *cases, Py_ssize_t n)
     g *gp = getg();
     if (unlikely(!gp))
         return NULL;
-    scase sc_[ONSTACK], *sc = sc_;
-    Py_ssize_t defcase;
-    if (unlikely(n > ONSTACK) && !(sc = PyMem_New(scase, n)))
+    scase sc_[ONSTACK];
+    selecting sel = {.sc = sc_, .n = n};
+    if (unlikely(n > ONSTACK) && !(sel.sc = PyMem_New(scase, n)))
         return PyErr_NoMemory();
-    PyObject *r = NULL, *t = NULL;
-    if (parse(cases, n, sc, &defcase) < 0 || !(t = PyTuple_New(3)))
-        goto done;
-    bool front = false, hidden = false;
-    for (;;) {
-        Py_ssize_t nready = 0, pick = -1;
-        for (Py_ssize_t i = 0; i < n; i++) {
-            chan *c = sc[i].c;
-            if (!c || !(sc[i].value ? chan_can_send(c) : chan_can_recv(c)))
-                continue;
-            /* the k-th ready case replaces the pick with probability 1/k: uniform */
-            if (++nready == 1 || fastrandn((uint32_t)nready) == 0)
-                pick = i;
-        }
-        if (pick >= 0) {
-            r = complete(sc, pick, t);
-            break;
-        }
-        if (defcase >= 0) {
-            PyObject *i = PyLong_FromSsize_t(defcase);
-            r = i ? result(t, i, NULL, false) : NULL;
-            break;
-        }
-        PyObject_GC_UnTrack(t); /* others run, and must not get hold of it before it is filled */
-        hidden = true;
-        bool again = false;
-        if (likely(n <= ONSTACK && !(gp->flags & G_PTHREAD))) {
-            sudog sd[ONSTACK];
-            r = wait_any(gp, sc, sd, (int32_t)n, t, front, &again);
-        }
-        else {
-            sudog *sd = numbers_reserve(n) < 0 ? NULL : PyMem_New(sudog, n);
-            if (!sd) {
-                PyErr_NoMemory();
-                break;
-            }
-            r = wait_any(gp, sc, sd, (int32_t)n, t, front, &again);
-            PyMem_Free(sd);
-        }
-        if (!again)
-            break;
-        front = true; /* but another look first: while handlers ran nobody could find its sudogs */
+    int r = parse(cases, n, sel.sc, &sel.defcase);
+    if (r == 0 && !(sel.t = PyTuple_New(3)))
+        r = -1;
+    if (r == 0)
+        r = wait_until(gp, &sel, select_turn, false, NULL);
+    if (sel.sc != sc_)
+        PyMem_Free(sel.sc);
+    if (unlikely(r < 0)) {
+        Py_XDECREF(sel.t);
+        return NULL;
     }
-    if (r && hidden)
-        PyObject_GC_Track(t);
-done:
-    if (unlikely(!r))
-        Py_XDECREF(t);
-    if (sc != sc_)
-        PyMem_Free(sc);
-    return r;
+    if (sel.hidden)
+        PyObject_GC_Track(sel.t);
+    return sel.t;
 }
 
 static PyObject *

@@ -20,13 +20,13 @@ extern PyTypeObject *Mutex_Type;
 Mutex *mutex_new(void);      /* NULL: MemoryError */
 int mutex_lock(Mutex *mu);   /* -1: an exception, and not locked */
 int mutex_unlock(Mutex *mu); /* -1: it is not locked */
-/* lock(), on behalf of gp; `kept` as in goes_on. */
+/* lock(), on behalf of gp; `kept` as in wait_until. */
 int mutex_wait(Mutex *mu, g *gp, PyObject **kept);
 
 typedef struct RWMutex RWMutex;
 extern PyTypeObject *RWMutex_Type, *RLocker_Type;
 RWMutex *rlocker_rw(PyObject *l); /* whose readers' side the RLocker l is */
-/* lock() and rlock(), on behalf of gp; `kept` as in goes_on. */
+/* lock() and rlock(), on behalf of gp; `kept` as in wait_until. */
 int rw_wait(RWMutex *rw, g *gp, PyObject **kept);
 int rw_rwait(RWMutex *rw, g *gp, PyObject **kept);
 /* -1: it is not locked in this way. */

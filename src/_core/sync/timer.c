@@ -118,8 +118,9 @@ fire_chan(timer *tp, int64_t now)
     return ct->active && waitq_peek(q);
 }
 
+/* Go's timer.maybeRunChan. True: it is due, and nobody waits any more. */
 static bool
-is_due(chantimer *ct, int64_t *now)
+maybe_run_chan(chantimer *ct, int64_t *now)
 {
     if (!ct->active || (*now = nanotime()) < ct->t.when)
         return false;
@@ -132,10 +133,10 @@ is_due(chantimer *ct, int64_t *now)
 }
 
 bool
-chantimer_due(chantimer *ct)
+chantimer_maybe_run(chantimer *ct)
 {
     int64_t now;
-    return is_due(ct, &now);
+    return maybe_run_chan(ct, &now);
 }
 
 PyObject *
@@ -148,7 +149,7 @@ int
 chantimer_recv(chantimer *ct, PyObject **v)
 {
     int64_t now;
-    if (!is_due(ct, &now))
+    if (!maybe_run_chan(ct, &now))
         return 0;
     *v = chantimer_value(); /* before take: without memory the tick is not used up */
     if (!*v)

@@ -15,8 +15,9 @@ typedef struct chantimer {
     bool active;    /* it was set, and what it sends then has not been received */
 } chantimer;
 
-/* Would chantimer_recv receive? */
-bool chantimer_due(chantimer *ct);
+/* Go's maybeRunChan: if it is due, it is fired for whoever waits already. True: it is due for the next one, too, and
+ * chantimer_recv would receive. */
+bool chantimer_maybe_run(chantimer *ct);
 /* Receives without waiting: 1 got *v (owned), 0 it has not fired, -2 MemoryError. */
 int chantimer_recv(chantimer *ct, PyObject **v);
 /* What a receiver's sudog has in elem while it waits: a float of its own, to be given its value when the timer fires.
