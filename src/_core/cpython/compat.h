@@ -262,11 +262,11 @@ PyObject *threading_module(void);
 PyObject *thread_name_of(unsigned long ident);
 /* From now on threading_hooks knows the module. False: nobody has loaded it. */
 bool threading_found(void);
-/* The trace and the profile function that threading gives a new Thread, borrowed; NULL: none. Is there one? No Python
- * code runs. */
+/* The trace and the profile function that threading gives a new Thread, borrowed; NULL: none. Is there one?
+ * No Python code runs. */
 bool threading_hooks(PyObject **trace, PyObject **profile);
-/* In the child of a fork: main, whose thread has this identifier, gets another handle if threading takes the one that it
- * has for ended. */
+/* In the child of a fork: main, whose thread has this identifier, gets another handle if threading takes the
+ * one that it has for ended. */
 void threading_main_forked(unsigned long ident);
 /* In the child of a fork, before CPython's own repair: nobody holds the lock that threading needs for that. */
 void threading_lock_after_fork(void);

@@ -1,16 +1,16 @@
 /* threading.c: the private names of the module threading.
  *
- * Invariant: thread_name_of and threading_hooks call nothing of the program's: not the import system (which may
- * wait for an import), no __getattribute__, no property. No function leaves an exception set.
+ * Invariant: thread_name_of and threading_hooks call nothing of the program's: not the import system (which
+ * may wait for an import), no __getattribute__, no property. No function leaves an exception set.
  *
  * With the GIL. Dumps ask for names, where nothing may park.
  *
  * Rejected: importing threading, or asking threading.enumerate(). Whoever loads the module is the main thread
  * to it, and its functions take its lock.
  *
- * Versions. All alike: threading._active, _trace_hook and _profile_hook, and Thread._name. 3.11, 3.12: in the child
- * of a fork threading makes a Thread object for who forked, if it knows none, under a lock that it makes anew only
- * after that; a lost thread may hold it. 3.13: a Thread has a handle.
+ * Versions. All alike: threading._active, _trace_hook and _profile_hook, and Thread._name. 3.11, 3.12: in the
+ * child of a fork threading makes a Thread object for the thread that forked, if it knows none, under a lock that
+ * it makes anew only after that; a lost thread may hold it. 3.13: a Thread has a handle.
  */
 #include "cpython/internal.h"
 

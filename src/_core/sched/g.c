@@ -190,8 +190,8 @@ threading_traces(void)
     return threading_hooks(&trace, &profile);
 }
 
-/* Gives this goroutine the functions that threading gives a new Thread. Without a frame of Python code, which they would
- * be told of. */
+/* Gives this goroutine the functions that threading gives a new Thread. Without a frame of Python code, which
+ * they would be told of. */
 static void
 trace_as_threading_does(void)
 {
