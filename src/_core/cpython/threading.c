@@ -9,8 +9,8 @@
  * to it, and its functions take its lock.
  *
  * Versions. All alike: threading._active, _trace_hook and _profile_hook, and Thread._name. 3.11, 3.12: in the
- * child of a fork threading makes a Thread object for the thread that forked, if it knows none, under a lock that
- * it makes anew only after that; a lost thread may hold it. 3.13: a Thread has a handle.
+ * child of a fork threading makes a Thread object for the thread that forked, if it knows none, under a lock
+ * that it makes anew only after that; a lost thread may hold it. 3.13: a Thread has a handle.
  */
 #include "cpython/internal.h"
 
