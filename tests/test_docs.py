@@ -148,16 +148,37 @@ def test_files_exist(page: Path, files: set[str]) -> None:
             assert any(map(pattern.fullmatch, files)), f"{name}: no such file"
 
 
+def map_of_the_source() -> list[str]:
+    """The parts of "The layers" in internals/README.md: the layers, the core's files, the Python modules."""
+    text = (DOCS / "internals" / "README.md").read_text()
+    return text.split("\n## The layers\n")[1].split("\n## ")[0].split("\n### ")
+
+
 def test_map_of_the_core() -> None:
-    """The table of internals/README.md has a row for each folder of src/_core, whose files lie there."""
+    """It has a row for each folder of src/_core, and a table for each with its files, every .c once."""
     core = ROOT / "src" / "_core"
-    section = (DOCS / "internals" / "README.md").read_text().split("\n## The layers\n")[1].split("\n## ")[0]
-    rows = dict(re.findall(r"^\| (?:`(\w+)/`|\(\w+\)) \| (.*) \|$", section, re.MULTILINE))
-    rows.pop("")  # of no folder
-    assert sorted(rows) == sorted(path.name for path in core.iterdir() if path.is_dir())
-    for folder, row in rows.items():
-        for name in re.findall(r"`([\w*]+\.[chS])`", row):
-            assert list((core / folder).rglob(name)), f"{folder}/{name}"
+    layers, files, _ = map_of_the_source()
+    folders = sorted(path.name for path in core.iterdir() if path.is_dir())
+    assert sorted(re.findall(r"^\| `(\w+)/` \|", layers, re.MULTILINE)) == folders
+    table = r"^\| (?:`(\w+)/`|\(top\)) \|.*\n\|---\|---\|\n((?:\|.*\n)+)"
+    tables = dict(re.findall(table, files, re.MULTILINE))
+    assert sorted(tables) == ["", *folders]
+    for folder, rows in tables.items():
+        named = re.findall(r"`([\w*/]+\.[chS])`", rows)
+        there = sorted(path.name for path in (core / folder).glob("*.c"))
+        assert sorted(name for name in named if name.endswith(".c")) == there
+        for name in named:
+            assert list((core / folder).glob(name)), f"{folder}/{name}"
+
+
+def test_map_of_the_package() -> None:
+    """It names each module of src/gort once."""
+    package = ROOT / "src" / "gort"
+    there = sorted(path.relative_to(package).as_posix() for path in package.rglob("*.py*"))
+    named = re.findall(
+        r"`([\w/]+\.pyi?)`", "".join(re.findall(r"^\|.*?\|", map_of_the_source()[2], re.MULTILINE))
+    )
+    assert sorted(named) == [name for name in there if name.endswith((".py", ".pyi"))]
 
 
 def test_hard_program_is_an_example() -> None:
@@ -169,11 +190,11 @@ def test_hard_program_is_an_example() -> None:
 
 
 def commands() -> list[list[str]]:
-    """The commands of README: those of its blocks, and what begins with `make` or `python` in its text."""
+    """The commands of README: those of its blocks, and those in its text."""
     text = README.read_text()
     lines = [line for block in COMMANDS.findall(text) for line in block.splitlines()]
     spans = re.findall(r"`([^`\n]+)`", FENCED.sub("", text).replace("\n", " "))
-    lines += [span for span in spans if re.match(r"(make|python3?) ", span) and "prog.py" not in span]
+    lines += [span for span in spans if re.match(r"(make|gort|python3?|pip|bash) |\S+/", span)]
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
@@ -187,7 +208,7 @@ def make(*words: str) -> list[str]:
 
 @needs_make
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
-def test_command_of_readme(words: list[str]) -> None:
+def test_command_of_readme(words: list[str], tmp_path: Path) -> None:
     """It can be given as printed: it names targets, programs, files and options that exist."""
     match words:
         case ["make", *rest]:
@@ -201,31 +222,61 @@ def test_command_of_readme(words: list[str]) -> None:
         case [".venv/bin/gort", "run", program]:
             assert make("build")  # that is what makes .venv
             execute([*command("gort"), str(ROOT / program)]).check(stdout="...")
+        case ["gort", "run", "prog.py"] | ["python", "prog.py"]:
+            first = next(sample for sample in SAMPLES if sample.page == README)
+            (tmp_path / "prog.py").write_text(first.source)
+            execute([*command(words[0]), str(tmp_path / "prog.py")]).check(stdout=first.output)
+        case ["pip", "install", "."]:
+            # It takes minutes. `make build` does the same in an environment of its own.
+            with_venv = [line for line in make("build", "VENV=/nowhere") if " -m pip " in line]
+            assert [shlex.split(line)[-2:] for line in with_venv] == [["install", "."]]
         case _:
             pytest.fail(f"{words}: say in this test how it can be tried")
 
 
 def test_readme_has_commands() -> None:
     first = {words[0] for words in commands()}
-    assert first == {"make", ".venv/bin/gort"}
+    assert first == {"make", ".venv/bin/gort", "gort", "python", "pip"}
     assert ["make", "bench"] in commands()
 
 
-@needs_make
-def test_hooks_are_those_of_lint() -> None:
-    """.pre-commit-config.yaml runs the tools that `make lint` runs, with the same options.
+def test_settings_of_readme() -> None:
+    """What README says GODEBUG may be set to is there."""
+    settings = re.findall(r"`(?:GODEBUG=)?(\w+)=\d`", README.read_text())
+    assert set(settings) == {"gctrace", "efence", "clobberfree", "gccheckmark"}
+    assert set(settings) <= {setting.name for setting in _env.TABLE if setting.built}
 
-    But for stubtest, which needs a core that is built.
+
+@needs_make
+def test_hooks_are_those_of_lint(tmp_path: Path) -> None:
+    """.pre-commit-config.yaml runs the commands that `make lint` runs when a gort is built.
+
+    A hook is given the names of the files by pre-commit, and has a shell only as an argument.
     """
     text = (ROOT / ".pre-commit-config.yaml").read_text()
     assert set(re.findall(r"- repo: (.*)", text)) == {"local"}
     hooks = re.findall(r"^ +entry: (.*)$", text, re.MULTILINE)
-    tools = [line for line in make("lint") if line.startswith(".venv-lint/bin/") and " -m pip " not in line]
-    lint = [re.sub(r" src/.*", "", line) for line in tools]
-    ours = [hook for hook in hooks if "check_seams.py" not in hook]
-    assert [hook for hook in ours if hook not in lint] == []
-    assert {hook.split()[0] for hook in ours} == {line.split()[0] for line in lint if "stubtest" not in line}
-    assert any("tools/check_seams.py" in hook for hook in hooks)
+    (tmp_path / ".built").touch()
+    lines = make("lint", f"VENV={tmp_path}", "PY=python3")
+    lint = [
+        line.replace(str(tmp_path), ".venv")
+        for line in lines
+        if not re.match(r"python3 -m venv|.* -m pip |touch ", line)
+    ]
+    assert all(line.startswith(("python3 ", ".venv/", ".venv-lint/")) for line in lint)
+    expected = [re.sub(r" src/_core/.*", "", line) for line in lint]
+    assert [shlex.split(hook)[-1] if hook.startswith("bash -c ") else hook for hook in hooks] == expected
+
+
+@needs_make
+def test_lint_leaves_nothing_out_when_gort_is_built(tmp_path: Path) -> None:
+    """As in .ci/run, which builds it first and fails if that does."""
+    (tmp_path / ".built").touch()
+    lines = make("lint", f"VENV={tmp_path}")
+    assert f".venv-lint/bin/python tools/check_stub.py {tmp_path}/bin/python" in lines
+    assert f"{tmp_path}/bin/python tools/check_seams.py --require-compiler" in lines
+    lanes = re.findall(r'^lane .*? make (\w+) PY="\$PY"$', (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    assert lanes[:2] == ["build", "lint"]
 
 
 # -- tables -----------------------------------------------------------------------------------

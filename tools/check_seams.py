@@ -1,18 +1,23 @@
-"""Checks the boundaries inside gort: python tools/check_seams.py
+"""Checks the boundaries inside gort: python tools/check_seams.py [--require-compiler]
 
 * The layers of src/_core: a folder uses only those below it (LAYERS), as the includes and the symbols of the
   compiled files show. So no two folders use each other. What a lower one has to tell goes through
   HOOKS (hooks.h).
 * Headers of the system, and what depends on the processor, belong in os/; what depends on CPython's version
   or is internal to it belongs in cpython/. Exceptions are listed here, each with its reason.
-* No file of src/_core is longer than LONGEST lines, except those in LONG.
-* A module of src/gort uses no underscore name of another module.
+* A private name of a Python module, in a string of a C file, belongs in cpython/ as well.
+* No file of src/_core is longer than LONGEST lines, except those in LONG. No line of them is wider than
+  WIDEST_C columns, and no line of a page's text wider than WIDEST_TEXT.
+* A module of src/gort uses no underscore name of another module. Only SEAM uses those of Python's library.
 
 An entry of a list that is no longer needed is a violation too. Prints one line for each violation, then a
-summary; the exit status is 1 if there is any.
+summary; the exit status is 1 if there is any. Without a C compiler the symbols are left out; with
+--require-compiler that is a violation.
 """
 
+import argparse
 import ast
+import builtins
 import os
 import platform
 import re
@@ -22,7 +27,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -41,6 +46,7 @@ HOOKS = "hooks"
 LONGEST = 700
 # Those that are longer all the same.
 LONG: set[str] = set()
+WIDEST_C, WIDEST_TEXT = 110, 120
 
 # Headers of C itself and of CPython's API, which every file may include; all others are the system's.
 PORTABLE = {
@@ -90,18 +96,32 @@ CPYTHON_INTERNAL = re.compile(
 )
 CPYTHON_PRIVATE = re.compile(r"\b_Py\w+")
 
-# Underscore names that their documentation gives to everybody.
-DOCUMENTED = {"_CFuncPtr", "_Pointer", "_SimpleCData", "_asdict", "_fields", "_getframe", "_objects"}
-# (module of gort, underscore name of the standard library): why it is used.
-LIBRARY_NAMES = {
-    ("_assert.py", "_is_protocol"): "typing.is_protocol() is new in CPython 3.13",
-    ("_cgocheck.py", "_obj"): "what ctypes.byref() refers to has no public name",
-    ("_cli.py", "_run_module_as_main"): "python -m itself, which runpy.run_module() is not",
-    ("_threads.py", "_set_ident"): "a Thread object for a goroutine is made as _DummyThread makes itself",
-    ("_threads.py", "_set_native_id"): "the same",
-    ("_threads.py", "_started"): "the same",
-    ("_traceback.py", "_run_exitfuncs"): "what the interpreter calls when it ends; there is no public name",
-    ("_traceback.py", "_threading_atexits"): "threading._shutdown() without waiting for the main thread",
+# The module of gort that may use private names of Python's library.
+SEAM = "_cpython.py"
+# Underscore names that their documentation gives to everybody: of ctypes, cffi, named tuples and sys.
+DOCUMENTED = {
+    "_CFuncPtr",
+    "_Pointer",
+    "_SimpleCData",
+    "_asdict",
+    "_cffi_backend",
+    "_fields",
+    "_getframe",
+    "_objects",
+}
+# Calls that find an attribute or a dict's item by its name, which is one of the arguments.
+LOOKUPS = {
+    "__delattr__",
+    "__getattribute__",
+    "__setattr__",
+    "attrgetter",
+    "delattr",
+    "get",
+    "getattr",
+    "hasattr",
+    "pop",
+    "setattr",
+    "setdefault",
 }
 
 
@@ -190,6 +210,19 @@ def check_processor() -> Iterator[str]:
                 yield f"src/_core/{name}:{number}: {found[0]} belongs in os/"
 
 
+def check_strings() -> Iterator[str]:
+    """Strings outside cpython/ that are private names, but for those of gort's own modules and of modules."""
+    own = {name for file in sorted(PACKAGE.rglob("*.py*")) for name in defined_in(parsed(file))}
+    known = own | sys.stdlib_module_names | DOCUMENTED
+    for name, file in core_files(".c", ".h"):
+        if name.startswith("cpython/"):
+            continue
+        for number, line in lines_of(file):
+            for word in re.findall(r'"(_[a-z]\w*)"', line):
+                if private(word) and word not in known:
+                    yield f'src/_core/{name}:{number}: "{word}" belongs in cpython/'
+
+
 def check_lengths() -> Iterator[str]:
     """Files of more than LONGEST lines."""
     found = {name: len(file.read_text().splitlines()) for name, file in core_files(".c", ".h", ".S")}
@@ -199,6 +232,35 @@ def check_lengths() -> Iterator[str]:
     for name in sorted(LONG):
         if found.get(name, 0) <= LONGEST:
             yield f"check_seams.py: LONG lists {name}, which is not longer than {LONGEST} lines"
+
+
+# A line that cannot be shorter: nothing but a link, a picture or an address; a row of a table.
+_UNBREAKABLE = re.compile(r"\s*(?:[*-] +)?(?:!?\[[^]]*\]\([^)]*\)|<?https?://\S+)[.,]?\s*|\|.*")
+
+
+def text_lines(file: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a page that can be wrapped: not those of blocks of code, nor _UNBREAKABLE ones."""
+    code = False
+    for number, line in enumerate(file.read_text().splitlines(), 1):
+        if line.lstrip().startswith("```"):
+            code = not code
+        elif not code and not _UNBREAKABLE.fullmatch(line):
+            yield number, line
+
+
+def check_columns() -> Iterator[str]:
+    """Lines that are too wide."""
+    pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGES.md")]
+    pages += sorted((ROOT / "docs").rglob("*.md"))
+    texts = [(page, WIDEST_TEXT, text_lines(page)) for page in pages if page.is_file()]
+    texts += [
+        (file, WIDEST_C, enumerate(file.read_text().splitlines(), 1))
+        for _, file in core_files(".c", ".h", ".S")
+    ]
+    for file, widest, lines in texts:
+        for number, line in lines:
+            if len(line) > widest:
+                yield f"{file.relative_to(ROOT)}:{number}: {len(line)} columns, more than {widest}"
 
 
 # -- the layers --------------------------------------------------------------------------------
@@ -308,6 +370,10 @@ def private(name: str) -> bool:
     return name.startswith("_") and not name.endswith("_")
 
 
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(), str(file))
+
+
 def defined_in(tree: ast.AST) -> set[str]:
     """The names that a module defines: its own, those of its classes, and what its methods set in self."""
     found: set[str] = set()
@@ -324,6 +390,18 @@ def defined_in(tree: ast.AST) -> set[str]:
     return found
 
 
+def bound_in(tree: ast.AST) -> set[str]:
+    """The names that a module imports, and those of arguments, exceptions and patterns."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names) | ast.ImportFrom(names=names):
+                found |= {alias.asname or alias.name.partition(".")[0] for alias in names}
+            case ast.arg(arg=name) | ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)):
+                found.add(name)
+    return found
+
+
 def members_of_core() -> set[str]:
     """The underscore members of the core's types. They are C, and belong to no Python module."""
     stub = PACKAGE / "_core.pyi"
@@ -337,33 +415,52 @@ def members_of_core() -> set[str]:
     }
 
 
-def is_module(name: str) -> bool:
-    """Is this dotted name a module of gort?"""
-    path = PACKAGE.joinpath(*name.split(".")[1:])
+def is_module_of_gort(name: str) -> bool:
+    """Is this dotted name one?"""
+    package, *rest = name.split(".")
+    path = PACKAGE.joinpath(*rest)
+    if package != "gort":
+        return False
     return path.is_dir() or any(path.with_suffix(suffix).is_file() for suffix in (".py", ".pyi"))
 
 
 def names_used(tree: ast.AST, package: tuple[str, ...]) -> Iterator[tuple[int, str]]:
     """The line and the name of each underscore name that a module takes out of something else.
 
-    Not names that are made at run time: getattr() with a constant counts, a table of names does not.
+    It is imported, or the name of an attribute, or a constant: an index or an argument of LOOKUPS. Not names
+    that are made at run time, such as those of a table.
     """
     for node in ast.walk(tree):
         match node:
+            case ast.Import(names=names):
+                for alias in names:
+                    if any(map(private, alias.name.split("."))) and not is_module_of_gort(alias.name):
+                        yield node.lineno, alias.name
             case ast.ImportFrom():
                 base = package[: len(package) + 1 - node.level] if node.level else ()
                 module = ".".join((*base, *filter(None, [node.module])))
                 for alias in node.names:
                     full = f"{module}.{alias.name}"
-                    if private(alias.name) and not (module.split(".")[0] == "gort" and is_module(full)):
+                    if private(alias.name) and not is_module_of_gort(full):
                         yield node.lineno, full
             case ast.Attribute(attr=name) if private(name):
-                if not is_module(ast.unparse(node)) or not ast.unparse(node).startswith("gort."):
+                if not is_module_of_gort(ast.unparse(node)):
                     yield node.lineno, name
-            case ast.Call(
-                func=ast.Name(id="getattr" | "setattr" | "hasattr" | "delattr"),
-                args=[_, ast.Constant(value=str(name)), *_],
-            ) if private(name):
+            case ast.Subscript(slice=ast.Constant(value=str(name))) if private(name):
+                yield node.lineno, name
+            case ast.Call(func=ast.Name(id=called) | ast.Attribute(attr=called)) if called in LOOKUPS:
+                for argument in node.args:
+                    match argument:
+                        case ast.Constant(value=str(name)) if private(name):
+                            yield node.lineno, name
+
+
+def names_free(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """The line and the name of each underscore name that stands alone and is bound nowhere in the module."""
+    bound = defined_in(tree) | bound_in(tree) | set(vars(builtins))
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Load()) if private(name) and name not in bound:
                 yield node.lineno, name
 
 
@@ -374,31 +471,31 @@ def check_privacy() -> Iterator[str]:
     in it.
     """
     core = members_of_core()
-    used = set()
-    files = sorted(PACKAGE.rglob("*.py")) + sorted(PACKAGE.parent.glob("*.py"))
-    for file in files:
-        where = file.relative_to(PACKAGE if PACKAGE in file.parents else PACKAGE.parent).as_posix()
-        package = ("gort", *Path(where).parent.parts) if PACKAGE in file.parents else ()
-        tree = ast.parse(file.read_text(), str(file))
+    for file in sorted(PACKAGE.rglob("*.py")) + sorted(PACKAGE.parent.glob("*.py")):
+        if file == PACKAGE / SEAM:
+            continue
+        package = ("gort", *file.relative_to(PACKAGE).parent.parts) if PACKAGE in file.parents else ()
+        tree = parsed(file)
         own = defined_in(tree) | core
-        for line, name in names_used(tree, package):
+        for line, name in sorted({*names_used(tree, package), *names_free(tree)}):
             member = name.rpartition(".")[2]
-            used.add((where, member))
             imported = "." in name
-            known = member in DOCUMENTED or (where, member) in LIBRARY_NAMES
-            if not known and (imported or member not in own):
+            if member not in DOCUMENTED and (imported or member not in own):
                 yield f"{file.relative_to(ROOT)}:{line}: {name} is private to another module"
-    yield from stale("LIBRARY_NAMES", LIBRARY_NAMES, used)
 
 
 # ----------------------------------------------------------------------------------------------
 
 
-def main() -> int:
-    every = includes()
+def main(argv: Sequence[str] = ()) -> int:
+    parser = argparse.ArgumentParser(description="Checks the boundaries inside gort.")
+    parser.add_argument("--require-compiler", action="store_true", help="fail if there is no C compiler")
+    required = parser.parse_args(argv).require_compiler
+    every, missing = includes(), False
     match compiler():
         case str(reason):
             print(f"check_seams: {reason}: the symbols of the core were not looked at")
+            missing = True
         case command:
             every |= uses(command)
     up = sorted(filter(runs_up, every))
@@ -407,14 +504,16 @@ def main() -> int:
         *check_system(),
         *check_cpython(),
         *check_processor(),
+        *check_strings(),
         *check_lengths(),
+        *check_columns(),
         *map(str, up),
         *check_privacy(),
     ]
     print(*faults, sep="\n", end="\n" if faults else "")
     print(f"check_seams: {len(up)} arrows run up, {circles(every)} pairs of folders use each other")
-    return 1 if faults else 0
+    return 1 if faults or (missing and required) else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -617,7 +617,7 @@ module_exec(PyObject *module)
         if (inits[i](module) < 0)
             return -1;
     }
-    if (ginit() < 0 || deadlock_init() < 0 || sigmask_init() < 0 || schedinit() < 0 || greenlet_init() < 0 ||
+    if (deadlock_init() < 0 || sigmask_init() < 0 || schedinit() < 0 || greenlet_init() < 0 ||
         ident_init() < 0 || rlock_init() < 0 || bufferedio_init() < 0 || morestack_init() < 0)
         return -1;
     signals_init();

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from ._core import Error
 
 TYPE_CHECKING = False
@@ -80,11 +78,9 @@ def _name(type_: Any) -> str:
 
 def _missing_method(have: type, want: Any) -> str | None:
     """The first method, in alphabetical order, that the interface `want` has and `have` lacks, or None."""
-    if getattr(want, "_is_protocol", False):
-        # From 3.12 on the protocol keeps them itself. Anyone who has a protocol has loaded typing.
-        names: Iterable[str] | None = getattr(want, "__protocol_attrs__", None)
-        if names is None:
-            names = vars(sys.modules["typing"])["_get_protocol_attrs"](want)
-    else:
+    from . import _cpython
+
+    names: Iterable[str] | None = _cpython.protocol_members(want)
+    if names is None:
         names = getattr(want, "__abstractmethods__", ())
     return min((name for name in names if not hasattr(have, name)), default=None)

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from . import _core, _env
+from . import _core, _cpython, _env
 
 LEVEL = {0: 0, 2: 2}.get(min(_env.integer("cgocheck"), 2), 1)
 
@@ -47,7 +47,7 @@ def _leads_to_object(argument: Any, regions: list[Region]) -> bool:
             if isinstance(argument, ctypes._SimpleCData.__mro__[1]):
                 return _ctypes_leads(ctypes, type(argument), ctypes.addressof(argument), True, regions)
             if isinstance(argument, type(ctypes.byref(ctypes.c_int()))):
-                target = argument._obj
+                target = _cpython.byref_target(argument)
                 return _ctypes_leads(ctypes, type(target), ctypes.addressof(target), False, regions)
         if _core.cgo_is_function(argument):
             memory = _cffi_memory(argument)

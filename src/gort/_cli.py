@@ -11,7 +11,7 @@ import io
 import os
 import sys
 
-from . import _core, _heap, _traceback
+from . import _core, _cpython, _heap, _traceback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _run_script(words: list[str]) -> int:
     if _is_importable(path):
         # A directory or a zip file: its __main__ module is the program.
         _new_main(words, path)
-        return _execute(_as_main("__main__", False))
+        return _execute(_cpython.module_as_main("__main__", False))
     try:
         with io.open_code(path) as file:
             source = file.read()
@@ -77,8 +77,7 @@ def _run_script(words: list[str]) -> int:
     module = _new_main(words, os.path.dirname(os.path.realpath(path)))
     module.__file__ = path
     compiled = _compiled(source)
-    machinery = sys.modules["_frozen_importlib_external"]
-    loader = machinery.SourceFileLoader if compiled is None else machinery.SourcelessFileLoader
+    loader = _cpython.loader_class("SourceFileLoader" if compiled is None else "SourcelessFileLoader")
     module.__loader__ = loader("__main__", path)
     return _execute_code(lambda: compiled or _compile(source, path), module)
 
@@ -121,20 +120,13 @@ def _compiled(source: bytes) -> CodeType | None:
 
 def _run_code(words: list[str]) -> int:
     module = _new_main(["-c", *words[1:]], "")
-    module.__loader__ = sys.modules["_frozen_importlib"].BuiltinImporter
+    module.__loader__ = _cpython.loader_class("BuiltinImporter")
     return _execute_code(lambda: _compile(words[0], "<string>"), module)
 
 
 def _run_module(words: list[str]) -> int:
     _new_main(["-m", *words[1:]], _folder())
-    return _execute(_as_main(words[0], True))
-
-
-def _as_main(name: str, is_module: bool) -> Callable[[], Any]:
-    """What python does for -m NAME, and for a directory whose __main__ module is the program."""
-    import runpy
-
-    return lambda: runpy._run_module_as_main(name, is_module)  # type: ignore[attr-defined]
+    return _execute(_cpython.module_as_main(words[0], True))
 
 
 def _new_main(argv: list[str], first_path: str | None) -> ModuleType:

@@ -148,7 +148,7 @@ def set_hooks(
     *,
     panic: Callable[[BaseException], int],
     fatal: Callable[[str], None],
-    threading: Callable[[], None],
+    threading: Callable[[], bool],
 ) -> None:
     """Sets the Python functions that the core calls.
 
@@ -156,7 +156,8 @@ def set_hooks(
         returns the exit status, with which the core then ends the process (os._exit).
     fatal(text): the core has decided to die with `fatal error: text`, of a deadlock for example. It prints
         the fatal error line and the goroutines; the core then ends the process with status 2.
-    threading(): the first goroutine is about to start. It loads the module threading.
+    threading(): the first goroutine is about to start. It loads the module threading; False: it could not,
+        and the next goroutine calls it again.
     """
 
 def main_ends() -> None:
@@ -458,6 +459,9 @@ class RuntimeTimer:
         """Stops the timer. True if it was active: started, and not fired, or its value not received."""
 
 # -- calls into C (cgo.c, cgo_check.c) ----------------------------------------------------------
+
+_cgo_print_on_signal: Final[int]
+"""The address of a handler of signals that prints the C frames, for tests."""
 
 def cgo_call(fn: Any, /, *args: Any, **kwargs: Any) -> Any: ...
 def cgo_callback(fn: Callable[..., Any], /, *args: Any) -> Any:

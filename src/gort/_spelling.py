@@ -27,8 +27,10 @@ class GoModule(ModuleType):
     built yet from one that does not exist.
     """
 
+    _INDEX: tuple[str, ...] = ()
+
     def _is_documented(self, name: str) -> bool:
-        return any(name in (entry, snake_case(entry)) for entry in self.__dict__.get("_INDEX", ()))
+        return any(name in (entry, snake_case(entry)) for entry in self._INDEX)
 
     def _holds(self, name: str) -> bool:
         """True if the module, or a property of its class, has this very name."""
@@ -56,5 +58,5 @@ class GoModule(ModuleType):
         super().__setattr__(python_name, value)
 
     def __dir__(self) -> list[str]:
-        go_spellings = (entry for entry in self.__dict__.get("_INDEX", ()) if self._resolve(entry) != entry)
+        go_spellings = (entry for entry in self._INDEX if self._resolve(entry) != entry)
         return sorted({*super().__dir__(), *go_spellings})

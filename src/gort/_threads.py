@@ -9,7 +9,6 @@ from . import _core
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 
@@ -23,18 +22,23 @@ def main_returned() -> None:
         _core.main_ends()
 
 
-def watch_the_end() -> None:
-    """Makes the interpreter call main_returned() before it joins the program's threads."""
+def watch_the_end() -> bool:
+    """Makes the interpreter call main_returned() before it joins the program's threads.
+
+    False: that could not be done, for no file descriptor is left, say. The next goroutine tries again.
+    """
     try:
-        import threading
-    except OSError:  # No file descriptor is left, say. The next goroutine tries again.
-        return
+        import threading  # noqa: F401
+
+        from . import _cpython
+    except OSError:
+        return False
     keep_no_dummies()
-    register: Callable[[Callable[[], None]], None] = vars(threading)["_register_atexit"]
     try:
-        register(main_returned)
+        _cpython.call_before_joining(main_returned)
     except RuntimeError:  # It has ended already: this is the program's first goroutine, in an atexit handler.
         main_returned()
+    return True
 
 
 def keep_no_dummies() -> None:
@@ -46,9 +50,10 @@ def keep_no_dummies() -> None:
     """
     import threading
 
+    from . import _cpython
+
     own = threading.local()
-    names = vars(threading)
-    dummy: Any = names["_DummyThread"]
+    dummy: Any = _cpython.dummy_thread_class()
 
     class Life:
         """Notes the goroutine's end: dies with its thread-locals."""
@@ -63,12 +68,7 @@ def keep_no_dummies() -> None:
         ended = False
 
         def __init__(self) -> None:
-            threading.Thread.__init__(self, name=f"goroutine-{_core.goid()}", daemon=False)
-            names["_dangling"].discard(self)
-            self._started.set()
-            self._set_ident()
-            if names["_HAVE_THREAD_NATIVE_ID"]:
-                self._set_native_id()
+            _cpython.init_as_dummy(self, f"goroutine-{_core.goid()}")
 
         def is_alive(self) -> bool:
             return not self.ended
@@ -89,12 +89,4 @@ def keep_no_dummies() -> None:
             own.life = life = Life(Goroutine())
         return life.thread  # type: ignore[no-any-return]
 
-    names["_gort_current_foreign_thread"] = current_foreign_thread
-    threading.current_thread.__code__ = _current_thread.__code__  # for all who have imported the function
-
-
-def _current_thread() -> object:
-    try:
-        return _active[get_ident()]  # type: ignore[name-defined]  # noqa: F821  # it runs in the module threading
-    except KeyError:
-        return _gort_current_foreign_thread()  # type: ignore[name-defined]  # noqa: F821
+    _cpython.replace_current_thread(current_foreign_thread)

@@ -15,7 +15,6 @@ descriptor or no memory is left, the interpreter's own printer does the work; it
 
 from __future__ import annotations
 
-import atexit
 import io
 import os
 import stat
@@ -328,27 +327,37 @@ def _finish() -> None:
     """Does what the interpreter does before it ends, as far as a program can see it."""
     global _leaving
     _leaving = True
+    _cpython = _load_cpython()
     if threading := sys.modules.get("threading"):
         # threading._shutdown() would wait for the main thread, which does not end before this process does.
-        for function in reversed(threading._threading_atexits):
+        for function in reversed(_cpython.called_before_joining() if _cpython else ()):
             function()
         main = threading.main_thread()
         while threads := [one for one in threading.enumerate() if not one.daemon and one is not main]:
             for thread in threads:
                 thread.join()
-    atexit._run_exitfuncs()
+    if _cpython:
+        _cpython.run_atexit_handlers()
     _flush()
+
+
+def _load_cpython() -> ModuleType | None:
+    """The module _cpython; None if it cannot be loaded. The first goroutine has done that, if it could."""
+    try:
+        from . import _cpython
+    except OSError:
+        return None
+    return _cpython
 
 
 # -- open files --------------------------------------------------------------------------------
 
-# Classes of the standard library whose finalizers write an end, or remove a file.
+# Classes of the standard library whose finalizers write an end. Temporary files are removed besides.
 _CLOSED = (
     ("gzip", "GzipFile"),
     ("bz2", "BZ2File"),
     ("lzma", "LZMAFile"),
     ("zipfile", "ZipFile"),
-    ("tempfile", "_TemporaryFileWrapper"),
 )
 
 
@@ -377,6 +386,8 @@ def _find_files(calls: list[Callable[[], object]], close: bool) -> None:
     import gc
 
     kinds = [getattr(sys.modules.get(module), name, None) for module, name in _CLOSED]
+    if "tempfile" in sys.modules and (_cpython := _load_cpython()):
+        kinds.append(_cpython.temporary_file_class())
     closed = tuple(kind for kind in kinds if isinstance(kind, type))
     texts: list[Any] = []
     endings: list[Any] = []

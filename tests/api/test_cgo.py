@@ -621,7 +621,7 @@ signal_outer(...)
 def test_frames_in_a_signal_handler(place: str) -> None:
     cgo.enable_traceback()
     lib = cgo.wrap(load())
-    handler = ctypes.c_void_p(_core._cgo_print_on_signal)  # type: ignore[attr-defined]
+    handler = ctypes.c_void_p(_core._cgo_print_on_signal)
     lib.on_signal(10, handler)
 
     def call() -> None:
@@ -645,7 +645,7 @@ def test_lines_in_a_signal_handler() -> None:
 def _busy() -> None:
     cgo.enable_traceback()
     lib = cgo.wrap(load())
-    lib.on_signal(signal.SIGVTALRM, ctypes.c_void_p(_core._cgo_print_on_signal))  # type: ignore[attr-defined]
+    lib.on_signal(signal.SIGVTALRM, ctypes.c_void_p(_core._cgo_print_on_signal))
     lib.busy_outer.argtypes = [ctypes.c_long]
     lib.busy_outer(100_000_000)  # the signal comes to the main thread
 
@@ -654,7 +654,7 @@ def _busy() -> None:
 def test_no_frames_for_a_signal_in_python() -> None:
     cgo.enable_traceback()
     lib = cgo.wrap(load())
-    lib.on_signal(10, ctypes.c_void_p(_core._cgo_print_on_signal))  # type: ignore[attr-defined]
+    lib.on_signal(10, ctypes.c_void_p(_core._cgo_print_on_signal))
     os.kill(os.getpid(), 10)
     nothing = cgo.callback(CALLBACK)(lambda n: os.kill(os.getpid(), 10) or n)
     lib.nested_outer(nothing, 1)
@@ -663,7 +663,7 @@ def test_no_frames_for_a_signal_in_python() -> None:
 @isolated()
 def test_no_frames_for_what_the_interpreter_calls_in_libc() -> None:
     cgo.enable_traceback()
-    load().on_signal(10, ctypes.c_void_p(_core._cgo_print_on_signal))  # type: ignore[attr-defined]
+    load().on_signal(10, ctypes.c_void_p(_core._cgo_print_on_signal))
     assert cgo.call(ctypes.pythonapi.PyRun_SimpleString, b"import os; os.kill(os.getpid(), 10)") == 0
 
 
@@ -753,7 +753,7 @@ third(...)
 def test_sequence_in_a_signal_handler() -> None:
     lib = load()
     use(lib, "record_traceback", "record_context", "record_symbolizer")
-    lib.on_signal(10, ctypes.c_void_p(_core._cgo_print_on_signal))  # type: ignore[attr-defined]
+    lib.on_signal(10, ctypes.c_void_p(_core._cgo_print_on_signal))
     cgo.call(lib.signal_outer, 10)
     assert record_of(lib) == ["traceback 0 sig 1 max 1", *SYMBOLIZED]
 

@@ -46,6 +46,7 @@ OWN = {
     "gort._assert",
     "gort._cli",
     "gort._core",
+    "gort._cpython",
     "gort._env",
     "gort._heap",
     "gort._lazy",
@@ -86,7 +87,10 @@ def test_little_is_loaded(way: str, script: str) -> None:
     match way:
         case "import":
             modules = loaded(found(f"import gort; {SHOW}"))
-            assert {name for name in modules if name.startswith("gort")} == OWN - {"gort._cli"}
+            assert {name for name in modules if name.startswith("gort")} == OWN - {
+                "gort._cli",
+                "gort._cpython",
+            }
         case "run":
             modules = loaded(found(COMMAND), "run", script)
             assert {name for name in modules if name.startswith("gort")} == OWN
@@ -191,4 +195,38 @@ gort.go(int)
 {LOADED}
 """,
         "False\n1\nTrue",
+    )
+
+
+def test_goroutine_without_file_descriptors_beside_threading() -> None:
+    """Its own part of it is not loaded then, and the next goroutine tries again."""
+    program(
+        """
+import gort, resource, threading
+def name():
+    ch.send(threading.current_thread().name)
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+ch = gort.chan()
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+gort.go(name)
+print(ch.recv())
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+gort.go(name)
+print(ch.recv())
+""",
+        "Dummy-1\ngoroutine-3",
+    )
+
+
+def test_exit_without_file_descriptors() -> None:
+    program(
+        """
+import gort, resource, sys
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+gort.go(sys.exit, 4)
+gort.chan().recv()
+""",
+        "",
+        status=4,
     )

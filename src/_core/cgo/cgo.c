@@ -297,7 +297,7 @@ context_pcs(g *gp, int nth, uintptr_t *pcs, int max)
 
 /* Types of ctypes and cffi, as far as they are loaded. */
 static PyTypeObject *ctypes_function, *ctypes_byref, *cffi_data, *cffi_lib;
-static PyObject *str_flags, *str_obj;
+static PyObject *str_flags;
 
 static bool
 is_c_function(PyObject *fn)
@@ -386,7 +386,7 @@ check_argument(PyObject *arg, Py_ssize_t nth)
     if (check_level == 1) {
         PyObject *type = (PyObject *)Py_TYPE(arg);
         if (ctypes_byref && Py_IS_TYPE(arg, ctypes_byref)) {
-            PyObject *target = PyObject_GetAttr(arg, str_obj);
+            PyObject *target = byref_target(arg);
             if (!target)
                 return -1;
             type = (PyObject *)Py_TYPE(target); /* arg keeps the target alive */
@@ -680,9 +680,7 @@ gort_cgo_init(PyObject *module)
 {
     str_flags = PyUnicode_InternFromString("_flags_");
     PyObject *handler = PyLong_FromVoidPtr((void *)(uintptr_t)print_on_signal);
-    str_obj = PyUnicode_InternFromString("_obj");
-    int err =
-        str_flags && str_obj && handler ? PyModule_AddObjectRef(module, "_cgo_print_on_signal", handler) : -1;
+    int err = str_flags && handler ? PyModule_AddObjectRef(module, "_cgo_print_on_signal", handler) : -1;
     Py_XDECREF(handler);
     return err < 0 || gort_cgo_check_init(module) < 0 ? -1 : PyModule_AddFunctions(module, functions);
 }

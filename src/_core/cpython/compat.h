@@ -203,6 +203,8 @@ size_t object_prefix(PyTypeObject *t);
 #define GC_HEAD (2 * sizeof(uintptr_t))
 /* Does an object without items take more than tp_basicsize says? */
 bool type_has_tail(const PyTypeObject *t);
+/* What ctypes.byref(x) refers to: x, a new reference. NULL: exception set. */
+PyObject *byref_target(PyObject *ref);
 /* An object of ours in each heap type; it goes with the type. Borrowed; NULL: none. */
 PyObject *type_note(PyTypeObject *type);
 /* Puts another one there; steals the reference. */
@@ -259,6 +261,14 @@ uint64_t gc_collections(void);
 PyObject *threading_module(void);
 /* The name that threading has for a thread: a new str, or NULL. No Python code runs. */
 PyObject *thread_name_of(unsigned long ident);
+/* From now on threading_hooks knows the module. False: nobody has loaded it. */
+bool threading_found(void);
+/* The trace and the profile function that threading gives a new Thread, borrowed; NULL: none. Is there one?
+ * No Python code runs. */
+bool threading_hooks(PyObject **trace, PyObject **profile);
+/* In the child of a fork: main, whose thread has this identifier, gets another handle if threading takes the
+ * one that it has for ended. */
+void threading_main_forked(unsigned long ident);
 /* In the child of a fork, before CPython's own repair: nobody holds the lock that threading needs for that. */
 void threading_lock_after_fork(void);
 

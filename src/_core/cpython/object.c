@@ -3,7 +3,7 @@
  *
  * Invariants
  *   1. No Python code runs, and no exception is set or cleared, but for type_set_note, which lets go of the
- *      old note.
+ *      old note, and byref_target.
  *   2. With care, as in frame.c, nothing is followed that was not looked at first: what comes out is a
  *      pointer or a length to be used with care in turn.
  *
@@ -16,7 +16,7 @@
  */
 #include "cpython/internal.h"
 
-static PyObject *str_name;
+static PyObject *str_name, *str_obj;
 
 PyObject *
 globals_name(PyObject *globals, enum care care)
@@ -99,9 +99,16 @@ type_has_tail(const PyTypeObject *t)
 #endif
 }
 
+PyObject *
+byref_target(PyObject *ref)
+{
+    return PyObject_GetAttr(ref, str_obj);
+}
+
 int
 object_init(void)
 {
     str_name = PyUnicode_InternFromString("__name__");
-    return str_name ? 0 : -1;
+    str_obj = PyUnicode_InternFromString("_obj");
+    return str_name && str_obj ? 0 : -1;
 }

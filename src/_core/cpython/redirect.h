@@ -12,6 +12,12 @@ typedef struct {
     bool optional; /* not every release has it */
 } redirection;
 
+/* Private ones among them. */
+#define THREAD_EXCEPTHOOK "_excepthook"            /* of _thread: what a Thread calls when its run() raises */
+#define THREAD_MAIN_IDENT "_get_main_thread_ident" /* of _thread, from 3.13 on */
+#define RLOCK_IS_OWNED "_is_owned"                 /* does the caller have this RLock? */
+#define RLOCK_RECURSION_COUNT "_recursion_count"   /* how many times; not in every release */
+
 /* All n or none. 1: done. 0: this CPython is not as expected, nothing is changed, and a RuntimeWarning has
  * said so and that `otherwise`. -1: exception set. */
 int redirect(const redirection *r, size_t n, const char *otherwise);

@@ -1,22 +1,24 @@
-/* threading.c: the module threading, as far as it can be asked without its code being run.
+/* threading.c: the private names of the module threading.
  *
- * Invariant: thread_name_of calls nothing of the program's: not the import system (which may wait for an
- * import), no __getattribute__, no property. Neither function leaves an exception set.
+ * Invariant: thread_name_of and threading_hooks call nothing of the program's: not the import system (which
+ * may wait for an import), no __getattribute__, no property. No function leaves an exception set.
  *
  * With the GIL. Dumps ask for names, where nothing may park.
  *
  * Rejected: importing threading, or asking threading.enumerate(). Whoever loads the module is the main thread
  * to it, and its functions take its lock.
  *
- * Versions. All alike: threading._active and Thread._name. 3.11, 3.12: in the child of a fork threading makes a Thread
- * object for who forked, if it knows none, under a lock that it makes anew only after that; a lost thread may hold it.
+ * Versions. All alike: threading._active, _trace_hook and _profile_hook, and Thread._name. 3.11, 3.12: in the
+ * child of a fork threading makes a Thread object for the thread that forked, if it knows none, under a lock
+ * that it makes anew only after that; a lost thread may hold it. 3.13: a Thread has a handle.
  */
 #include "cpython/internal.h"
 
 /* Made at the import: in the child of a fork nothing of Python's may be allocated. */
 static struct {
-    PyObject *threading, *active, *name, *lock, *reinit;
+    PyObject *threading, *active, *name, *lock, *reinit, *trace_hook, *profile_hook;
 } names;
+static PyObject *variables; /* the module's, for threading_hooks */
 
 /* dict[key], borrowed, of what may be no dict. */
 static PyObject *
@@ -59,6 +61,53 @@ thread_name_of(unsigned long ident)
     return name;
 }
 
+bool
+threading_found(void)
+{
+    PyObject *module = threading_module();
+    if (module)
+        Py_XSETREF(variables, Py_NewRef(PyModule_GetDict(module)));
+    return module != NULL;
+}
+
+static PyObject *
+hook(PyObject *name)
+{
+    PyObject *f = variables ? PyDict_GetItemWithError(variables, name) : NULL;
+    return f == Py_None ? NULL : f;
+}
+
+bool
+threading_hooks(PyObject **trace, PyObject **profile)
+{
+    *trace = hook(names.trace_hook);
+    *profile = hook(names.profile_hook);
+    return *trace || *profile;
+}
+
+void
+threading_main_forked(unsigned long ident)
+{
+    PyObject *threading = threading_module(), *thread = NULL, *handle = NULL, *done = NULL;
+    PyObject *make = threading ? PyObject_GetAttrString(threading, "_make_thread_handle") : NULL;
+    if (make)
+        thread = PyObject_GetAttrString(threading, "_main_thread");
+    if (thread)
+        handle = PyObject_GetAttrString(thread, "_handle");
+    if (handle)
+        done = PyObject_CallMethod(handle, "is_done", NULL);
+    if (done == Py_True) {
+        Py_SETREF(handle, PyObject_CallFunction(make, "k", ident));
+        if (handle)
+            PyObject_SetAttrString(thread, "_handle", handle);
+    }
+    PyErr_Clear(); /* 3.11 and 3.12 have none */
+    Py_XDECREF(done);
+    Py_XDECREF(handle);
+    Py_XDECREF(thread);
+    Py_XDECREF(make);
+}
+
 void
 threading_lock_after_fork(void)
 {
@@ -78,5 +127,9 @@ threading_init(void)
     names.name = PyUnicode_InternFromString("_name");
     names.lock = PyUnicode_InternFromString("_shutdown_locks_lock");
     names.reinit = PyUnicode_InternFromString("_at_fork_reinit");
-    return names.threading && names.active && names.name && names.lock && names.reinit ? 0 : -1;
+    names.trace_hook = PyUnicode_InternFromString("_trace_hook");
+    names.profile_hook = PyUnicode_InternFromString("_profile_hook");
+    bool all = names.threading && names.active && names.name && names.lock && names.reinit &&
+               names.trace_hook && names.profile_hook;
+    return all ? 0 : -1;
 }

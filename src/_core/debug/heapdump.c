@@ -509,7 +509,7 @@ put_mem_stats(void)
             size_t length = strlen(name);
             if (strcmp(fields[i], name) == 0)
                 value = figures[j].value;
-            else if (strcmp(fields[i], "sys") == 0 && length > 4 && strcmp(name + length - 4, "_sys") == 0)
+            else if (strcmp(fields[i], "sys") == 0 && length > 4 && strcmp(name + length - 3, "sys") == 0)
                 value += figures[j].value;
             else if (strcmp(fields[i], "heap_objects") == 0)
                 value += strcmp(name, "mallocs") == 0 ? figures[j].value

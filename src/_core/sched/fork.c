@@ -205,7 +205,7 @@ sched_after_fork(void)
     compat_after_fork(PyThreadState_Get());
     if (!maing && watch_forker() < 0)
         PyErr_Clear(); /* no memory: a thread of ours may keep the process when this one ends */
-    main_forked();
+    threading_main_forked(owner_id());
     hooks.forked_late();
     session_after_fork();
 }

@@ -168,50 +168,35 @@ give_exception(PyObject *exc)
 
 /* -- tracing ----------------------------------------------------------------------------------- */
 
-static PyObject *threading_dict, *str_trace_hook, *str_profile_hook;
-
-int
-ginit(void)
-{
-    str_trace_hook = PyUnicode_InternFromString("_trace_hook");
-    str_profile_hook = PyUnicode_InternFromString("_profile_hook");
-    return str_trace_hook && str_profile_hook ? 0 : -1;
-}
-
 int
 need_threading(void)
 {
-    if (likely(threading_dict != NULL) || !threading_hook)
+    static bool done;
+    if (likely(done) || !threading_hook)
         return 0;
     if (!threading_module() && !on_main_thread())
         return 0;
     PyObject *r = PyObject_CallNoArgs(threading_hook);
-    PyObject *threading = r ? threading_module() : NULL;
-    if (threading)
-        Py_XSETREF(threading_dict, Py_NewRef(PyModule_GetDict(threading)));
+    if (r == Py_True && threading_found())
+        done = true;
     Py_XDECREF(r);
     return r ? 0 : -1;
-}
-
-/* The trace (profile) function that threading gives a new Thread, borrowed; NULL: none. */
-static PyObject *
-threading_hook_named(PyObject *name)
-{
-    PyObject *f = threading_dict ? PyDict_GetItemWithError(threading_dict, name) : NULL;
-    return f == Py_None ? NULL : f;
 }
 
 static bool
 threading_traces(void)
 {
-    return threading_hook_named(str_trace_hook) || threading_hook_named(str_profile_hook);
+    PyObject *trace, *profile;
+    return threading_hooks(&trace, &profile);
 }
 
-/* Gives this goroutine those functions. Without a frame of Python code, which they would be told of. */
+/* Gives this goroutine the functions that threading gives a new Thread. Without a frame of Python code, which
+ * they would be told of. */
 static void
 trace_as_threading_does(void)
 {
-    PyObject *fns[] = {threading_hook_named(str_trace_hook), threading_hook_named(str_profile_hook)};
+    PyObject *fns[2];
+    threading_hooks(&fns[0], &fns[1]);
     const char *setters[] = {"settrace", "setprofile"};
     for (int i = 0; i < 2; i++)
         Py_XINCREF(fns[i]);

@@ -8,7 +8,6 @@
  * made in; no Python code runs then. -1: exception set. */
 int newproc(PyObject *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject *context);
 int newproc_system(PyObject *fn, PyObject *context); /* the same, for fn() of the runtime itself */
-int ginit(void);
 /* There will be goroutines: the module threading shall tell them of main's end, and is loaded for that if it can be, on
  * the main thread (what loads it is the main thread to it). -1: exception set. */
 int need_threading(void);

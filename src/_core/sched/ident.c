@@ -208,8 +208,8 @@ static const redirection loader[] = {
 
 static const redirection table[] = {
     {"_thread", NULL, "get_ident", METH_NOARGS, get_ident, NULL, false},
-    {"_thread", NULL, "_get_main_thread_ident", METH_NOARGS, get_main_ident, &o_get_main_ident, true},
-    {"_thread", NULL, "_excepthook", METH_O, excepthook, &o_excepthook, true},
+    {"_thread", NULL, THREAD_MAIN_IDENT, METH_NOARGS, get_main_ident, &o_get_main_ident, true},
+    {"_thread", NULL, THREAD_EXCEPTHOOK, METH_O, excepthook, &o_excepthook, true},
     {"_signal", NULL, "pthread_kill", METH_FASTCALL, pthread_kill_, &o_pthread_kill, false},
     {"time", NULL, "pthread_getcpuclockid", METH_VARARGS, getcpuclockid, &o_getcpuclockid, true},
 };

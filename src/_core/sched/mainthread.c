@@ -6,9 +6,9 @@
  * threading finds threads by get_ident(), which main's moves to other threads do not change (ident.c): there is nothing to
  * tell it while the process lives. From 3.13 on a Thread has a handle besides. In the child CPython takes all handles for
  * ended that do not name the thread that it finds itself on; if main forked while it was away from the thread that
- * threading knows it by, its own is one of them, and it gets another.
+ * threading knows it by, its own is one of them, and it gets another (threading_main_forked).
  *
- * With the GIL; main_forked in the child, from the hook.
+ * With the GIL.
  *
  * Differs from Go, which does not fork.
  */
@@ -169,27 +169,4 @@ bind_main(void)
     if (unlikely(fork_unfinished))
         fork_pin(gp);
     return 0;
-}
-
-void
-main_forked(void)
-{
-    PyObject *threading = threading_module(), *thread = NULL, *handle = NULL, *done = NULL;
-    PyObject *make = threading ? PyObject_GetAttrString(threading, "_make_thread_handle") : NULL;
-    if (make)
-        thread = PyObject_GetAttrString(threading, "_main_thread");
-    if (thread)
-        handle = PyObject_GetAttrString(thread, "_handle");
-    if (handle)
-        done = PyObject_CallMethod(handle, "is_done", NULL);
-    if (done == Py_True) {
-        Py_SETREF(handle, PyObject_CallFunction(make, "k", owner_id()));
-        if (handle)
-            PyObject_SetAttrString(thread, "_handle", handle);
-    }
-    PyErr_Clear(); /* 3.11 and 3.12 have none */
-    Py_XDECREF(done);
-    Py_XDECREF(handle);
-    Py_XDECREF(thread);
-    Py_XDECREF(make);
 }

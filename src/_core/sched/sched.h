@@ -185,7 +185,6 @@ void switch_to_g0(m *mp, g *gp);
 
 /* -- mainthread.c --------------------------------------------------------------------------------------- */
 
-void main_forked(void); /* from the hook, in the child of a fork */
 /* The process's main thread becomes m0 and runs the main goroutine. In that thread. -1: exception set. */
 int bind_main(void);
 /* In the child of a fork, by the thread that forked: the process ends with it. -1: exception set. */

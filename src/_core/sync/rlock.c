@@ -201,8 +201,8 @@ static const redirection table[] = {
     {"_thread", "RLock", "__enter__", METH_VARARGS | METH_KEYWORDS, acquire, &o_acquire, false},
     {"_thread", "RLock", "release", METH_NOARGS, release, &o_release, false},
     {"_thread", "RLock", "__exit__", METH_VARARGS, release, &o_release, false},
-    {"_thread", "RLock", "_is_owned", METH_NOARGS, is_owned, NULL, false},
-    {"_thread", "RLock", "_recursion_count", METH_NOARGS, recursion_count, NULL, true},
+    {"_thread", "RLock", RLOCK_IS_OWNED, METH_NOARGS, is_owned, NULL, false},
+    {"_thread", "RLock", RLOCK_RECURSION_COUNT, METH_NOARGS, recursion_count, NULL, true},
 };
 
 #define OTHERWISE                                                                                            \
