@@ -1,18 +1,30 @@
-/* core.h: the vocabulary of the runtime: its structures, and the rules for them. What a noun can do is in its own header,
- * beside its file (sched/g.h, sched/stack.h, sync/chan.h, ...). Words that gort uses in a sense of its own are explained in
- * docs/internals/words.md.
+/* core.h: the vocabulary of the runtime: its structures, and the rules for them. What a noun can do is in its
+ * own header, beside its file (sched/g.h, sched/stack.h, sync/chan.h, ...). Words that gort uses in a sense
+ * of its own are explained in docs/internals/words.md.
  *
  *   g      a goroutine: a C stack and a PyThreadState of its own. Lives at the top of its stack.
  *   m      an OS thread that runs goroutines ("machine"). m0 is the process's main thread.
  *   p      the right to run goroutines; there are GOMAXPROCS of them. Holds a queue of runnable goroutines.
- *   sudog  a goroutine's place in the queue of a channel or lock. Lives on the waiting goroutine's stack (waiter_for).
+ *   sudog  a goroutine's place in the queue of a channel or lock. Lives on the waiting goroutine's stack
+ *          (waiter_for).
  *   timer  an entry of the timer heap.
  *
- * THE LOCK. The core is for builds with the GIL, and the GIL is the scheduler's lock: whoever reads or writes
- * anything below holds it, unless the field's comment says otherwise. Two parties do without it: sysmon,
- * which reads (what it follows stays readable; of a g that was given up it reads zeros), writes its own fields
- * and some atomic ones, and wakes or makes Ms; and signal handlers, which only read. sched.lock, a leaf taken by idlelock(), guards what sysmon shares with the
- * others: the list of idle Ms and that of all Ms.
+ * THE LOCK. The core is for builds with the GIL, and the GIL is the scheduler's lock: anyone who reads or
+ * writes anything below holds it, unless the field's comment says otherwise. These work without it:
+ *
+ *   - sysmon reads (what it follows stays readable; of a g that was given up it reads zeros), writes its own
+ *     fields and some atomic ones, and wakes or makes Ms;
+ *   - an M that starts (mstart), sleeps (stopm) or ends touches its own record and the lists of Ms until it
+ *     has the GIL (gil_take), or once it has given it up for good;
+ *   - a plain thread that ends puts its record into free_threads (thread_ended);
+ *   - in the child of a fork that C code made without the GIL, the one thread that is left does everything
+ *     (fork.c);
+ *   - signal handlers read, set atomic flags, and open the guard of the stack that they interrupted
+ *     (morestack_fault).
+ *
+ * sched.lock, a leaf taken by idlelock(), guards what these share with the others: the list of idle Ms and
+ * how many there are, the list of all Ms and mcount, and the records that can be used again (mfree,
+ * free_threads).
  *
  * THE RULE OF PYTHON CODE. Between the moment a goroutine puts itself into a wait queue and the moment its
  * stack is switched away, no Python code may run and the GIL may not be released: a waker could find the
@@ -151,7 +163,7 @@ struct g {
 struct m {
     g *curg;    /* the goroutine that runs on it (in the interpreter or in C), NULL on g0; sysmon reads it */
     p *p;       /* NULL: idle, or its goroutine was in C when the P was taken away; sysmon reads it */
-    p *nextp;   /* the P it shall have when it wakes */
+    p *nextp;   /* the P that it takes when it wakes */
     g *nextg;   /* and the goroutine to run first */
     void *g0sp; /* saved stack pointer of the scheduler's own stack */
     PyThreadState *ts;   /* the scheduler's own thread state */

@@ -35,10 +35,10 @@ typedef struct {
 
 typedef struct gcpacer {
     enum gcphase phase,
-        next; /* next: what follows the collection that runs. Written by the functions below alone */
+        next; /* next: what follows the collection that runs. Only the functions below write it */
 
     /* Settings: GOGC, -1: off; the memory limit, INT64_MAX: none; after how long a full collection is forced,
-     * and how long that may take. Whoever changes one of the first two calls pacer_set_goals. */
+     * and how long that may take. After a change of one of the first two, call pacer_set_goals. */
     int percent;
     int64_t limit, force_period, force_most;
 
@@ -73,13 +73,19 @@ pacer_wanted(const gcpacer *c)
     return c->phase >= RunOther ? c->next : c->phase;
 }
 
+/* From Off to Idle, with the default settings; now and cpu are those of a gcmoment. */
 void pacer_start(gcpacer *c, int64_t now, int64_t cpu);
+/* To Off, whatever the phase: CPython collects as it likes from now on. */
 void pacer_stop(gcpacer *c);
-bool pacer_ask(gcpacer *c, enum gcphase want); /* false: as much is asked for already */
+/* Wants this collection, at once or after the one that runs. False: as much is asked for already, or it is
+ * off. */
+bool pacer_ask(gcpacer *c, enum gcphase want);
+/* Wants nothing any more. A collection that runs is not touched. */
 void pacer_unask(gcpacer *c);
 /* A collection begins. due: CPython's count of the young says so, and automatic collection is on. forced: it
  * is runtime.gc()'s, if it is a full one. */
 void pacer_begin(gcpacer *c, int generation, bool due, bool forced, gcmoment m);
+/* The collection that runs has ended: the phase is what was asked for meanwhile. */
 void pacer_end(gcpacer *c);
 
 /* -- goals -- */
