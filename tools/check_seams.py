@@ -31,8 +31,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "src" / "_core"
 PACKAGE = ROOT / "src" / "gort"
 
-# From the ground up. Files that lie in no folder are above all of them, except SHARED, which all may include: the
-# structures, and what comes up from below.
+# From the ground up. Files that lie in no folder are above all of them, except SHARED, which all may include:
+# the structures, and what comes up from below.
 LAYERS = ("os", "lib", "cpython", "mem", "sched", "gc", "sync", "stacks", "cgo", "debug")
 SHARED = {"core.h", "hooks.h"}
 # What a layer has to tell one above it goes through this constant of hooks.c, and nothing else does.
@@ -190,7 +190,7 @@ def check_lengths() -> Iterator[str]:
 
 
 def layer_of(name: str) -> int:
-    """A file's place from the ground up. What lies in a folder that is no layer is above all others."""
+    """A file's place from the ground up. What lies in a folder that is not a layer is above all others."""
     if name in SHARED:
         return -1
     folder, slash, _ = name.partition("/")
@@ -206,7 +206,7 @@ def runs_up(arrow: Arrow) -> bool:
 
 
 def check_folders() -> Iterator[str]:
-    """Folders that are no layer."""
+    """Folders that are not a layer."""
     folders = {name.partition("/")[0] for name, _ in core_files(".c", ".h", ".S") if "/" in name}
     for folder in sorted(folders - set(LAYERS)):
         yield f"src/_core/{folder}: is not among the layers of check_seams.py"

@@ -2,29 +2,33 @@
  *
  *     context     the registers of the place from which Python is called back
  *     traceback   from there, or from where a signal came, libgcc's unwinder walks the stack
- *     symbolizer  names from the symbol tables by dladdr; with libdw of elfutils also static and inlined functions, files
- *                 and lines, of programs and libraries with debug information
+ *     symbolizer  names from the symbol tables by dladdr; with libdw of elfutils also static and inlined
+ *                 functions, files and lines, of programs and libraries with debug information
  *
  * Which frames. A stack of C code that Python called and that calls back looks like this, innermost first:
  *
- *     gort, the interpreter, ctypes, libffi   | the program's C code | libffi, ctypes, the interpreter, gort: the call ...
+ *     gort, interpreter, ctypes, libffi | the program's C code | libffi, ctypes, interpreter, gort: the call
+ *     ...
  *
  * What is wanted is the middle. The others are told by the loaded object that they are in ("glue", found by
- * cgo_find_glue). The walk ends at the latest where the frame of the enclosing call is (cgoframe), so that C code that an
- * outer callback belongs to is never taken for that of an inner one.
+ * cgo_find_glue). The walk ends at the latest where the frame of the enclosing call is (cgoframe), so that C
+ * code that an outer callback belongs to is never taken for that of an inner one.
  *
- * Why not backtrace() of libc: it begins here and nowhere else. _Unwind_Backtrace does too, but calling it in a frame whose
- * CFI names other registers as its caller's (gort_unwind_from) makes it begin anywhere, on other stacks also.
- * Why not libunwind or libbacktrace: neither is on every machine; libgcc is, because it belongs to the compiler.
+ * Why not backtrace() of libc: it begins here and nowhere else. _Unwind_Backtrace does too, but calling it in
+ * a frame whose CFI names other registers as its caller's (gort_unwind_from) makes it begin anywhere, on
+ * other stacks also. Why not libunwind or libbacktrace: neither is on every machine; libgcc is, because it
+ * belongs to the compiler.
  *
- * Signals. The context and traceback functions use nothing that is not async-signal-safe with glibc 2.35 or later, where
- * libgcc finds the unwind tables without a lock (context allocates, but is not called in handlers). libdw allocates: if the
- * thread is in a signal handler that interrupted libc or the dynamic linker, which may hold the lock of malloc or of
- * the list of objects, the symbolizer does without (may_allocate). dladdr takes only a recursive lock. libdw also has frames of
- * hundreds of kilobytes, for which neither a signal stack nor every goroutine's is large enough: it has a stack of its own.
+ * Signals. The context and traceback functions use nothing that is not async-signal-safe with glibc 2.35 or
+ * later, where libgcc finds the unwind tables without a lock (context allocates, but is not called in
+ * handlers). libdw allocates: if the thread is in a signal handler that interrupted libc or the dynamic
+ * linker, which may hold the lock of malloc or of the list of objects, the symbolizer does without
+ * (may_allocate). dladdr takes only a recursive lock. libdw also has frames of hundreds of kilobytes, for
+ * which neither a signal stack nor every goroutine's is large enough: it has a stack of its own.
  *
- * Differs from Go, which has no such functions of its own; programs link a package that sets them. On aarch64 the stack below a
- * signal is not walked (unwind_arm64.S); Go passes signals to the traceback function on amd64, and not on arm64.
+ * Differs from Go, which has no such functions of its own; programs link a package that sets them. On aarch64
+ * the stack below a signal is not walked (unwind_arm64.S); Go passes signals to the traceback function on
+ * amd64, and not on arm64.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -166,7 +170,7 @@ typedef struct {
 static uintptr_t
 call_pc(struct _Unwind_Context *frame)
 {
-    int before = 0; /* the frame of an interrupted function: its pc is no return address */
+    int before = 0; /* the frame of an interrupted function: its pc is not a return address */
     uintptr_t pc = _Unwind_GetIPInfo(frame, &before);
     return before ? pc : pc - 1;
 }

@@ -124,6 +124,7 @@ ts_switch(m *mp, PyThreadState *ts)
 #else
     _Py_atomic_store_relaxed(&gil()->last_holder, (uintptr_t)ts);
 #endif
+    /* in any order: only this thread reads them, and nothing of CPython's runs in between */
     ts->_status.active = 1;
     ts->_status.bound_gilstate = 1;
     *mp->tss = ts;

@@ -10,7 +10,7 @@
  * Without care: with the GIL. With it: any thread at any time.
  *
  * Rejected: a dict from type to note. It would keep the types alive, or be told of their deaths; tp_cache is
- * a slot that CPython uses no more, but still traverses and releases with the type.
+ * a slot that CPython no longer uses, but still traverses and releases with the type.
  *
  * Versions. 3.13 may put an object's attributes behind it (Py_TPFLAGS_INLINE_VALUES).
  */

@@ -122,7 +122,7 @@ ts_reset(PyThreadState *ts, int budget)
     ts->recursion_headroom = 0;
 }
 
-/* It is no more what PyGILState_Ensure finds in this thread. */
+/* PyGILState_Ensure no longer finds ts in this thread. */
 static void
 forget_thread(PyThreadState *ts)
 {

@@ -490,7 +490,7 @@ put_finalizer(PyObject *obj, PyTypeObject *type, PyObject *fn, bool waiting)
 static void
 put_mem_stats(void)
 {
-    /* the first 26 fields of MemStats in their order; what is not among `figures` and is no sum of some is
+    /* the first 26 fields of MemStats in their order; what is not among `figures` and is not a sum of some is
      * 0 */
     static const char *const fields[] = {
         "heap_alloc",    "total_alloc", "sys",         "lookups",    "mallocs",       "frees",

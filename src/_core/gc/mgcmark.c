@@ -60,7 +60,7 @@ check_pointer(PyObject *p, void *holder)
         bad_pointer(holder, p, s, "unallocated span");
     if (unlikely(block_is_free(s, p)))
         bad_pointer(holder, p, s, "free block");
-    /* A count of 0 is no fault: there are modules that traverse their lists of free objects, _asyncio in 3.12. */
+    /* A count of 0 is not a fault: some modules traverse their lists of free objects, _asyncio in 3.12. */
     uintptr_t type = (uintptr_t)Py_TYPE(p);
     if (unlikely(type < 4096 || type & (sizeof(void *) - 1) || type >> ADDRESS_BITS || Py_REFCNT(p) < 0))
         bad_pointer(holder, p, s, "something that is not an object");

@@ -41,7 +41,7 @@
 #define WORDS ((NUM_BINS + 63) / 64)
 #define MAX_MAPPINGS 4096
 #define WARM_PAGES 32
-#define WARM_FROM ((size_t)2 << 20) /* bytes in use: a small program shall take what it needs */
+#define WARM_FROM ((size_t)2 << 20) /* bytes in use: a small program takes only what it needs */
 #define LOOKS_MAX 64
 #define WORTH_SCAVENGING ((size_t)1 << 20)
 #define bytes(npages) ((size_t)(npages) << HEAP_PAGE_SHIFT)
@@ -168,7 +168,7 @@ find(size_t npages, bool clean)
 {
     size_t bin = bin_of(npages);
     if (npages > EXACT_BINS) {
-        int looks = 0; /* of many that are a little too small none may be looked at each time */
+        int looks = 0; /* many may be a little too small: not all of them are looked at each time */
         for (mspan *s = bins[clean][bin]; s && looks < LOOKS_MAX; s = s->next, looks++)
             if (s->npages >= npages)
                 return s;
@@ -266,7 +266,7 @@ map_pages(size_t npages)
         return false;
     }
     if (debug_allocator && debug_allocator->sparing)
-        mem_small_pages(lo, size); /* one touched byte shall cost one small page */
+        mem_small_pages(lo, size); /* so that one touched byte costs one small page */
     hint = lo + size;
     note_mapping(lo, lo + size);
     mheap.sys += size;
@@ -315,7 +315,7 @@ release_all(void)
     return mheap.released - before;
 }
 
-/* There shall be no more memory than `limit`. All spans are where they belong. */
+/* Gives memory back while there is more than `limit`. All spans are in their lists. */
 static void
 obey_limit(void)
 {
@@ -375,7 +375,8 @@ find_or_map(size_t npages)
     if ((s = find(npages, false)) != NULL || (npages > EXACT_BINS && (s = find_and_join(npages)) != NULL) ||
         (s = find(npages, true)) != NULL)
         return s;
-    /* Idle spans of both kinds may be neighbours. If half of the heap is idle it shall not grow because of that. */
+    /* Idle spans of both kinds may be neighbours. If half of the heap is idle, it must not grow because of
+     * that. */
     if (mheap.idle > mheap.sys / 2 && mheap.idle > 2 * bytes(npages) && mheap.idle > mheap.released) {
         release_all();
         if ((s = find(npages, true)) != NULL)

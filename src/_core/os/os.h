@@ -117,7 +117,7 @@ extern const uint64_t sigmask_faults;              /* what an instruction of the
 extern const uint64_t sigmask_profile;             /* SIGPROF */
 void context_set_sigmask(void *uc, uint64_t mask); /* what the interrupted thread goes on with */
 /* What a signal handler's third argument says: where the thread was, and its ith register; false: there are
- * no more. */
+ * no longer. */
 uintptr_t context_pc(const void *uc);
 bool context_reg(const void *uc, int i, const char **name, uint64_t *value);
 /* What a place in a program's execution is for an unwinder: the registers that a function keeps for its

@@ -106,7 +106,7 @@ ucontext_registers(const void *ucontext, registers *r)
 
 /* -- the alternate stack ------------------------------------------------------------------------------ */
 
-#define ALTSTACK (512 << 10) /* a symbolizer's libraries are no misers; what is not touched costs nothing */
+#define ALTSTACK (512 << 10) /* a symbolizer's libraries need much; what is not touched costs nothing */
 
 void *
 stack_altstack(void)

@@ -41,8 +41,7 @@ acquirep(m *mp, p *pp)
 
 /* For module.c. -1: exception set. */
 
-/* The first P, and main, if this is the main thread. After sigmask_init, before everything that asks who
- * runs. */
+/* Makes the first P, and binds main if this is the main thread. */
 int schedinit(void);
 int deadlock_init(void); /* fetches what checkdead asks about signals */
 /* Installs the handler that runs in the child inside fork(); it cannot be taken away again. */

@@ -204,7 +204,7 @@ sleep_quietly(uint32_t mine, int64_t until, int64_t *scavenging)
     int64_t wake;
     /* before the looks at npidle and nwaitgil: who changes these looks at it afterwards */
     atomic_store(&sched.sysmonwait, true);
-    atomic_thread_fence(memory_order_seq_cst); /* those looks are no atomic ones: see pidleget */
+    atomic_thread_fence(memory_order_seq_cst); /* those looks are not atomic: see pidleget */
     do {
         atomic_store(&mheap_unwatched,
                      true); /* before it looks: whoever frees something later will wake us */
@@ -326,8 +326,8 @@ sysmon_try_start(void)
     sched.sysmonstarted = !failed;
 }
 
-/* A program without goroutines has one thread as far as it knows: a fork shall find no other. CPython 3.12 and later count,
- * and warn. */
+/* A program without goroutines has one thread as far as it knows, and a fork must find no other: CPython 3.12
+ * and later count the threads, and warn. */
 void
 sysmon_pause(void)
 {
@@ -367,7 +367,7 @@ sysmon_memory_idle(void)
         atomic_store(&mheap_unwatched, true); /* between the two sides of a fork: the next free asks again */
 }
 
-/* It shall look at once. */
+/* Has it look at once. */
 void
 sysmon_wake(void)
 {

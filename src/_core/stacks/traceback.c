@@ -6,15 +6,17 @@
  *     created by __main__.main in goroutine 1
  *             /srv/app.py:40 +0x5c
  *
- * One writer serves runtime.stack(), panics, fatal errors and the dump of a signal handler. It has two forms: with the GIL,
- * and `careful`, for whoever cannot have it: then it allocates nothing, takes no lock, and looks at what it
- * follows by system calls (CAREFUL in os.h); what changes under its eyes comes out short, not wrong.
+ * One writer serves runtime.stack(), panics, fatal errors and the dump of a signal handler. It has two forms:
+ * with the GIL, and `careful`, for whoever cannot have it: then it allocates nothing, takes no lock, and
+ * looks at what it follows by system calls (CAREFUL in os.h); what changes under its eyes comes out short,
+ * not wrong.
  *
- * What is shown follows GOTRACEBACK (tb): at level 1 the program's frames, at level 2 those of the runtime too (gort's own
- * files, runpy and the interpreter's bootstrap) with fp, sp and pc.
+ * What is shown follows GOTRACEBACK (tb): at level 1 the program's frames, at level 2 those of the runtime
+ * too (gort's own files, runpy and the interpreter's bootstrap) with fp, sp and pc.
  *
- * Differs from Go: frames print as Go prints inlined ones, `name(...)`, since Python's arguments are no words; fp is
- * the interpreter's frame, sp its evaluation stack. threading.Threads are shown after the goroutines.
+ * Differs from Go: frames print as Go prints inlined ones, `name(...)`, since Python's arguments are not
+ * words; fp is the interpreter's frame, sp its evaluation stack. threading.Threads are shown after the
+ * goroutines.
  */
 #include "stacks/traceback.h"
 

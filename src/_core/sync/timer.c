@@ -290,7 +290,7 @@ fire_func(timer *tp, int64_t now)
     PyErr_Fetch(&type, &value, &tb);
     bool started = newproc(rt->fn, NULL, 0, NULL, rt->context) == 0;
     if (!started)
-        PyErr_Clear(); /* MemoryError: an exception of before may not be dropped here */
+        PyErr_Clear(); /* the MemoryError; the exception that was set before cannot be dropped here */
     PyErr_Restore(type, value, tb);
     owe(rt, !started);
     return false;
