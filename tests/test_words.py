@@ -1,4 +1,4 @@
-"""House words (docs/internals/words.md) in code, tests, tools and documentation, as far as a pattern can tell."""
+"""House words (docs/internals/words.md) in code, tests, tools and documentation, where a pattern can tell."""
 
 import re
 from collections.abc import Iterator
