@@ -134,12 +134,12 @@ struct g {
     PyObject *kwnames;
     PyObject *context; /* contextvars to start with: copied by the goroutine itself if copy_context */
     bool copy_context;
-    bool shrunk;     /* its stack was, and it has not run since */
-    bool goexiting;  /* called goexit: met again if swallowed */
-    bool retiring;   /* its function has ended; what is left are destructors */
+    bool shrunk;     /* its stack was shrunk, and it has not run since */
+    bool goexiting;  /* has called goexit, which is raised again if it is swallowed */
+    bool retiring;   /* its function has ended; only destructors still run */
     bool traced;     /* threading has trace or profile functions for it */
-    bool extra;      /* is on a stack that it has for a call (morestack.c) */
-    bool opened;     /* ... the guard of the stack that it is on was */
+    bool extra;      /* is on another stack for the time of a call (morestack.c) */
+    bool opened;     /* the guard of the stack that it is on is open (morestack.c) */
     bool greenlets;  /* has used greenlets, which hold one of its lockcount to its end */
     uint64_t parent; /* goid of the creator */
     PyCodeObject *created_code;
@@ -272,18 +272,18 @@ struct sched {
     int32_t maxmcount;
     int64_t handoffs, mcreated, mainmoves;
     _Atomic int32_t lock; /* idlelock */
-    m *midle;             /* idle and not locked to a goroutine, the last one first */
+    m *midle;             /* idle and not locked to a goroutine, the latest first */
     m *mfree;             /* records of Ms whose threads have ended */
     int32_t nmidle, nmidlelocked;
     _Atomic int32_t ntakeover; /* Ms woken for a takeover that have not got the GIL yet */
     _Atomic int32_t nwaitgil;  /* threads in gil_take */
-    _Atomic uint32_t gilturns; /* how often one has got it there */
+    _Atomic uint32_t gilturns; /* how often one of them has got it */
     _Atomic int64_t coarse;    /* nanotime, as of sysmon's or an idle M's last look */
     _Atomic int64_t timer0;    /* when the first timer is due; INT64_MAX: none */
-    _Atomic int64_t forcegc;   /* when a full collection is, though the heap has not grown; the same */
+    _Atomic int64_t forcegc;   /* when a full collection is due by time; INT64_MAX: never */
     _Atomic uint32_t sysmonnote;
     _Atomic bool sysmonwait;
-    _Atomic bool sysmonslow; /* it looks seldom, because no goroutine gets on and none can */
+    _Atomic bool sysmonslow; /* it looks seldom: no goroutine makes progress, none is runnable */
     bool sysmonstarted;
     int32_t schedtrace, scheddetail;
     int64_t starttime;

@@ -18,7 +18,7 @@ enum gcphase {
     WantYoung, /* the goal is reached: a young one */
     WantFull,  /* the memory limit's goal is reached: a full one */
     WantRest,  /* the young one at the goal was not enough: a full one, in the same cycle */
-    WantTimed, /* so long without one: a full one */
+    WantTimed, /* too long without a full one: a full one */
     RunOther,  /* the program's own, of a younger generation */
     RunSlice,
     RunYoung,  /* by count */
@@ -123,7 +123,8 @@ bool pacer_may_force(const gcpacer *c, uint64_t blocks);
 int64_t pacer_guess(const gcpacer *c, size_t looked);
 /* measured: the time since it began is its own. True: the goals are to be set. */
 bool pacer_cycle_ends(gcpacer *c, uint64_t heap, int64_t now, bool measured);
-/* The collection looked at so many containers, if it was a young one or a slice, and so many were garbage. */
+/* The collection looked at `looked` containers, if it was a young one or a slice, and `collected` were
+ * garbage. */
 void pacer_learn(gcpacer *c, size_t looked, size_t collected);
 void pacer_pay(gcpacer *c, int64_t took, int64_t now, int64_t cpu); /* took: processor time of this thread */
 

@@ -558,9 +558,7 @@ timer_added(void)
 void
 newproc1(g *gp)
 {
-    /* before gp is queued: if no thread can be had the program ends in here, by Python code, for which gp
-     * does not exist yet; and once it is queued only sysmon sees that the goroutine which has the P does not
-     * come to it */
+    /* before gp is queued: if no thread can be had the program dies in there, and its hooks must not find gp */
     if (unlikely(!sched.sysmonstarted))
         sysmon_start();
     /* before the queue, whose goroutines are Grunnable and without an M (p.c) */
