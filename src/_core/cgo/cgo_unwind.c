@@ -7,12 +7,11 @@
  *
  * Which frames. A stack of C code that Python called and that calls back looks like this, innermost first:
  *
- *     gort, interpreter, ctypes, libffi | the program's C code | libffi, ctypes, interpreter, gort: the call
- *     ...
+ *     gort, interpreter, ctypes, libffi | the program's C code | libffi, ctypes, interpreter, gort ...
  *
- * What is wanted is the middle. The others are told by the loaded object that they are in ("glue", found by
+ * The middle is what is wanted. The others are known by the loaded object that they are in ("glue", found by
  * cgo_find_glue). The walk ends at the latest where the frame of the enclosing call is (cgoframe), so that C
- * code that an outer callback belongs to is never taken for that of an inner one.
+ * code of an outer callback is never taken for that of an inner one.
  *
  * Why not backtrace() of libc: it begins here and nowhere else. _Unwind_Backtrace does too, but calling it in
  * a frame whose CFI names other registers as its caller's (gort_unwind_from) makes it begin anywhere, on
@@ -65,7 +64,7 @@ within(const range *r, uintptr_t a)
 static range glue[MAX_GLUE];
 static _Atomic int nglue; /* grows; signal handlers read it */
 static range python;      /* the one of them that is the interpreter */
-static range libc[3];     /* libc, the dynamic linker, and whoever has malloc */
+static range libc[3];     /* libc, the dynamic linker, and the library of malloc */
 
 static range
 extent(const struct dl_phdr_info *info)
@@ -351,8 +350,8 @@ find_interrupted(struct _Unwind_Context *frame, void *arg)
     return _URC_END_OF_STACK;
 }
 
-/* False in a signal handler that interrupted somebody who may hold a lock that malloc or libdw wants. Whoever is
- * interrupted inside of malloc is in libc at that moment, or in the kernel on its behalf. */
+/* False in a signal handler that interrupted code which may hold a lock that malloc or libdw wants. A thread
+ * that is interrupted inside of malloc is in libc at that moment, or in the kernel on its behalf. */
 static bool
 may_allocate(void)
 {
@@ -401,7 +400,8 @@ add_inlined(work *k, Dwfl_Module *mod, uintptr_t pc, const char **file, int *lin
     uint64_t bias;
     Dwarf_Die *unit = dwfl_module_addrdie(mod, pc, &bias), *scopes = NULL, *outer = NULL;
     int n = unit ? dwarf_getscopes(unit, pc - bias, &scopes) : 0;
-    /* the scopes around an inlined function are those of its definition; wanted are those of the place it is inlined at */
+    /* the scopes around an inlined function are those of its definition, but those of the place that it is
+     * inlined at are wanted */
     if (n > 0)
         n = dwarf_getscopes_die(&scopes[0], &outer);
     Dwarf_Files *files = NULL;

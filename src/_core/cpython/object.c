@@ -2,7 +2,7 @@
  * before and behind an object in its block, a type's note.
  *
  * Invariants
- *   1. No Python code runs, and no exception is set or cleared, but for type_set_note, which lets go of the
+ *   1. No Python code runs, and no exception is set or cleared, except by type_set_note, which lets go of the
  *      old note.
  *   2. With care, as in frame.c, nothing is followed that was not looked at first: what comes out is a
  *      pointer or a length to be used with care in turn.

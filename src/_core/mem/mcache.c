@@ -61,7 +61,8 @@ mcache_refill(unsigned class)
         s->fresh = s->base;
         s->limit = s->base + n * class_size[class];
         s->nalloc = 0;
-        s->nslow = n - 2; /* of 1 block: huge, and every free of it leaves it empty */
+        /* with 1 block this wraps around to a huge number, and each free leaves the span empty */
+        s->nslow = n - 2;
     }
     cache.span[class] = s;
     /* last, and under no lock: the pacer may look at the heap's figures, and have memory given back */

@@ -1,33 +1,36 @@
 /* mheap.c: the page heap: runs of pages, the table from address to span, memory from the kernel.
  *
- * Addresses come from the kernel in mappings of 4 MiB or more, one behind the other where the kernel lets us. A table of
- * two levels leads from any address to its span: one entry for each arena that has a page of ours, in it one for each
- * page. An address that leads nowhere is somebody else's, which is how blocks of CPython's own allocator are told.
+ * Addresses come from the kernel in mappings of 4 MiB or more, one behind the other where the kernel lets us.
+ * A table of two levels leads from any address to its span: one entry for each arena that has a page of ours,
+ * in it one for each page. An address that leads nowhere is somebody else's, which is how blocks of CPython's
+ * own allocator are recognized.
  *
  * Invariants
  *   1. The spans of a mapping follow each other without a gap, idle ones included.
- *   2. Every page of a span in use has its entry; of an idle one the first and the last page (neighbours look there).
+ *   2. Every page of a span in use has its entry; of an idle one the first and the last page (neighbours look
+ *      there).
  *   3. No two neighbouring idle spans are both clean, or both not.
- *   4. Clean idle spans have no memory. They read as zeros, unless the memory went by MADV_FREE. The others may hold
- *      anything.
- *   5. A retired span is in no list and lies within a region; when all of a region is retired, nothing of it is left
- *      in the tables but the number of its retired pages.
- *   6. Only map_pages asks the kernel for anything, before it changes anything: the struct of a span lies in the tables of
- *      the arena, at its first page, so that cutting, joining and freeing spans cannot fail.
+ *   4. Clean idle spans have no memory. They read as zeros, unless the memory went by MADV_FREE. The others
+ *      may hold anything.
+ *   5. A retired span is in no list and lies within a region; when all of a region is retired, nothing of it
+ *      is left in the tables but the number of its retired pages.
+ *   6. Only map_pages asks the kernel for anything, before it changes anything: the struct of a span lies in
+ *      the tables of the arena, at its first page, so that cutting, joining and freeing spans cannot fail.
  *
- * Idle spans lie in bins by their number of pages: exact up to 64, then eight bins for each doubling. Any span of a
- * higher bin fits; in its own bin the first that does is taken. Those with memory are taken before clean ones.
+ * Idle spans lie in bins by their number of pages: exact up to 64, then eight bins for each doubling. Any
+ * span of a higher bin fits; in its own bin the first that does is taken. Those with memory are taken before
+ * clean ones.
  *
- * Locks: the GIL (heap.h), and a lock of the page heap's own for the scavenger, which has no GIL. A holder of the GIL
- * may keep it long (mheap_walk): the scavenger only tries it, and waits only to put a span back. What the
- * scavenger does under it is short, and nobody locks anything else there. While a span's memory is given
+ * Locks: the GIL (heap.h), and a lock of the page heap's own for the scavenger, which has no GIL. A holder of
+ * the GIL may keep it long (mheap_walk): the scavenger only tries it, and waits only to put a span back. What
+ * the scavenger does under it is short, and nobody locks anything else there. While a span's memory is given
  * back, without the lock, it is in no list. A fork takes the lock, so that the child finds the lists whole.
  *
- * Why not one large reservation, with a single table over it: it counts against RLIMIT_AS as a whole, also if the limit
- * is set later, and says nothing of the heap's size.
+ * Why not one large reservation, with a single table over it: it counts against RLIMIT_AS as a whole, also if
+ * the limit is set later, and says nothing of the heap's size.
  *
- * Differs from Go: a span that was given back by moving its pages elsewhere (realloc) is clean at once. Memory that the
- * kernel has not backed yet counts as released, as in Go since 1.14.
+ * Differs from Go: a span that was given back by moving its pages elsewhere (realloc) is clean at once.
+ * Memory that the kernel has not backed yet counts as released, as in Go since 1.14.
  */
 #include "mem/heap.h"
 
@@ -673,8 +676,9 @@ mheap_init(void)
     return true;
 }
 
-/* Before all other handlers are made: the last one made is the first to lock, and the first one made the first to unlock in
- * the child. So no other handler waits for a thread that waits for the heap, nor allocates while it is locked. */
+/* Before all other handlers are made: the last one made is the first to lock, and the first one made is the
+ * first to unlock in the child. So no other handler waits for a thread that waits for the heap, nor allocates
+ * while it is locked. */
 void
 mheap_forks(void)
 {

@@ -3,7 +3,7 @@
  * Invariant: futex_sleep returns at once if the word has changed, so a wake between the look at the word and
  * the sleep is not lost. It may return for no reason.
  *
- * Any thread. Which locks a thread may hold while it sleeps is its own business.
+ * Any thread. Which locks a thread may hold while it sleeps is up to the caller.
  *
  * Rejected: condition variables. They need a mutex, and a signal does not end their wait.
  *

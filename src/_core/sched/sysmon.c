@@ -81,12 +81,14 @@ hurry_main(const g *gp, int64_t now)
 static struct {
     uint32_t turn;
     int64_t since; /* somebody waits for the GIL, and nobody of those who do has got it */
-    bool unsure;   /* whoever gives up the GIL now may wait until somebody takes it, and that may be nobody */
+    /* the holder may have been asked to give up the GIL, and to wait for a taker that does not exist */
+    bool unsure;
 } gilwait;
 
 static _Atomic bool asking;
 
-/* sched.stopping is set. From now on nobody asks for the GIL who may not take it: whoever gives it up would wait for ever. */
+/* sched.stopping is set. From now on there is no request for the GIL that nobody may take: its holder would
+ * wait for ever. */
 void
 sysmon_asks_no_more(void)
 {
@@ -95,7 +97,7 @@ sysmon_asks_no_more(void)
     ts_forget_drop_request(PyThreadState_Get());
 }
 
-/* Has whoever holds the GIL give it up to somebody who waits in gil_take. */
+/* Has the holder of the GIL give it up to a thread that waits in gil_take. */
 static void
 relieve_gil(int64_t now)
 {

@@ -4,10 +4,9 @@
  *     SIGSEGV, SIGBUS in the guard   a goroutine's stack has overflowed; exit status 2
  *       of the stack it runs on
  *     SIGSEGV, SIGBUS, SIGFPE,       `fatal error: unexpected signal during runtime execution`, the goroutine
- *                                    that
- *     SIGABRT otherwise              did it, the others as GOTRACEBACK says; then whoever was there before,
- *                                    or the default action, so that the parent sees the signal and a core is
- *                                    left
+ *       SIGABRT otherwise            that did it, the others as GOTRACEBACK says; then the handler that was
+ *                                    there before, or the default action, so that the parent sees the signal
+ *                                    and a core is left
  *
  * SIGQUIT is answered in an orderly way if that can be: sysmon starts a thread that takes the GIL and writes.
  * If it has not got it within a second, the interpreter is wedged: some thread is in C code and keeps the
@@ -15,9 +14,9 @@
  * (traceback.c, `careful`), with the C frames that it was in. If that thread does not answer either, sysmon
  * writes.
  *
- * Handlers run on the thread's alternate stack, use static memory, and take no lock. A failure inside of one
- * is met by `dying`: the second says `panic during panic`, the third `stack trace unavailable` and exits with
- * 4, more with 5.
+ * Handlers run on the thread's alternate stack, use static memory, and take no lock. `dying` counts failures
+ * inside of them: the second says `panic during panic`, the third says `stack trace unavailable` and exits
+ * with 4, later ones exit with 5.
  *
  * A program's own handlers, set by signal.signal() or in C, replace these, as they replace any other.
  *
@@ -65,7 +64,7 @@ enum {
     QuitNoting,  /* the handler writes quit_pc and the rest, which others read later on */
     QuitWanted,  /* sysmon is to act */
     QuitTrying,  /* a thread tries to get the GIL */
-    QuitNobody,  /* nobody waits for it any more: a handler writes */
+    QuitNobody,  /* no thread waits for the GIL any more: a handler writes */
     QuitWriting, /* one does */
 };
 static uintptr_t quit_pc;
@@ -394,7 +393,7 @@ quit(void)
         futex_sleep(&never, 0, INT64_MAX); /* the process is about to end */
 }
 
-/* Hook, at each kick. If nobody waits for the GIL any more, it is this thread, most likely, that keeps it. */
+/* Hook, at each kick. If no thread waits for the GIL any more, it is most likely this one that keeps it. */
 void
 quit_kicked(void *uc)
 {
@@ -403,7 +402,7 @@ quit_kicked(void *uc)
         quit_careful(uc);
 }
 
-/* In the child: what was asked of the parent is the parent's to answer. */
+/* In the child: a SIGQUIT that came to the parent is the parent's to answer. */
 void
 quit_after_fork(void)
 {
