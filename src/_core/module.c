@@ -391,7 +391,7 @@ shutdown_(PyObject *mod, PyObject *unused)
     (void)mod, (void)unused;
     gc_stop();         /* first: while sched_stop gives up the GIL no goroutine is started to collect */
     sched_stop();      /* before finalizers_stop: from here on destructors cannot set finalizers */
-    finalizers_stop(); /* with nobody left who takes a job from the queue */
+    finalizers_stop(); /* nobody else takes jobs from the queue any more */
     Py_RETURN_NONE;
 }
 

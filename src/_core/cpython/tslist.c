@@ -132,7 +132,7 @@ ts_outlive(PyThreadState *ts)
 {
     ts_deleting(ts);
     tslist_lock();
-    outliving = true; /* with the first one: what is made from now on must outlive the interpreter, too */
+    outliving = true; /* with the first one: what is made from now on must outlive the interpreter too */
     if (ts->prev != ts)
         ts_isolate(ts);
     tslist_unlock();

@@ -7,7 +7,7 @@
  *
  * Rejected: condition variables. They need a mutex, and a signal does not end their wait.
  *
- * Differs from Go: a signal ends it, too, and the caller is told (EINTR); and the time limit is a deadline
+ * Differs from Go: a signal ends it as well, and the caller is told (EINTR); and the time limit is a deadline
  * (FUTEX_WAIT_BITSET), so that an interrupted sleep goes on without a calculation.
  */
 #define _GNU_SOURCE 1

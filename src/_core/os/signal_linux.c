@@ -23,7 +23,7 @@
 const uint64_t sigmask_faults =
     SIGBIT(SIGSEGV) | SIGBIT(SIGBUS) | SIGBIT(SIGFPE) | SIGBIT(SIGILL) | SIGBIT(SIGTRAP) | SIGBIT(SIGSYS);
 const uint64_t sigmask_profile = SIGBIT(SIGPROF);
-/* glibc's own, between its threads; pthread_sigmask leaves them alone, too */
+/* glibc's own, between its threads; pthread_sigmask leaves them alone too */
 static const uint64_t internal = SIGBIT(32) | SIGBIT(33);
 
 uint64_t

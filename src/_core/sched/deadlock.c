@@ -133,7 +133,7 @@ checkdead(void)
     if (!maing || maing->status != Gwaiting || atomic_load(&sched.ntakeover))
         return INT64_MAX;
     if (awake_ms() > 1)
-        return INT64_MAX; /* in C, or computing without a P, or on its way to sleep: it will ask, too */
+        return INT64_MAX; /* in C, or computing without a P, or on its way to sleep: it will ask too */
     if (said.since == maing->waitsince && !signals_pending() && nanotime() < said.until)
         return said.answer;
     if (ts_others() - 1 > sched.nthreads) /* one is main's */

@@ -4,7 +4,7 @@
  * What is said of a panic and of a fatal error is put together in Python (_traceback.py), which calls hooks
  * of the program's and flushes its files. That may hang: die_within gives it a number of seconds.
  *
- * fatal needs the GIL. die_within and dies_in_time do, too; the thread that ends the process does not.
+ * fatal needs the GIL, and so do die_within and dies_in_time; the thread that ends the process does not.
  *
  * Differs from Go, which runs no code of the program's once it dies.
  */

@@ -115,7 +115,7 @@ void
 park_thread(g *gp)
 {
     thread *t = thread_of_g(gp);
-    atomic_store(&t->note, 0); /* it is queued already, but whoever wakes it needs the GIL for that */
+    atomic_store(&t->note, 0); /* it is queued already, but its waker needs the GIL for that */
     gp->ts = PyThreadState_Get();
     sched.nthreads++;
     if (sched.npidle == sched.nprocs && maing && maing->status == Gwaiting) {

@@ -241,7 +241,8 @@ on_fatal(int sig, siginfo_t *info, void *uc)
             _exit(2);
         }
     }
-    /* whoever was here before us, or the default action: when the instruction is run again, or by raising it anew */
+    /* the handler that was here before us, or the default action: by running the instruction again, or by
+     * raising anew */
     struct sigaction *old = &s->old;
     if (times == 1 && old->sa_flags & SA_SIGINFO)
         old->sa_sigaction(sig, info, uc);

@@ -73,7 +73,8 @@ mutex_wait(Mutex *mu, g *gp, PyObject **kept)
         mu->nwait++;
         int r = wait_in(gp, &mu->waiters, front, waitReasonMutexLock, mu, mutex_lost);
         mu->nwait--;
-        if (unlikely(r < 0)) { /* not woken: `woken` is another's, and so is a lock that was handed over */
+        /* not woken: `woken` is about another waiter, and so is a lock that was handed over */
+        if (unlikely(r < 0)) {
             if (!goes_on(kept))
                 return -1;
             front = true;
