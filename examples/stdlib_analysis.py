@@ -52,7 +52,7 @@ class Function(NamedTuple):
 
 @dataclass
 class Parsed:
-    """What the syntax tree of a file says; `error` is empty unless the file is no valid Python."""
+    """What the syntax tree of a file says; `error` is empty unless the file is not valid Python."""
 
     source: Source
     functions: list[Function] = field(default_factory=list)
@@ -195,7 +195,7 @@ def report(file: Path, root: Path) -> str:
 class Progress:
     """A progress line on standard error: in place on a terminal, otherwise one line every few seconds."""
 
-    INTERVAL = 3.0  # seconds between lines when the output is no terminal
+    INTERVAL = 3.0  # seconds between lines when the output is not a terminal
 
     def __init__(self, what: str, stream: TextIO = sys.stderr) -> None:
         self._what, self._stream, self._tty = what, stream, stream.isatty()
@@ -246,7 +246,7 @@ def options(description: str) -> Options:
     parser.add_argument("--store", type=Path, help="keep the sqlite3 database in this new file")
     args = parser.parse_args()
     if not args.root.is_dir():
-        parser.error(f"--root {args.root} is no folder")
+        parser.error(f"--root {args.root} is not a folder")
     if args.limit < 0:
         parser.error(f"--limit {args.limit} is negative; 0 means all files")
     if not args.timeout > 0:

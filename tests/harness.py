@@ -401,7 +401,7 @@ def version_fits(condition: str) -> bool:
     for term in condition.split():
         found = re.fullmatch(r"(>=|<|==)(\d+)\.(\d+)", term)
         if not found:
-            raise ValueError(f"{term!r} is no condition on the version: give >=X.Y, <X.Y or ==X.Y")
+            raise ValueError(f"{term!r} is not a condition on the version: give >=X.Y, <X.Y or ==X.Y")
         wanted, version = (int(found[2]), int(found[3])), sys.version_info[:2]
         if not {">=": version >= wanted, "<": version < wanted, "==": version == wanted}[found[1]]:
             return False

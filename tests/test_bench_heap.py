@@ -298,8 +298,8 @@ mimalloc is left out: libmimalloc.so.2 is not installed
     [
         ("--programs=nothing", "argument --programs: 'nothing' is none of graph, ..."),
         ("--columns=cpython,tcmalloc", "argument --columns: 'tcmalloc' is none of cpython, gort, ..."),
-        ("--scale=0", "argument --scale: '0' is no number above 0, up to 100"),
-        ("--rounds=0", "argument --rounds: '0' is no positive number"),
+        ("--scale=0", "argument --scale: '0' is not a number above 0, up to 100"),
+        ("--rounds=0", "argument --rounds: '0' is not a positive number"),
     ],
 )
 def test_bad_arguments(argument: str, complaint: str) -> None:

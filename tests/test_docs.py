@@ -83,7 +83,7 @@ def samples() -> Iterator[Sample]:
                     name, _, value = word.removeprefix("env:").partition("=")
                     env[name] = value
                 else:
-                    raise ValueError(f"{page.name}: {word!r} is no directive: give exit=N or env:NAME=VALUE")
+                    raise ValueError(f"{page.name}: {word!r} is not a directive: exit=N or env:NAME=VALUE")
             line = text.count("\n", 0, block.start()) + 1
             yield Sample(page, line, block[2], block[3] or "", status, env)
 

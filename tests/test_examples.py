@@ -104,7 +104,7 @@ def test_stdlib_report_finds_a_difference(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "complaint"),
     [
-        ("--root=/nowhere", "--root /nowhere is no folder"),
+        ("--root=/nowhere", "--root /nowhere is not a folder"),
         ("--limit=-3", "--limit -3 is negative; 0 means all files"),
         ("--timeout=0", "--timeout 0 is not more than 0 seconds"),
         ("--timeout=nan", "--timeout nan is not more than 0 seconds"),

@@ -267,7 +267,7 @@ def check_columns() -> Iterator[str]:
 
 
 def layer_of(name: str) -> int:
-    """A file's place from the ground up. What lies in a folder that is no layer is above all others."""
+    """A file's place from the ground up. What lies in a folder that is not a layer is above all others."""
     if name in SHARED:
         return -1
     folder, slash, _ = name.partition("/")
@@ -283,7 +283,7 @@ def runs_up(arrow: Arrow) -> bool:
 
 
 def check_folders() -> Iterator[str]:
-    """Folders that are no layer."""
+    """Folders that are not a layer."""
     folders = {name.partition("/")[0] for name, _ in core_files(".c", ".h", ".S") if "/" in name}
     for folder in sorted(folders - set(LAYERS)):
         yield f"src/_core/{folder}: is not among the layers of check_seams.py"

@@ -283,7 +283,7 @@ def fraction(text: str) -> float:
     except ValueError:
         value = 0
     if not 0 < value <= 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0, up to 100")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, up to 100")
     return value
 
 

@@ -1,18 +1,30 @@
-/* core.h: the vocabulary of the runtime: its structures, and the rules for them. What a noun can do is in its own header,
- * beside its file (sched/g.h, sched/stack.h, sync/chan.h, ...). Words that gort uses in a sense of its own are explained in
- * docs/internals/words.md.
+/* core.h: the vocabulary of the runtime: its structures, and the rules for them. What a noun can do is in its
+ * own header, beside its file (sched/g.h, sched/stack.h, sync/chan.h, ...). Words that gort uses in a sense
+ * of its own are explained in docs/internals/words.md.
  *
  *   g      a goroutine: a C stack and a PyThreadState of its own. Lives at the top of its stack.
  *   m      an OS thread that runs goroutines ("machine"). m0 is the process's main thread.
  *   p      the right to run goroutines; there are GOMAXPROCS of them. Holds a queue of runnable goroutines.
- *   sudog  a goroutine's place in the queue of a channel or lock. Lives on the waiting goroutine's stack (waiter_for).
+ *   sudog  a goroutine's place in the queue of a channel or lock. Lives on the waiting goroutine's stack
+ *          (waiter_for).
  *   timer  an entry of the timer heap.
  *
- * THE LOCK. The core is for builds with the GIL, and the GIL is the scheduler's lock: whoever reads or writes
- * anything below holds it, unless the field's comment says otherwise. Two parties do without it: sysmon,
- * which reads (what it follows stays readable; of a g that was given up it reads zeros), writes its own fields
- * and some atomic ones, and wakes or makes Ms; and signal handlers, which only read. sched.lock, a leaf taken by idlelock(), guards what sysmon shares with the
- * others: the list of idle Ms and that of all Ms.
+ * THE LOCK. The core is for builds with the GIL, and the GIL is the scheduler's lock: anyone who reads or
+ * writes anything below holds it, unless the field's comment says otherwise. These work without it:
+ *
+ *   - sysmon reads (what it follows stays readable; of a g that was given up it reads zeros), writes its own
+ *     fields and some atomic ones, and wakes or makes Ms;
+ *   - an M that starts (mstart), sleeps (stopm) or ends touches its own record and the lists of Ms until it
+ *     has the GIL (gil_take), or once it has given it up for good;
+ *   - a plain thread that ends puts its record into free_threads (thread_ended);
+ *   - in the child of a fork that C code made without the GIL, the one thread that is left does everything
+ *     (fork.c);
+ *   - signal handlers read, set atomic flags, and open the guard of the stack that they interrupted
+ *     (morestack_fault).
+ *
+ * sched.lock, a leaf taken by idlelock(), guards what these share with the others: the list of idle Ms and
+ * how many there are, the list of all Ms and mcount, and the records that can be used again (mfree,
+ * free_threads).
  *
  * THE RULE OF PYTHON CODE. Between the moment a goroutine puts itself into a wait queue and the moment its
  * stack is switched away, no Python code may run and the GIL may not be released: a waker could find the
@@ -122,12 +134,12 @@ struct g {
     PyObject *kwnames;
     PyObject *context; /* contextvars to start with: copied by the goroutine itself if copy_context */
     bool copy_context;
-    bool shrunk;     /* its stack was, and it has not run since */
-    bool goexiting;  /* called goexit: met again if swallowed */
-    bool retiring;   /* its function has ended; what is left are destructors */
+    bool shrunk;     /* its stack was shrunk, and it has not run since */
+    bool goexiting;  /* has called goexit, which is raised again if it is swallowed */
+    bool retiring;   /* its function has ended; only destructors still run */
     bool traced;     /* threading has trace or profile functions for it */
-    bool extra;      /* is on a stack that it has for a call (morestack.c) */
-    bool opened;     /* ... the guard of the stack that it is on was */
+    bool extra;      /* is on another stack for the time of a call (morestack.c) */
+    bool opened;     /* the guard of the stack that it is on is open (morestack.c) */
     bool greenlets;  /* has used greenlets, which hold one of its lockcount to its end */
     uint64_t parent; /* goid of the creator */
     PyCodeObject *created_code;
@@ -151,7 +163,7 @@ struct g {
 struct m {
     g *curg;    /* the goroutine that runs on it (in the interpreter or in C), NULL on g0; sysmon reads it */
     p *p;       /* NULL: idle, or its goroutine was in C when the P was taken away; sysmon reads it */
-    p *nextp;   /* the P it shall have when it wakes */
+    p *nextp;   /* the P that it takes when it wakes */
     g *nextg;   /* and the goroutine to run first */
     void *g0sp; /* saved stack pointer of the scheduler's own stack */
     PyThreadState *ts;   /* the scheduler's own thread state */
@@ -260,18 +272,18 @@ struct sched {
     int32_t maxmcount;
     int64_t handoffs, mcreated, mainmoves;
     _Atomic int32_t lock; /* idlelock */
-    m *midle;             /* idle and not locked to a goroutine, the last one first */
+    m *midle;             /* idle and not locked to a goroutine, the latest first */
     m *mfree;             /* records of Ms whose threads have ended */
     int32_t nmidle, nmidlelocked;
     _Atomic int32_t ntakeover; /* Ms woken for a takeover that have not got the GIL yet */
     _Atomic int32_t nwaitgil;  /* threads in gil_take */
-    _Atomic uint32_t gilturns; /* how often one has got it there */
+    _Atomic uint32_t gilturns; /* how often one of them has got it */
     _Atomic int64_t coarse;    /* nanotime, as of sysmon's or an idle M's last look */
     _Atomic int64_t timer0;    /* when the first timer is due; INT64_MAX: none */
-    _Atomic int64_t forcegc;   /* when a full collection is, though the heap has not grown; the same */
+    _Atomic int64_t forcegc;   /* when a full collection is due by time; INT64_MAX: never */
     _Atomic uint32_t sysmonnote;
     _Atomic bool sysmonwait;
-    _Atomic bool sysmonslow; /* it looks seldom, because no goroutine gets on and none can */
+    _Atomic bool sysmonslow; /* it looks seldom: no goroutine makes progress, none is runnable */
     bool sysmonstarted;
     int32_t schedtrace, scheddetail;
     int64_t starttime;

@@ -1,11 +1,13 @@
 /* hooks.h: what a lower layer tells a higher one, or asks it.
  *
- * A layer calls only those below it (tools/check_seams.py). Where something that happens below concerns a layer
- * above, it calls one of these. They are all here, so that one sees what may come up from below, with which locks.
+ * A layer calls only those below it (tools/check_seams.py). Where something that happens below concerns a
+ * layer above, it calls one of these. They are all here, so that a reader sees what may come up from below,
+ * with which locks.
  *
- * hooks.c says who takes them. None is NULL, and a call costs a load more than a direct one.
+ * hooks.c says who takes them. No hook is NULL, and a call costs one load more than a direct one.
  *
- * Rejected: a list of functions for each event. Each has one taker, and the order of takers would be nobody's.
+ * Rejected: a list of functions for each event. Each event has one taker, and nothing would say in which
+ * order several are called.
  */
 #ifndef GORT_HOOKS_H
 #define GORT_HOOKS_H
@@ -27,7 +29,8 @@ struct hooks {
 
     /* In the middle of an allocation or a free: no Python code runs, and no memory of Python's is allocated. */
 
-    /* heap_countdown is below 0: so many bytes have been allocated. */
+    /* heap_countdown has fallen below 0: as many bytes have been allocated as its owner wanted to wait
+     * for. */
     void (*heap_goal)(void);
     /* A block that span_add_special() has counted is freed. */
     void (*special_freed)(void *p);
@@ -38,6 +41,7 @@ struct hooks {
 
     /* A goroutine begins: notes where in ts, its creator's, it was made. No Python code runs. */
     void (*born)(g *gp, PyThreadState *ts);
+    /* The goroutine that a belongs to ends. */
     void (*free_ancestors)(ancestors *a);
     /* sched.owing is set. In a goroutine that was just resumed; runs Python code. */
     void (*pay_owed)(void);
@@ -49,7 +53,8 @@ struct hooks {
     int64_t (*scavenge)(int64_t now, bool idle);
     /* Is there a signal handler that is neither Python's nor ours? */
     bool (*handled_in_c)(void);
-    /* sysmon, without the GIL: has SIGQUIT come? Then the other one has the dump written, and the process ends. */
+    /* sysmon, without the GIL: has SIGQUIT come? If so, sysmon calls quit, which has the dump written and
+     * ends the process. */
     bool (*quit_wanted)(void);
     void (*quit)(void);
     /* In the handler of the runtime's own signal, in any thread. */
@@ -71,6 +76,7 @@ struct hooks {
     void (*print_context)(struct out *o, g *gp, int nth);
     void (*print_signal)(struct out *o, void *ucontext);
 };
+/* The only one, a constant: hooks.c. */
 extern const struct hooks hooks __attribute__((visibility("hidden")));
 
 #endif

@@ -161,7 +161,7 @@ unsignaled_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs)
     if (nargs < 1)
         return PyErr_Format(PyExc_TypeError, "unsignaled() takes a callable and its arguments");
     bool mine = on_main_thread();
-    if (mine && need_threading() < 0) /* f may start goroutines, and is not on the main thread, as it seems */
+    if (mine && need_threading() < 0) /* before it seems not to be the main thread: f may start goroutines */
         return NULL;
     if (mine)
         main_thread_set(false);
@@ -396,9 +396,9 @@ static PyObject *
 shutdown_(PyObject *mod, PyObject *unused)
 {
     (void)mod, (void)unused;
-    gc_stop();
-    sched_stop();
-    finalizers_stop();
+    gc_stop();         /* first: while sched_stop gives up the GIL no goroutine is started to collect */
+    sched_stop();      /* before finalizers_stop: from here on destructors cannot set finalizers */
+    finalizers_stop(); /* nobody else takes jobs from the queue any more */
     Py_RETURN_NONE;
 }
 
@@ -617,11 +617,12 @@ module_exec(PyObject *module)
         if (inits[i](module) < 0)
             return -1;
     }
+    /* greenlet_init after schedinit: it may have to lock main to its thread. The others in any order. */
     if (deadlock_init() < 0 || sigmask_init() < 0 || schedinit() < 0 || greenlet_init() < 0 ||
         ident_init() < 0 || rlock_init() < 0 || bufferedio_init() < 0 || morestack_init() < 0)
         return -1;
     signals_init();
-    fork_init();
+    fork_init(); /* last: the handlers of a fork run in the child in the order in which they were made */
     return register_fork_hooks(module);
 }
 

@@ -237,7 +237,7 @@ def test_hook_of_main_under_gort_run() -> None:
 
 
 def test_exception_in_a_finally_of_goexit() -> None:
-    """It shows itself; that goexit was under way is no part of it."""
+    """It shows itself; that goexit was under way is not part of it."""
     outcome = run_source(
         """
         from gort import go, runtime, time

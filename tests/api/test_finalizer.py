@@ -1197,7 +1197,7 @@ def test_fork_in_a_finalizer() -> None:
 
 @isolated()
 def test_subinterpreters_share_static_types() -> None:
-    """Generators of another interpreter have no finalizers, and are closed as ever."""
+    """Generators of another interpreter have no finalizers, and are closed as always."""
     try:
         import _interpreters as interpreters
     except ImportError:

@@ -311,7 +311,7 @@ def test_a_dump_asks_nothing_of_thread_classes() -> None:
 
 @isolated(stdout="ok", timeout=120)
 def test_the_time_of_a_dump_grows_with_the_number_of_threads() -> None:
-    """Of Ms, whose scheduler's thread states are no threads, and of threads that wait in gort."""
+    """Of Ms, whose scheduler's thread states are not threads, and of threads that wait in gort."""
 
     def cost() -> float:
         best = 9.0

@@ -258,7 +258,7 @@ def test_comprehensions_are_lines_of_their_function() -> None:
 
 def test_code_without_a_module() -> None:
     space: dict[str, Any] = {"here": here}
-    code = compile("pcs = here()", "<string>", "exec")  # alive for as long as its PCs shall mean something
+    code = compile("pcs = here()", "<string>", "exec")  # kept: without it its PCs mean nothing
     exec(code, space)
     assert names(space["pcs"])[1] == "?.<module>"
     space["__name__"] = "made.up"

@@ -690,7 +690,7 @@ def depth_of_sorted(n: int) -> int:
 @pytest.mark.parametrize("nest", NESTS)
 @isolated()
 def test_nests_of_100_levels_work_in_a_crowd(nest: str) -> None:
-    """Ordinary data is no deep recursion: it has to work however many goroutines there are."""
+    """Ordinary data is not a deep recursion: it has to work however many goroutines there are."""
     leave = crowd(CROWD)
     results, wg = [], WaitGroup()
     for _ in range(20):

@@ -105,7 +105,7 @@ def test_busy_at_the_end(runner: str, state: str) -> None:
     ).check(stdout="end", stderr="")
 
 
-@isolated(stdout="atexit 10\natexit of before")
+@isolated(stdout="atexit 10\nfirst atexit")
 def test_atexit_uses_the_runtime() -> None:
     def use() -> None:
         ch, wg, total = chan(), WaitGroup(), [0]
@@ -121,7 +121,7 @@ def test_atexit_uses_the_runtime() -> None:
         fired.recv()
         print("atexit", total[0])
 
-    atexit.register(print, "atexit of before")
+    atexit.register(print, "first atexit")
     atexit.register(use)
     for _ in range(100):
         go(chan().recv)

@@ -723,7 +723,7 @@ SENDERS: dict[str, Callable[[], None]] = {
 @pytest.mark.parametrize("where", ["goroutine", "thread", "timer"])
 @isolated()
 def test_whoever_sends_main_wakes(where: str, sender: str) -> None:
-    """It is no deadlock, although nobody else could wake main; and nobody has to look at a clock."""
+    """It is not a deadlock, although nobody else could wake main; and nobody has to look at a clock."""
     from gort.time import after_func
 
     start = {

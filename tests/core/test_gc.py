@@ -1143,7 +1143,7 @@ print(deaths[2:])
 
 @pytest.mark.parametrize("check", ["0", "1"])
 def test_checkmark_and_objects_that_cpython_keeps(check: str) -> None:
-    """What has a tp_del is put into gc.garbage, which is no fault of the collection, and is not cleared."""
+    """What has a tp_del is put into gc.garbage, which is not the collection's fault, and is not cleared."""
     pytest.importorskip("_testcapi")
     run_source(LEGACY, env={"GODEBUG": f"gccheckmark={check}"}).check(
         stdout="['Legacy', 'Legacy'] ['beside a', 'beside b']\n['held by a', 'held by b']", stderr=""
@@ -1152,7 +1152,7 @@ def test_checkmark_and_objects_that_cpython_keeps(check: str) -> None:
 
 @isolated(env={"GODEBUG": "gccheckmark=1"})
 def test_checkmark_changes_nothing() -> None:
-    """Garbage is freed as ever, finalizers run once, and gc.garbage stays empty."""
+    """Garbage is freed as always, finalizers run once, and gc.garbage stays empty."""
     import weakref
 
     from gort import go, runtime

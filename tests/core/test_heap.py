@@ -367,7 +367,7 @@ def test_interpreters_that_share_the_gil() -> None:
 
 
 def test_goes_on_to_the_end() -> None:
-    """Finalizers, atexit handlers and modules that die last free and allocate as ever."""
+    """Finalizers, atexit handlers and modules that die last free and allocate as always."""
     run_source(
         """
         import atexit, weakref

@@ -1,5 +1,5 @@
 """The debug modes of the heap: what each does with the faults of C extensions, and that a program without
-faults runs as ever. Each test is a process of its own."""
+faults runs as always. Each test is a process of its own."""
 
 from __future__ import annotations
 
@@ -471,7 +471,7 @@ def test_without_guard_markers() -> None:
     for _ in range(2):
         kept = [bytearray(1) for _ in range(count)]
         _core._check_heap()
-        mapping = mmap.mmap(-1, 4096)  # others get mappings as ever
+        mapping = mmap.mmap(-1, 4096)  # others get mappings as always
         thread = threading.Thread(target=list)
         thread.start()
         thread.join()
@@ -519,7 +519,7 @@ def test_nothing_is_freed_or_collected() -> None:
     assert after["heap_alloc"] - before["heap_alloc"] > 20_000 * 100
     assert after["heap_alloc"] == after["total_alloc"] <= after["heap_inuse"]
     assert gc.isenabled() and gc.get_threshold()[0] == 0
-    gc.collect()  # by hand it finds them as ever
+    gc.collect()  # by hand it finds them as always
     assert len(died) == 20_000
 
 

@@ -676,7 +676,7 @@ def test_goexit_runs_finally_blocks() -> None:
 
 
 def test_goexit_in_a_thread() -> None:
-    """A plain thread is no goroutine: goexit cannot end it silently."""
+    """A plain thread is not a goroutine: goexit cannot end it silently."""
     with pytest.raises((Error, _core.Goexit)):
         run_in("thread", goexit)
 

@@ -1,4 +1,4 @@
-"""A sleeping goroutine is no deadlock."""
+"""A sleeping goroutine is not a deadlock."""
 
 from gort.time import sleep
 

@@ -1,4 +1,4 @@
-"""A pending timer is no deadlock, neither one with a channel nor one with a function."""
+"""A pending timer is not a deadlock, neither one with a channel nor one with a function."""
 
 from gort import chan
 from gort.time import after, after_func

@@ -1,4 +1,4 @@
-"""Threads that are no daemons are joined after main returned, and the goroutines that they need still run."""
+"""Threads that are not daemons are joined after main returned, and the goroutines that they need run on."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""A GOMAXPROCS that is no number is reported in one line, and the default used."""
+"""A GOMAXPROCS that is not a number is reported in one line, and the default used."""
 #: env GOMAXPROCS=many
 
 from gort.runtime import gomaxprocs, num_cpu

@@ -1,4 +1,4 @@
-"""A wild pointer into the guard of its own stack is no overflow: the process dies by the signal."""
+"""A wild pointer into the guard of its own stack is not an overflow: the process dies by the signal."""
 #: exit SIGSEGV
 
 import ctypes

@@ -1,33 +1,38 @@
 /* cgo.c: calls from Python into C, and from that C back to Python, that the runtime is told of.
  *
- * Every call made through gort.cgo is a cgoframe on the C stack of call_ or callback_, in a list that starts in its g (a
- * plain thread has a list of its own). The list says three things: whether a thread is in C at this moment, which C frames
- * belong between which Python frames of a traceback, and where a stack ends for gort's own unwinder.
+ * Every call made through gort.cgo is a cgoframe on the C stack of call_ or callback_, in a list that starts
+ * in its g (a plain thread has a list of its own). The list says three things: whether a thread is in C at
+ * this moment, which C frames belong between which Python frames of a traceback, and where a stack ends for
+ * gort's own unwinder.
  *
  * Invariants
- *   1. A frame is in the list from before the call until after it, and lies on the stack that makes the call. So the list
- *      goes with the goroutine to another thread, and is empty at the end of its life. A goroutine that uses greenlets has
- *      none, for they move what lies on its stack: dumps show no C frames of it.
- *   2. The context function is called for each callback: with 0 before Python runs, and with what it recorded, unless
- *      that was 0, when the callback returns to C. A context is used between the two calls only.
- *   3. The three functions of the program are set once and never change: a context is released by the function that
- *      recorded it.
+ *   1. A frame is in the list from before the call until after it, and lies on the stack that makes the call.
+ *      So the list goes with the goroutine to another thread, and is empty at the end of its life. A
+ *      goroutine that uses greenlets has none, for they move what lies on its stack: dumps show no C frames
+ *      of it.
+ *   2. The context function is called for each callback: with 0 before Python runs, and with what it
+ *      recorded, unless that was 0, when the callback returns to C. A context is used only between the two
+ *      calls.
+ *   3. The three functions of the program are set once and never change: a context is released by the
+ *      function that recorded it.
  *
- * Whether to give the P away. entercgo does so if somebody waits for it. For a C function that takes a microsecond that
- * would be a bad bargain, so `quick` remembers which functions lately took less than 20 us, what sysmon calls blocked:
- * they keep the P, and if one of them loses it, it was not quick after all. A wrong entry costs time and nothing else. C code
- * that keeps the GIL keeps the P too: nobody could use it. A callback does nothing about Ps: the goroutine runs without one
- * until it parks, like any that lost its P.
+ * Whether to give the P away. entercgo does so if somebody waits for it. For a C function that takes a
+ * microsecond that would cost more than it gains, so `quick` remembers which functions lately took less than
+ * the 20 us after which sysmon calls a goroutine blocked: they keep the P, and if one of them loses it, it
+ * was not quick after all. A wrong entry costs time and nothing else. C code that keeps the GIL keeps the P
+ * too: nobody could use it. A callback does nothing about Ps: the goroutine runs without one until it parks,
+ * like any that lost its P.
  *
- * Programs' functions may be wrong. What they return is bounded, strings are copied with mem_copy, which cannot
- * fault, and what is odd is said in the output.
+ * Programs' functions may be wrong. What they return is bounded, strings are copied with mem_copy, which
+ * cannot fault, and the output says what is wrong.
  *
- * Who may call: all functions of Python with the GIL. Those that print or give PCs are async-signal-safe if the program's
- * functions are. A goroutine's list is stable while the caller has the GIL or is on its thread; so are the C frames that a
- * context stands for, as they wait for the callback to return.
+ * Who may call: all functions of Python with the GIL. Those that print or give PCs are async-signal-safe if
+ * the program's functions are. A goroutine's list is stable while the caller has the GIL or is on its thread;
+ * so are the C frames that a context stands for, as they wait for the callback to return.
  *
- * Differs from Go: ctypes and cffi make the calls, so the C code finds itself below the frames of libffi and the interpreter.
- * The context function is called from C, but above those frames. Go leaves it to sysmon to take the P of a call into C.
+ * Differs from Go: ctypes and cffi make the calls, so the C code finds itself below the frames of libffi and
+ * the interpreter. The context function is called from C, but above those frames. Go leaves it to sysmon to
+ * take the P of a call into C.
  */
 #include "cgo/cgo.h"
 
@@ -42,10 +47,10 @@
 
 /* -- the P --------------------------------------------------------------------------------------- */
 
-/* sysmon would find out that gp is in C, some 20 us to a millisecond later; here it is known. But the P is given away
- * only if somebody waits for it: it costs two thread switches, one here and one for the GIL when gp is back. What becomes
- * runnable later is left to sysmon, and so are timers that are not due yet. gp is like one whose P sysmon had taken: it
- * needs none until it parks. */
+/* sysmon would find out that gp is in C, some 20 us to a millisecond later; here it is known. But the P is
+ * given away only if somebody waits for it: it costs two thread switches, one here and one for the GIL when
+ * gp is back. What becomes runnable later is left to sysmon, and so are timers that are not due yet. gp is
+ * then like a goroutine whose P was taken: it needs none until it parks. */
 static bool
 entercgo(g *gp, int64_t now)
 {
@@ -80,7 +85,7 @@ exitcgo(g *gp)
 
 static _Thread_local cgoframe *thread_frames __attribute__((tls_model("initial-exec")));
 
-/* The list of whoever runs on this thread. Out of line, like getm. */
+/* The list of the goroutine or thread that runs here. Out of line, like getm. */
 static noinline cgoframe **
 frames(void)
 {
@@ -163,7 +168,8 @@ text_of(const char *s, char *buf)
     return buf;
 }
 
-/* Calls visit for each function at each pc. False: the symbolizer would not come to an end. */
+/* Calls visit for each function at each pc. False: the symbolizer did not end after MAX_MORE functions at one
+ * pc. */
 static bool
 symbolize(const uintptr_t *pcs, int n, void (*visit)(void *, uintptr_t, const cgo_symbolizer_arg *),
           void *arg)

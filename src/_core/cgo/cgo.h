@@ -35,7 +35,7 @@ struct cgoframe {
     bool linked;       /* in the list */
 };
 
-/* The innermost one of whoever runs on this thread. Async-signal-safe. */
+/* The innermost call of what runs on this thread. Async-signal-safe. */
 cgoframe *cgo_innermost(void);
 
 /* Hooks of dumps. */
@@ -47,12 +47,14 @@ void cgo_print_context(out *o, g *gp, int nth);
 /* The frames of the C code that this thread was in when the signal came. Nothing if there is no traceback function. */
 void cgo_print_signal(out *o, void *ucontext);
 
+/* Add to the module the list of calls, and the check of arguments (cgo_check.c). -1: exception set. */
 int gort_cgo_init(PyObject *module);
-int gort_cgo_check_init(PyObject *module); /* cgo_check.c */
+int gort_cgo_check_init(PyObject *module);
 
 /* -- cgo_unwind.c ------------------------------------------------------------------------------- */
 
-/* gort's own three functions. */
+/* gort's own three functions for SetCgoTraceback, called as the program's are: the first one where C calls
+ * Python, the others also in signal handlers. */
 void cgo_unwind_context(cgo_context_arg *arg); /* in context_*.S */
 void cgo_unwind_traceback(cgo_traceback_arg *arg);
 void cgo_unwind_symbolizer(cgo_symbolizer_arg *arg);

@@ -1,13 +1,14 @@
 /* cgo_check.c: does memory hold pointers to Python objects? GODEBUG=cgocheck.
  *
- * What is found. The test is exact about addresses: p must be where a live object begins, an address inside of an
- * object does not count. It knows the objects that the cycle collector tracks (containers, functions, instances of classes)
- * and everything that those refer to (the strings in a list, the numbers in a dict). It does not know an object
- * without references of its own that is held by nothing but a local variable of a function, or by C code. A number that
- * happens to be the address of an object is taken for a pointer to it.
+ * What is found. The test is exact about addresses: p must be where a live object begins, an address inside
+ * of an object does not count. It knows the objects that the cycle collector tracks (containers, functions,
+ * instances of classes) and everything that those refer to (the strings in a list, the numbers in a dict). It
+ * does not know an object without references of its own that is held by nothing but a local variable of a
+ * function, or by C code. A number that happens to be the address of an object is taken for a pointer to it.
  *
- * CPython has no index from addresses to objects; so the objects are collected anew for each check into a set. That takes
- * milliseconds; level 2 is for finding bugs. The set is empty between two checks, so nothing keeps an object alive.
+ * CPython has no index from addresses to objects, so they are collected into a set for each check. That takes
+ * milliseconds, but level 2 is for finding bugs. The set is empty between two checks, so nothing keeps an
+ * object alive.
  *
  * Who may call: with the GIL. Nothing here runs Python code: tp_traverse may not.
  */

@@ -2,29 +2,32 @@
  *
  *     context     the registers of the place from which Python is called back
  *     traceback   from there, or from where a signal came, libgcc's unwinder walks the stack
- *     symbolizer  names from the symbol tables by dladdr; with libdw of elfutils also static and inlined functions, files
- *                 and lines, of programs and libraries with debug information
+ *     symbolizer  names from the symbol tables by dladdr; with libdw of elfutils also static and inlined
+ *                 functions, files and lines, of programs and libraries with debug information
  *
  * Which frames. A stack of C code that Python called and that calls back looks like this, innermost first:
  *
- *     gort, the interpreter, ctypes, libffi   | the program's C code | libffi, ctypes, the interpreter, gort: the call ...
+ *     gort, interpreter, ctypes, libffi | the program's C code | libffi, ctypes, interpreter, gort ...
  *
- * What is wanted is the middle. The others are told by the loaded object that they are in ("glue", found by
- * cgo_find_glue). The walk ends at the latest where the frame of the enclosing call is (cgoframe), so that C code that an
- * outer callback belongs to is never taken for that of an inner one.
+ * The middle is what is wanted. The others are known by the loaded object that they are in ("glue", found by
+ * cgo_find_glue). The walk ends at the latest where the frame of the enclosing call is (cgoframe), so that C
+ * code of an outer callback is never taken for that of an inner one.
  *
- * Why not backtrace() of libc: it begins here and nowhere else. _Unwind_Backtrace does too, but calling it in a frame whose
- * CFI names other registers as its caller's (gort_unwind_from) makes it begin anywhere, on other stacks also.
- * Why not libunwind or libbacktrace: neither is on every machine; libgcc is, because it belongs to the compiler.
+ * Why not backtrace() of libc: it begins here and nowhere else. _Unwind_Backtrace does too, but calling it in
+ * a frame whose CFI names other registers as its caller's (gort_unwind_from) makes it begin anywhere, on
+ * other stacks also. Why not libunwind or libbacktrace: neither is on every machine; libgcc is, because it
+ * belongs to the compiler.
  *
- * Signals. The context and traceback functions use nothing that is not async-signal-safe with glibc 2.35 or later, where
- * libgcc finds the unwind tables without a lock (context allocates, but is not called in handlers). libdw allocates: if the
- * thread is in a signal handler that interrupted libc or the dynamic linker, which may hold the lock of malloc or of
- * the list of objects, the symbolizer does without (may_allocate). dladdr takes only a recursive lock. libdw also has frames of
- * hundreds of kilobytes, for which neither a signal stack nor every goroutine's is large enough: it has a stack of its own.
+ * Signals. The context and traceback functions use nothing that is not async-signal-safe with glibc 2.35 or
+ * later, where libgcc finds the unwind tables without a lock (context allocates, but is not called in
+ * handlers). libdw allocates: if the thread is in a signal handler that interrupted libc or the dynamic
+ * linker, which may hold the lock of malloc or of the list of objects, the symbolizer does without
+ * (may_allocate). dladdr takes only a recursive lock. libdw also has frames of hundreds of kilobytes, for
+ * which neither a signal stack nor every goroutine's is large enough: it has a stack of its own.
  *
- * Differs from Go, which has no such functions of its own; programs link a package that sets them. On aarch64 the stack below a
- * signal is not walked (unwind_arm64.S); Go passes signals to the traceback function on amd64, and not on arm64.
+ * Differs from Go, which has no such functions of its own; programs link a package that sets them. On aarch64
+ * the stack below a signal is not walked (unwind_arm64.S); Go passes signals to the traceback function on
+ * amd64, and not on arm64.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -58,7 +61,7 @@ within(const range *r, uintptr_t a)
 static range glue[MAX_GLUE];
 static _Atomic int nglue; /* grows; signal handlers read it */
 static range python;      /* the one of them that is the interpreter */
-static range libc[3];     /* libc, the dynamic linker, and whoever has malloc */
+static range libc[3];     /* libc, the dynamic linker, and the library of malloc */
 
 static range
 extent(const struct dl_phdr_info *info)
@@ -163,7 +166,7 @@ typedef struct {
 static uintptr_t
 call_pc(struct _Unwind_Context *frame)
 {
-    int before = 0; /* the frame of an interrupted function: its pc is no return address */
+    int before = 0; /* the frame of an interrupted function: its pc is not a return address */
     uintptr_t pc = _Unwind_GetIPInfo(frame, &before);
     return before ? pc : pc - 1;
 }
@@ -342,8 +345,8 @@ find_interrupted(struct _Unwind_Context *frame, void *arg)
     return _URC_END_OF_STACK;
 }
 
-/* False in a signal handler that interrupted somebody who may hold a lock that malloc or libdw wants. Whoever is
- * interrupted inside of malloc is in libc at that moment, or in the kernel on its behalf. */
+/* False in a signal handler that interrupted code which may hold a lock that malloc or libdw wants. A thread
+ * that is interrupted inside of malloc is in libc at that moment, or in the kernel on its behalf. */
 static bool
 may_allocate(void)
 {
@@ -392,7 +395,8 @@ add_inlined(work *k, Dwfl_Module *mod, uintptr_t pc, const char **file, int *lin
     uint64_t bias;
     Dwarf_Die *unit = dwfl_module_addrdie(mod, pc, &bias), *scopes = NULL, *outer = NULL;
     int n = unit ? dwarf_getscopes(unit, pc - bias, &scopes) : 0;
-    /* the scopes around an inlined function are those of its definition; wanted are those of the place it is inlined at */
+    /* the scopes around an inlined function are those of its definition, but those of the place that it is
+     * inlined at are wanted */
     if (n > 0)
         n = dwarf_getscopes_die(&scopes[0], &outer);
     Dwarf_Files *files = NULL;

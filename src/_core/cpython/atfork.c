@@ -4,7 +4,7 @@
  * main one, as CPython's own repair, which comes later, expects it.
  *
  * In the child, in its only thread: in a pthread_atfork handler, with or without the GIL, and
- * compat_after_fork once more when CPython is whole again. They take no lock: whoever held it may be gone.
+ * compat_after_fork once more when CPython is whole again. They take no lock: its holder may be gone.
  * (The list of thread states has a handler of its own, in tslist.c.)
  *
  * Rejected: waiting for the hooks of os.register_at_fork. By then CPython has deleted all thread states but

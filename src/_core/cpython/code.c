@@ -5,13 +5,13 @@
  *   1. With care, as in frame.c, nothing is followed that was not looked at first. A table that changes
  *      meanwhile gives a wrong line or none.
  *   2. `freed` (code_extra_init) is called when a code object dies, with what code_set_extra gave it. NULL:
- *      somebody else has used its slots.
+ *      only another module has used the object's slots.
  *
  * Without care: with the GIL. With it: any thread at any time.
  *
- * Rejected: PyCode_Addr2Line with care. It follows the table wherever it leads. Rejected, too: a table of our
- * own from code to pointer, which would have to be told of each code object's death, and would be looked up
- * at each profiled call.
+ * Rejected: PyCode_Addr2Line with care, since it follows the table wherever it leads; and a table of our own
+ * from code to pointer, which would have to be told of each code object's death, and would be searched at
+ * each profiled call.
  *
  * Versions. All alike: the format of the location table (Objects/locations.md, PEP 657) and the slots of
  * co_extra (PEP 523). CPython may be moving the latter whenever another module gets a slot.

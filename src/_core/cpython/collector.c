@@ -5,8 +5,8 @@
  *
  * Invariants
  *   1. A container is in one list at all times: it is moved, never taken out.
- *   2. The lists are changed between collections and by gc.callbacks only: the collector has no pointer into
- *      them then.
+ *   2. The lists are changed only between collections and in gc.callbacks, when the collector has no pointer
+ *      into them.
  *
  * All with the GIL. No Python code runs.
  *
@@ -92,7 +92,7 @@ gc_move(PyGC_Head *first, PyGC_Head *last, PyGC_Head *to)
     gc_link(last, to);
 }
 
-/* Does a container have so many items that to look at it takes as long as all the others of a slice? */
+/* Does looking at this container take as long as looking at all the others of a slice? */
 static bool
 is_giant(PyObject *op)
 {

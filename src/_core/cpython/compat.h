@@ -37,7 +37,8 @@ under_our_gil(void)
 
 /* -- tstate.c: a thread state's life ---------------------------------------------------------- */
 
-/* A new thread state of the main interpreter. Needs no GIL. NULL: no memory (no exception set). */
+/* A new thread state of the main interpreter, in its list behind all others. Needs no GIL. NULL: no memory
+ * (no exception set). */
 PyThreadState *ts_new(void);
 /* This thread will attach ts, which another one made or left. */
 void ts_here(PyThreadState *ts);
@@ -45,10 +46,10 @@ void ts_here(PyThreadState *ts);
 void ts_leave(PyThreadState *ts);
 /* Deletes one that is clean and attached nowhere. Another one is attached; no Python code runs. */
 void ts_delete(PyThreadState *ts);
-/* Holds ts nothing of the life that it was used for? */
+/* Is nothing in ts owned, so that deleting it runs no Python code? */
 bool ts_is_clean(const PyThreadState *ts);
 /* Makes ts, which is the current one, like new after a goroutine's end: locals, context, hooks. Runs
- * destructors, and what they leave behind is gone, too. */
+ * destructors, and what they leave behind is gone too. */
 void ts_reset(PyThreadState *ts, int budget);
 /* ts runs in the OS thread with this identifier from now on. At the interpreter's end CPython spares the
  * thread that main's thread state names, and ends all others. */
@@ -74,12 +75,12 @@ PyThreadState *ts_head(bool careful);
 PyThreadState *ts_next(PyThreadState *ts, bool careful);
 /* The same of those that ts_new did not make; they are the first ones. */
 PyThreadState *ts_next_other(PyThreadState *ts, bool careful);
-/* How many of those there are: main's, and those of plain threads. Walks these alone. Needs no GIL. */
+/* How many of those there are: main's, and those of plain threads. Walks only these. Needs no GIL. */
 Py_ssize_t ts_others(void);
 /* One that ts_new made is about to be deleted. Needs no GIL. */
 void ts_deleting(PyThreadState *ts);
 /* The interpreter is about to end, which frees its thread states: this one may still be read by a thread that
- * has just dropped the GIL or waits for it, and has to stay where it is. What ts_new makes from now on stays,
+ * has just dropped the GIL or waits for it, and has to stay where it is. What ts_new makes from now on stays
  * too. */
 void ts_outlive(PyThreadState *ts);
 
@@ -97,8 +98,8 @@ bool ts_switch_is_direct(void);
 bool ts_running(PyThreadState *ts);
 /* Does anybody hold the GIL? As of now; needs no lock. */
 bool interpreter_busy(void);
-/* Whoever holds the GIL must give it up, and has it back only when somebody else has had it. Needs no GIL.
- * The caller knows of a thread that will take it: without one the holder would wait for ever. */
+/* The thread that holds the GIL has to give it up, and gets it back only when another one has had it. Needs
+ * no GIL. The caller knows of a thread that will take it: without one the holder would wait for ever. */
 void gil_request_drop(void);
 /* Nobody waits for ts to give up the GIL: giving it up must not wait until somebody has taken it. */
 void ts_forget_drop_request(PyThreadState *ts);
@@ -109,8 +110,8 @@ void ts_settle(void);
 
 /* -- pending.c: pending signals, and the main thread ------------------------------------------ */
 
-/* The interpreter's main thread is the one that runs the main goroutine: it alone runs signal handlers. True:
- * this thread is it from now on; false: no thread is. */
+/* The interpreter's main thread is the one that runs the main goroutine: only that one runs signal handlers.
+ * True: this thread is it from now on; false: no thread is. */
 void main_thread_set(bool mine);
 /* Is this thread it? Needs no GIL. */
 bool on_main_thread(void);
@@ -125,7 +126,7 @@ void signals_force(void);
 
 /* -- chunks.c: data stacks -------------------------------------------------------------------- */
 
-#define CHUNK_SIZE 1280 /* no other chunk or arena has this size: the arena hook tells by it whose it is */
+#define CHUNK_SIZE 1280 /* no other chunk or arena has this size, by which the arena hook knows them */
 /* Gives a thread state that never ran the block `mem` as its first data-stack chunk. */
 void ts_set_chunk(PyThreadState *ts, void *mem, size_t size);
 
@@ -135,13 +136,14 @@ void ts_set_chunk(PyThreadState *ts, void *mem, size_t size);
 int ts_c_budget(size_t stack);
 /* Tells ts, which has not used any of it. */
 void ts_set_c_budget(PyThreadState *ts, int budget);
-/* ts may recurse so much deeper than it was told, or less deep. */
+/* ts may recurse `more` calls deeper than it was told; below 0: less deep. */
 void ts_extend_c_budget(PyThreadState *ts, int more);
 /* 3.13: C counts further than a stack of 8 MiB holds. */
 extern const bool c_recursion_is_deep;
 /* 3.11: calls in C and in Python have one counter, which is large enough for the latter. */
 extern const bool c_recursion_uncounted;
-/* From now on C code that calls Python code comes to hooks.eval_deep; or no more. 3.11; async-signal-safe. */
+/* From now on C code that calls Python code comes to hooks.eval_deep, or no longer does. 3.11;
+ * async-signal-safe. */
 void eval_watch(bool on);
 
 /* -- frame.c: frames -------------------------------------------------------------------------- */
@@ -184,8 +186,8 @@ size_t code_size(PyCodeObject *code);
 int code_extra_init(void (*freed)(void *));
 /* That pointer; NULL: none was given. */
 void *code_extra(PyCodeObject *code);
-/* The same with care. CPython may be moving the slots: what comes out may be anything, to be looked at with
- * care. */
+/* The same with care. CPython may be moving the slots: the result may be anything, and is looked at with care
+ * too. */
 void *code_extra_look(PyCodeObject *code, enum care care);
 /* Gives it one. -1: exception set. */
 int code_set_extra(PyCodeObject *code, void *extra);
@@ -225,12 +227,12 @@ void collector_set_thresholds(const int t[3]);
 bool collector_young_is_due(void);
 /* The size of the youngest generation, as CPython counts: allocations less deallocations. */
 size_t collector_young_count(void);
-/* The thresholds alone decide whether the oldest generation is collected next, not CPython's rule of the
+/* Only the thresholds decide whether the oldest generation is collected next, not CPython's rule of the
  * quarter. */
 void collector_allow_full(void);
-/* Puts what survived in the middle generation behind the old one, and up to n of the old one's first, those
- * that were looked at the longest ago, into the young one; giant containers stay, at the end. Returns how
- * many are in. */
+/* Puts what survived in the middle generation behind the old one, and up to n of the old one's first objects,
+ * which were looked at longest ago, into the young one; giant containers stay, at the end. Returns how many
+ * the young one has then. */
 size_t collector_slice(size_t n);
 /* Leaves the n oldest objects in the young generation, and puts the others behind the old one. */
 void collector_sample(size_t n);
@@ -292,7 +294,7 @@ typedef struct {
 
 /* -- atfork.c: the child of a fork ------------------------------------------------------------ */
 
-/* In the child of a fork, whoever made it: the thread state of the thread that is left, if no other thread
+/* In the child of a fork, of Python or of C: the thread state of the thread that is left, if no other thread
  * was in the interpreter; else NULL. Takes no lock. */
 PyThreadState *compat_forked(void);
 /* Must the thread that forked itself go through CPython's repair of the child? */

@@ -4,7 +4,7 @@
  *   1. With care, nothing is followed that was not looked at first, and nothing is believed but what proves
  *      itself: a code object by its type and reference count, an instruction by lying in its code. What
  *      changes meanwhile ends the walk early; it does not lead it astray.
- *   2. A walk of `many` incomplete frames in a row goes in circles, and ends.
+ *   2. A walk that meets `many` incomplete frames in a row ends: it is taken to go in circles.
  *   3. Frames that have not begun, and those that CPython puts in for its own calls, are not shown.
  *
  * Without care: with the GIL. With it: any thread at any time, signal handlers and the allocator too.

@@ -7,8 +7,8 @@
  * Invariants
  *   1. After ts_switch all that CPython knows the current thread state by is the new one: its own variable,
  *      the key of PyGILState_Ensure, the status bits of both thread states, and last_holder of the GIL.
- *   2. A request to drop the GIL is neither lost by a switch nor obeyed by a later run of whom it was made
- *      of: with nobody waiting, the latter would wait for ever for somebody to take the GIL.
+ *   2. A request to drop the GIL is neither lost by a switch nor obeyed in a later run of the thread state
+ *      that it was made to: with nobody waiting, that would wait for ever for somebody to take the GIL.
  *   3. m.tss is NULL, or the address of the word in libpython that is this OS thread's current thread state,
  *      proven when the M started.
  *
@@ -20,7 +20,7 @@
  * is left if the word cannot be found.
  *
  * Versions
- *   3.11        The current thread state is a global of _PyRuntime, and whoever is in it has the GIL.
+ *   3.11        The current thread state is a global of _PyRuntime: it holds the GIL.
  *   3.12, 3.13  It is a thread-local of libpython that is not exported: gil_init looks for it in libpython's
  *               TLS block and proves its find by a real swap.
  *   3.13        The version of the code's instrumentation is part of each thread state and refreshed on
@@ -105,9 +105,9 @@ ts_switch(tss here, PyThreadState *ts)
     ts->_status.holds_gil = 1;
     ts->state = _Py_THREAD_ATTACHED;
     /* Attaching would refresh the instrumentation's version and forget a request to drop the GIL that was
-     * meant for an earlier run of ts: obeyed when nobody waits any more, it would wait for ever for somebody
-     * to take the GIL. A request made of `old` is handed on. One that is lost between these lines is repeated
-     * after the switch interval. */
+     * meant for an earlier run of ts: if it were obeyed when nobody waits any more, ts would wait for ever
+     * for somebody to take the GIL. A request made to `old` is passed on. One that is lost between these
+     * lines is repeated after the switch interval. */
     uintptr_t version = main_interp->ceval.instrumentation_version;
     uintptr_t bits = _Py_atomic_load_uintptr_relaxed(&ts->eval_breaker), want;
     bool drop = _Py_eval_breaker_bit_is_set(old, _PY_GIL_DROP_REQUEST_BIT);
@@ -122,6 +122,7 @@ ts_switch(tss here, PyThreadState *ts)
 #else
     _Py_atomic_store_relaxed(&gil()->last_holder, (uintptr_t)ts);
 #endif
+    /* in any order: only this thread reads them, and nothing of CPython's runs in between */
     ts->_status.active = 1;
     ts->_status.bound_gilstate = 1;
     *here = ts;
@@ -207,7 +208,7 @@ gil_request_drop(void)
         _Py_set_eval_breaker_bit(holder, _PY_GIL_DROP_REQUEST_BIT);
     pthread_mutex_unlock(&gs->mutex);
 #else
-    /* in this order: who computes the breaker anew in between takes the request into account */
+    /* in this order: a thread that computes the breaker anew in between takes the request into account */
     _Py_atomic_store_relaxed(&main_interp->ceval.gil_drop_request, 1);
     _Py_atomic_store_relaxed(&main_interp->ceval.eval_breaker, 1);
 #endif
@@ -234,7 +235,8 @@ void
 ts_settle(void)
 {
 #if V313
-    /* who waits for the GIL asks the thread state that held it last to give it up, under this lock */
+    /* a thread that waits for the GIL asks the thread state that held it last to give it up, under this
+     * lock */
     pthread_mutex_lock(&gil()->mutex);
     pthread_mutex_unlock(&gil()->mutex);
 #endif

@@ -5,7 +5,7 @@
  * Invariant: what a lock of CPython's own would refuse is refused with the same exception and the same words,
  * so that rlock.c can stand in for it.
  *
- * Rejected: calling CPython's lock to have the arguments checked: it would be acquired.
+ * Rejected: having CPython's lock check the arguments, since that would acquire it.
  *
  * Versions. 3.13 has other words for a negative timeout, and PyTime_t in place of _PyTime_t.
  */

@@ -2,15 +2,15 @@
  * before and behind an object in its block, a type's note.
  *
  * Invariants
- *   1. No Python code runs, and no exception is set or cleared, but for type_set_note, which lets go of the
- *      old note, and byref_target.
+ *   1. No Python code runs, and no exception is set or cleared, except by type_set_note, which lets go of
+ *      the old note, and byref_target.
  *   2. With care, as in frame.c, nothing is followed that was not looked at first: what comes out is a
  *      pointer or a length to be used with care in turn.
  *
  * Without care: with the GIL. With it: any thread at any time.
  *
  * Rejected: a dict from type to note. It would keep the types alive, or be told of their deaths; tp_cache is
- * a slot that CPython uses no more, but still traverses and releases with the type.
+ * a slot that CPython no longer uses, but still traverses and releases with the type.
  *
  * Versions. 3.13 may put an object's attributes behind it (Py_TPFLAGS_INLINE_VALUES).
  */

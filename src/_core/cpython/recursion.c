@@ -4,8 +4,8 @@
  * RecursionError before it reaches the guard, as long as each entry into C that is counted takes at most
  * C_FRAME bytes.
  *
- * All with the GIL, but for eval_watch, which is async-signal-safe: whoever opens a stack's guard calls it
- * (morestack.c).
+ * All with the GIL, except eval_watch, which is async-signal-safe: the handler that opens a stack's guard
+ * calls it (morestack.c).
  *
  * Rejected: giving goroutines the limit of threads. It is made for stacks of 8 MiB.
  *
@@ -18,8 +18,8 @@
 
 #include "hooks.h"
 
-/* C_RECURSION_LIMIT counts entries into C, blind to the size of the stack. The hungriest that the standard
- * library is known for, sorted(key=...) calling itself, takes 2.4 KiB per counted entry. */
+/* C_RECURSION_LIMIT counts entries into C, whatever the size of the stack. The hungriest known in the
+ * standard library, sorted(key=...) calling itself, takes 2.4 KiB per counted entry. */
 #define C_FRAME 2400
 
 #if V313

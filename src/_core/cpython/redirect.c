@@ -1,7 +1,7 @@
 /* redirect.c: CPython's own methods and functions do something else, in place.
  *
  * A method descriptor and a builtin function point at a PyMethodDef, whose ml_meth is read at each call, by
- * specialised instructions, too. With another function there, every reference to the method sees it: bound
+ * specialised instructions too. With another function there, every reference to the method sees it: bound
  * methods, names that were imported long ago, subclasses, callers in C that go by the name. The types stay
  * what they are, and so do documentation, signatures and pickles.
  *
@@ -108,7 +108,7 @@ redirect(const redirection *r, size_t n, const char *otherwise)
 
 /* -- slots ---------------------------------------------------------------------------------------- */
 
-/* __next__ of a type that has it in C. NULL: it has not. */
+/* The descriptor of __next__, if the type has it in C; else NULL. */
 static PyWrapperDescrObject *
 next_of(PyTypeObject *type)
 {

@@ -5,11 +5,11 @@
  *
  * With the GIL. Dumps ask for names, where nothing may park.
  *
- * Rejected: importing threading, or asking threading.enumerate(). Whoever loads the module is the main thread
- * to it, and its functions take its lock.
+ * Rejected: importing threading, or asking threading.enumerate(). The module takes the thread that loads it
+ * for the main one, and its functions take its lock.
  *
  * Versions. All alike: threading._active, _trace_hook and _profile_hook, and Thread._name. 3.11, 3.12: in the
- * child of a fork threading makes a Thread object for the thread that forked, if it knows none, under a lock
+ * child of a fork threading makes a Thread object for the thread that forked, if it has none, under a lock
  * that it makes anew only after that; a lost thread may hold it. 3.13: a Thread has a handle.
  */
 #include "cpython/internal.h"
@@ -20,14 +20,14 @@ static struct {
 } names;
 static PyObject *variables; /* the module's, for threading_hooks */
 
-/* dict[key], borrowed, of what may be no dict. */
+/* dict[key], borrowed; `dict` may be anything. */
 static PyObject *
 plain_item(PyObject *dict, PyObject *key)
 {
     return dict && PyDict_CheckExact(dict) ? PyDict_GetItemWithError(dict, key) : NULL;
 }
 
-/* (PyImport_GetModule waits for whoever imports it, and a fork may have lost him.) */
+/* (PyImport_GetModule waits for the thread that imports it, which a fork may have lost.) */
 PyObject *
 threading_module(void)
 {

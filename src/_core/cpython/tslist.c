@@ -1,18 +1,17 @@
 /* tslist.c: the interpreter's list of thread states.
  *
  * CPython puts new thread states in front. Those that ts_new makes, one for each goroutine, are moved to the
- * end, so that whoever looks for the others, main's and those of plain threads, need not walk a million
- * goroutines.
+ * end, so that a walk to the others, main's and those of plain threads, need not pass a million goroutines.
  *
  * Invariants
  *   1. From first_ours on all thread states of the list are ts_new's, and none before it is; NULL: there are
  *      none. In the child of a fork the one that is left counts as one of the others.
- *   2. Whoever changes the list holds CPython's lock for it (tslist_lock), for a moment and without giving up
- *      the GIL.
+ *   2. A thread that changes the list holds CPython's lock for it (tslist_lock), for a moment and without
+ *      giving up the GIL.
  *   3. Once the interpreter is about to end (ts_outlive), what ts_new makes is in no list: the interpreter
  *      frees what is in its list, while threads that have just given up the GIL, or wait for it, still read
- *      their thread states. A thread state outside the list leads to itself as its own predecessor, so that
- *      whoever deletes it finds a list to take it out of.
+ *      their thread states. A thread state outside the list is its own predecessor, so that CPython, when it
+ *      deletes it, finds a list to take it out of.
  *
  * Walks need no lock for those that are careful, and the GIL for all others.
  *
@@ -20,8 +19,8 @@
  * PyThreadState_SetAsyncExc and what traces all threads would not find them.
  *
  * Versions. The lock is a PyMutex in 3.13 and waits without the GIL there, which is why it is taken by hand.
- * In 3.11 and 3.12 a thread that a fork loses would keep it, and the child would find the list half changed, or
- * wait for the lock when it deletes the thread states of the lost: it is held around forks. From 3.13 on
+ * In 3.11 and 3.12 a thread that a fork loses would keep it, and the child would find the list half changed,
+ * or wait for the lock when it deletes the thread states of the lost: it is held around forks. From 3.13 on
  * os.fork() does so itself.
  */
 #include "cpython/internal.h"
@@ -29,7 +28,7 @@
 static PyThreadState *first_ours; /* under tslist_lock */
 static bool outliving;            /* the interpreter is about to end; under tslist_lock */
 
-/* CPython's lock for the list of thread states. The GIL is kept: who holds it does so for a moment. */
+/* CPython's lock for the list of thread states. The GIL is kept: the lock is held for a moment only. */
 static void
 tslist_lock(void)
 {
@@ -70,7 +69,7 @@ static void
 ts_isolate(PyThreadState *ts)
 {
     ts_unlink(ts);
-    ts->prev = ts; /* so that whoever deletes it finds a list to take it out of */
+    ts->prev = ts; /* so that CPython, when it deletes ts, finds a list to take it out of */
     ts->next = NULL;
 }
 
@@ -91,7 +90,7 @@ tslist_add(PyThreadState *ts)
     }
     ts_unlink(ts);
     PyThreadState *after = first_ours;
-    if (!after) { /* the first one of all: `after` becomes the last one of the others */
+    if (!after) { /* the first of ts_new's: `after` becomes the last one of the others */
         first_ours = ts;
         for (PyThreadState *at = main_interp->threads.head; at; at = at->next)
             after = at;
@@ -133,7 +132,7 @@ ts_outlive(PyThreadState *ts)
 {
     ts_deleting(ts);
     tslist_lock();
-    outliving = true; /* with the first one: what is made from now on must outlive the interpreter, too */
+    outliving = true; /* with the first one: what is made from now on must outlive the interpreter too */
     if (ts->prev != ts)
         ts_isolate(ts);
     tslist_unlock();
@@ -178,7 +177,9 @@ after_fork(void)
 #endif
 }
 
-/* In the child, before CPython takes all but the current one out of the list. */
+/* In the child, before CPython takes all but the current one out of the list and frees them: first_ours would
+ * point to one of these. It goes before the lock does, under which it is. (3.13: os.fork() still holds the
+ * lock.) */
 static void
 forget_ours(void)
 {

@@ -4,24 +4,25 @@
  *   1. A thread state that waits for its next goroutine is clean: no locals, no context, no hook, no
  *      exception is left in it (ts_is_clean). A goroutine that used none of these costs one test.
  *   2. A thread state that is attached nowhere is what PyGILState_Ensure finds in no thread.
- *   3. A goroutine's thread state has the goroutine's number for its identifier (is_goid in sched/g.h); its native
- *      identifier means nothing. An M's own names the M's OS thread (ts_here).
+ *   3. A goroutine's thread state has the goroutine's number for its identifier (is_goid in sched/g.h); its
+ *      native identifier means nothing. An M's own names the M's OS thread (ts_here).
  *
- * ts_new needs no GIL (under tracemalloc its hook takes it). What resets or deletes is called with the GIL and
- * may run destructors, hence any Python code, but for ts_delete, whose thread state is clean. What takes
- * `careful` may then be called at any time, in signal handlers too.
+ * ts_new needs no GIL (under tracemalloc its hook takes it). What resets or deletes is called with the GIL
+ * and may run destructors, hence any Python code, except for ts_delete, whose thread state is clean. What
+ * takes `careful` may, with that, be called at any time, in signal handlers too.
  *
  * Rejected: a new thread state for each goroutine. Making one allocates, and making and deleting one take the
  * lock of the list.
  *
  * Versions. What a thread state holds of a life differs: on_delete up to 3.12; threading_local_key, its
  * sentinel and asyncio's running loop in 3.13. 3.12's asyncio remembers the last running loop by a thread
- * state's id, and without a reference. 3.11 has one counter for calls in C and in Python. From 3.12 on a thread state knows
- * whether it is the one that PyGILState_Ensure finds. In 3.11 PyThreadState_New crashes without memory.
+ * state's id, and without a reference. 3.11 has one counter for calls in C and in Python. From 3.12 on a
+ * thread state knows whether it is the one that PyGILState_Ensure finds. In 3.11 PyThreadState_New crashes
+ * without memory.
  */
 #include "cpython/internal.h"
 
-/* Holds ts nothing of the life that it was used for? */
+/* See Invariant 1. */
 bool
 ts_is_clean(const PyThreadState *ts)
 {
@@ -81,9 +82,9 @@ clear(PyThreadState *ts)
 #endif
 }
 
-/* What destructors leave behind is let go of, too, and what the destructors of that leave. Of those that
- * never come to an end the last is left alive for ever, as that of the first is where CPython ends a
- * thread. */
+/* What destructors leave behind is let go of too, and what the destructors of that leave, and so on. If this
+ * never ends, what the last of the rounds leaves stays for ever; where CPython ends a thread, already what
+ * the first round leaves does. */
 #define CLEAR_ROUNDS 100
 
 static noinline void
@@ -122,7 +123,7 @@ ts_reset(PyThreadState *ts, int budget)
     ts->recursion_headroom = 0;
 }
 
-/* It is no more what PyGILState_Ensure finds in this thread. */
+/* PyGILState_Ensure no longer finds ts in this thread. */
 static void
 forget_thread(PyThreadState *ts)
 {

@@ -88,7 +88,7 @@ utf8_of(PyObject *s, char *to, size_t n)
                      : kind == 2 ? ((const uint16_t *)data)[i]
                                  : ((const uint32_t *)data)[i];
         if (c >= 0xd800 && c < 0xe000)
-            c = '?'; /* half a pair is no character */
+            c = '?'; /* half a pair is not a character */
         int more = c < 0x80 ? 0 : c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
         static const uint8_t first[] = {0, 0xc0, 0xe0, 0xf0};
         *p++ = (char)(first[more] | c >> 6 * more);

@@ -4,20 +4,22 @@
  *     | never touched ... | ..... block | 0 to 15 bytes | guard   |
  *                         ^ 4 KiB ----------------------^ 4 KiB --^
  *
- * The block ends at the guard, as near as its alignment lets it: a read or write behind it is a fault at once, and so is
- * any use of it after the free. The block's memory is given back at the free; its addresses never are.
+ * The block ends at the guard, as near as its alignment lets it: a read or write behind it is a fault at
+ * once, and so is any use of it after the free. The block's memory is given back at the free; its addresses
+ * never are.
  *
  * Invariants
- *   1. Every span in use holds one block: from `fresh` on, its exact size up to `limit`. All have class 0. `freelist` is the
- *      guard; NULL: there is none.
- *   2. Idle spans were never used, so that they are clean: blocks are zeros. No span is ever freed to the page heap.
- *   3. A live block costs as many pages of 4 KiB as its size needs; a freed one some bytes in the tables, until all of its
- *      region is freed (mheap_retire).
+ *   1. Every span in use holds one block: from `fresh` on, its exact size up to `limit`. All have class 0.
+ *      `freelist` is the guard; NULL: there is none.
+ *   2. Idle spans were never used, so that they are clean: blocks are zeros. No span is ever freed to the
+ *      page heap.
+ *   3. A live block costs as many pages of 4 KiB as its size needs; a freed one costs a few bytes in the
+ *      tables, until all of its region is freed (mheap_retire).
  *
- * Guards are markers in the page tables where the kernel has them (6.13). Elsewhere each is a mapping of its own, and one
- * more for the block between two of them, and the kernel has a bound for their number (vm.max_map_count, 65530). Half of
- * that is for guards: a process without mappings has no memory. Blocks that come then have no guard, and once freed they
- * can be read, as zeros. That is said once.
+ * Guards are markers in the page tables where the kernel has them (6.13). Elsewhere each is a mapping of its
+ * own, with one more for the block between two guards, and the kernel limits the number of mappings
+ * (vm.max_map_count, 65530). Guards use half of them, since a process without mappings has no memory. Blocks
+ * that come later have no guard, and once freed they can be read, as zeros. That is reported once.
  *
  * Lock: the GIL (heap.h).
  *

@@ -9,7 +9,7 @@
  *   1. After prepare() nothing allocates from the heap or frees to it, no Python code runs and the GIL is
  *      kept: the figures of MemStats in the file are those of the objects in it.
  *   2. What is freed is in no record: free lists and what was never handed out have no bit.
- *   3. A pointer field is a word that leads into an allocated block. The collector's links are none, or
+ *   3. A pointer field is a word that leads into an allocated block. The collector's links do not count, or
  *      everything would be reachable from everything.
  *
  * Types. What the collector tracks is an object for certain, and its head says of which type. Other blocks
@@ -217,7 +217,7 @@ put_type(PyTypeObject *t)
     put_uvarint(true); /* a reference is always a pointer */
 }
 
-/* The type that the block's content is an object of, as far as its head tells; NULL: it is none. */
+/* The type that the block's content is an object of, as far as its head tells; NULL: it is not an object. */
 static PyTypeObject *
 guess(const char *block, size_t size, size_t *offset)
 {
@@ -245,7 +245,7 @@ guess(const char *block, size_t size, size_t *offset)
 
 /* -- records ---------------------------------------------------------------------------------- */
 
-/* The pointer fields of n bytes, but for `skip` bytes before `upto`. */
+/* The pointer fields of n bytes, except in the `skip` bytes before `upto`. */
 static void
 put_fields(const char *p, size_t n, size_t upto, size_t skip)
 {
@@ -490,7 +490,7 @@ put_finalizer(PyObject *obj, PyTypeObject *type, PyObject *fn, bool waiting)
 static void
 put_mem_stats(void)
 {
-    /* the first 26 fields of MemStats in their order; what is not among `figures` and is no sum of some is
+    /* the first 26 fields of MemStats in their order; what is not among `figures` and is not a sum of some is
      * 0 */
     static const char *const fields[] = {
         "heap_alloc",    "total_alloc", "sys",         "lookups",    "mallocs",       "frees",

@@ -5,27 +5,28 @@
  *     efence          every block on pages of its own (efence.c)
  *     sbrk            blocks one behind the other, never freed (sbrk.c)
  *
- * The hooks are the same for all modes and look into `debug_allocator`: the heap's own functions, or those with freed
- * blocks clobbered, or efence's, or sbrk's. allocfreetrace goes with each but sbrk, which is all there is if it is on, as
- * in Go. efence makes clobberfree needless: nobody can read what was freed.
+ * The hooks are the same for all modes and look into `debug_allocator`: the heap's own functions, or those
+ * with freed blocks clobbered, or efence's, or sbrk's. allocfreetrace goes with each except sbrk, which turns
+ * the others off, as in Go. efence makes clobberfree needless: nobody can read what was freed.
  *
  * Invariants
  *   1. Modes are chosen at installation, for good: a block is freed by the allocator that made it.
  *   2. MemStats counts a block when it is handed out, and as freed when the program frees it, in every mode.
  *   3. Where a resize would keep the block (trace alone) it is traced only if it counts.
- *   4. A record is one write. It is put together in memory of malloc's: no Python object is made for it, no Python code
- *      runs, and exceptions that are pending stay as they are (`quiet` in traceback.h).
+ *   4. A record is one write. It is put together in memory of malloc's: no Python object is made for it, no
+ *      Python code runs, and exceptions that are pending stay as they are (`quiet` in traceback.h).
  *
- * clobberfree: the heap links freed blocks through their first words. So they are kept back for a while, the last
- * RING_BLOCKS of at most RING_BYTES, before the heap gets them; sooner when memory is short.
+ * clobberfree: the heap links freed blocks through their first words. So they are kept back for a while, the
+ * last RING_BLOCKS of at most RING_BYTES, before the heap gets them; sooner when memory is short.
  *
- * Lock: the GIL of the main interpreter; others are sent on, as in pymem.c. errno is left as it is: a free between a call
- * and its error must not change it.
+ * Lock: the GIL of the main interpreter; others are sent on, as in pymem.c. errno is left as it is: a free
+ * between a call and its error must not change it.
  *
  * Rejected: tests of the modes in pymem.c, which is on every program's path.
  *
- * Differs from Go: sizes of records are without a type, and their stacks have the frames that GOTRACEBACK asks for. A
- * resize is a free and an allocation. Tracing begins and ends with the program, not with the process.
+ * Differs from Go: sizes of records are without a type, and their stacks have the frames that GOTRACEBACK
+ * asks for. A resize is a free and an allocation. Tracing begins and ends with the program, not with the
+ * process.
  */
 #include "debug/memdebug.h"
 

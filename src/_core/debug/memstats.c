@@ -1,12 +1,12 @@
 /* memstats.c: MemStats: what the heap, the stacks and the collector count, for runtime.read_mem_stats().
  *
- * All figures of one call are taken at once, before any Python object is made for them. Their names and order are those
- * of MemStats; _memstats.py puts them into one.
+ * All figures of one call are taken at once, before any Python object is made for them. Their names and order
+ * are those of MemStats; _memstats.py puts them into one.
  *
  * Lock: the GIL.
  *
- * Differs from Go: the tables from address to span are in other_sys; gc_sys is 0, because CPython's collector keeps its
- * links in the objects. lookups, which is always 0 in Go, is what it says.
+ * Differs from Go: the tables from address to span are in other_sys; gc_sys is 0, because CPython's collector
+ * keeps its links in the objects. lookups, which is always 0 in Go, counts look-ups.
  */
 #include "debug/memdebug.h"
 

@@ -4,10 +4,11 @@
 
 #include "core.h"
 
+/* Adds to the module what runtime.set_finalizer() and the finalizer goroutine call. -1: exception set. */
 int gort_mfinal_init(PyObject *module);
 /* Is it a goroutine of the runtime that runs no code of the program? Async-signal-safe. */
 bool is_idle_system(const g *gp);
-void special_freed(void *p);      /* hook */
+void special_freed(void *p);      /* hook: what had a finalizer in this block of the heap died unasked */
 void finalizers_forked(void);     /* in the child, before all Python code */
 void finalizers_after_fork(void); /* and when it may run */
 void finalizers_settle(void); /* a collection has ended: finds the order of the finalizers that it came to */

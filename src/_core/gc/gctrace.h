@@ -16,7 +16,10 @@ typedef struct {
     size_t startinuse;             /* bytes of spans in use when it began */
 } gccycle;
 
+/* gctrace=1's line for a cycle. All three write to errfd at once, and allocate nothing. */
 void gctrace_cycle(const gcpacer *pacer, const gccycle *c);
+/* gcpacertrace=1's lines: one when a cycle begins, with the goal that it has reached, and the others when it
+ * has ended. */
 void pacertrace_start(const gcpacer *pacer);
 void pacertrace_end(const gcpacer *pacer, const gccycle *c);
 

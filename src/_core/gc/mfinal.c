@@ -11,7 +11,7 @@
  * when the reference count falls to 0, and by the collector for everything that it found unreachable; an
  * object that is referred to afterwards stays. So the type of each object that gets a finalizer has its
  * tp_finalize replaced by finalize(), once, which looks the object up and calls the earlier function for all
- * that have none. Objects whose type does not ask (list, int, ...) cannot carry a finalizer.
+ * that have no entry. Objects whose type does not ask (list, int, ...) cannot carry a finalizer.
  *
  * Invariants
  *   1. An entry stands for an object that lives: finalize() removes it, and special_freed() if the object was
@@ -288,7 +288,7 @@ keep(entry *e)
         return kept;
     }
     if (!PyObject_IS_GC(op) || !gc_is_garbage(op))
-        return false; /* somebody asks who does not mean to free it */
+        return false; /* the caller asks without meaning to free it */
     if (e->due != gc_collections() + 1) {
         if (e->in != &fin.set) {
             if (e->in == &fin.queued)

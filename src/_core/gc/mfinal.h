@@ -42,18 +42,35 @@ extern struct fin {
     PyObject *loop;      /* the function of the finalizer goroutine */
 } fin;
 
-/* mfinal.c */
-entry *fin_find(PyObject *op); /* NULL: it has none */
+/* -- mfinal.c; only fin_drop_dead runs Python code -- */
+
+/* The entry of op; NULL: it has none. An entry of another object that lay there before is dropped. */
+entry *fin_find(PyObject *op);
+/* Does the entry hold a reference to its object? */
 bool fin_owned(const entry *e);
+/* Puts e at the end of another list, without a change of references. */
 void fin_move(entries *to, entry *e);
+/* Takes e out of the table and frees it. What it owns is left in fin.dead for the next fin_drop_dead. */
 void fin_drop(entry *e);
-void fin_drop_dead(void); /* runs destructors */
+/* Lets go of what fin_drop and finalizers_settle have left behind. Runs destructors. */
+void fin_drop_dead(void);
+/* Sets or clears CPython's mark that tp_finalize was called; nothing for an object that is not a
+ * container. */
 void fin_set_mark(PyObject *op, bool finalized);
-/* mfinalorder.c */
+
+/* -- mfinalorder.c -- */
+
+/* The collector asks for an object in fin.set: it becomes a part of the batch, with all that has a finalizer
+ * in the garbage that it leads to. */
 void fin_ask(entry *e);
-/* mfinalrun.c */
+
+/* -- mfinalrun.c -- */
+
+/* Makes e's job one to run, which keeps the object. e is gone after this unless the collector's question is
+ * still to come. */
 void queuefinalizer(entry *e);
+/* Readies or starts the finalizer goroutine. Without memory for it, the next call tries again. */
 void wakefing(void);
-int gort_mfinalrun_init(PyObject *module);
+int gort_mfinalrun_init(PyObject *module); /* -1: exception set */
 
 #endif

@@ -6,8 +6,8 @@
  * Invariants
  *   1. A job in the queue owns its object and its finalizer. The object's entry is gone, or in `queued` until
  *      the collector's question, unless set_finalizer gave the object another one meanwhile.
- *   2. fing.parked: it is in gopark for want of a job, and whoever queues one makes it ready. fing.made: it
- *   exists.
+ *   2. fing.parked: it is in gopark for want of a job, and queuefinalizer makes it ready. fing.made: it
+ *      exists.
  *
  * Who may call: the GIL is the lock. queuefinalizer() and wakefing() run no Python code, since tp_finalize
  * calls them; fin_drop_dead() runs destructors, so that only the goroutine, set_finalizer and the program's
@@ -129,7 +129,7 @@ run_one(g *gp, job *j)
     PyErr_Fetch(&type, &value, &tb);
     Py_DECREF(fn); /* before the context goes: destructors may put something into it */
     Py_DECREF(op);
-    ts_set_context(gp->ts, NULL); /* the next one begins with an empty one, too */
+    ts_set_context(gp->ts, NULL); /* the next one begins with an empty one too */
     PyErr_Restore(type, value, tb);
     if (child)
         return false;

@@ -9,17 +9,17 @@
  * it, and calls those of the program's own list, gc.callbacks, itself. Rejected: an entry in gc.callbacks, which
  * a program may clear, and be left with thresholds that make every allocation collect.
  *
- * A full one that is due to the time begins at the next allocation that looks, or in a goroutine (gc_force).
+ * A full one that is due by time begins at the next allocation that looks, or in a goroutine (gc_force).
  *
  * The default thresholds of the program are (8192, never, never), which gc.get_threshold() shows. A program
  * that sets its own gets them: they say when CPython collects beside the cycles. 0 turns automatic collection
- * off, cycles included. With GOGC=off the first one is 0, so that none comes by count, and there is no goal
- * from what is alive; but the limit has its cycles, which gc.disable() turns off.
+ * off, cycles included. With GOGC=off the first one is 0, so that no collection comes by count, and there is
+ * no goal from what is alive; but the limit has its cycles, which gc.disable() turns off.
  *
  * Invariant
  *   From the callback's "start" to its "stop" the pacer's phase is one of those that run. At any other
  *   time it is not, except where "stop" never comes: for want of memory, or in the child of a fork that did
- *   not wait long enough for another's collection.
+ *   not wait long enough for a collection of another thread.
  *
  * Lock: the GIL. gc_look() and gc_force() run no Python code. The collector calls callback_() in the thread
  * that collects; the GIL may be given up there while one of the program's callbacks runs, or a tp_clear
@@ -60,8 +60,8 @@ static gcpacer pacer;
 static struct {
     uint64_t older;           /* blocks of the earlier allocator */
     bool asked;               /* runtime.gc() calls CPython: the argument that its function does not have */
-    PyThreadState *collector; /* whose collection runs; NULL: nobody's, or one that a fork lost */
-    waitq waiting;            /* who is to collect when that has ended */
+    PyThreadState *collector; /* whose collection runs; NULL: none runs, or a fork has lost it */
+    waitq waiting;            /* goroutines in runtime.gc() that collect when it has ended */
 
     /* the collection that runs */
     int64_t marking;  /* nanotime: CPython's part of it began */
@@ -71,7 +71,7 @@ static struct {
     uint32_t starttick;
     uint64_t starttotal;
     size_t startinuse;
-    size_t looked; /* containers that it looks at, if it is a young one or a slice */
+    size_t looked; /* how many containers it looks at, if it is a young one or a slice */
 
     gcstats s;
     int64_t cputime; /* of all collections */
@@ -88,8 +88,8 @@ measure(void)
                       .blocks = gc.older + heap_blocks_now()};
 }
 
-/* What counts against the memory limit beside the heap: all that gort has from the system, less what is
- * idle, whether it was given back or not. Of a goroutine's stack the page that it always has. */
+/* What counts against the memory limit besides the heap: all that gort has from the system, less what is
+ * idle, whether it was given back or not. Of each stack only the page that it always has counts. */
 static int64_t
 memory_beside(void)
 {
@@ -106,8 +106,8 @@ set_goals(void)
     mheap_set_limit(limited ? (size_t)pacer.limit : SIZE_MAX);
 }
 
-/* Goals go down with the heap: blocks are freed without a cycle, and one that was left large would let it
- * grow again to twice what it was. */
+/* Goals go down with the heap, as blocks are also freed without a cycle: a goal that stayed high would let
+ * the heap grow again to twice what it was. */
 static void
 lower_goals(uint64_t heap)
 {
@@ -123,7 +123,7 @@ set_force_time(void)
     atomic_store(&sched.forcegc, pacer_force_time(&pacer, nanotime(), gc.s.num_gc));
 }
 
-/* One is due: may it be now? Whoever asks has set the time anew, so if not, it will be asked about again. */
+/* One is due by time: may it be now? The caller has set the time anew, so if not, it is asked again. */
 static bool
 may_force(void)
 {
@@ -135,12 +135,12 @@ static PyObject *collect_forced, *empty_context;
 void
 gc_force(void)
 {
-    set_force_time(); /* first: sysmon would ask again and again for one that may not be */
+    set_force_time(); /* first: otherwise sysmon asks again and again for one that may not be */
     if (!may_force())
         return;
     PyObject *type, *value, *tb;
     PyErr_Fetch(&type, &value, &tb);
-    newproc_system(collect_forced, empty_context); /* no memory: not this time */
+    newproc_system(collect_forced, empty_context); /* without memory: not this time */
     PyErr_Restore(type, value, tb);
 }
 
@@ -149,12 +149,12 @@ static PyObject *
 collect_forced_(PyObject *mod, PyObject *unused)
 {
     (void)mod, (void)unused;
-    /* Asked before the call, which has no argument to say that nobody asked for it; but only if the call will
-     * collect: a full one that nothing was done for would stay wanted. */
+    /* Asked before the call, which has no argument to say that the program did not ask for it; but only if
+     * the call will collect: otherwise a full collection would stay wanted. */
     bool asked = collector_enabled() && !collector_busy() && pacer_ask(&pacer, WantTimed);
     PyGC_Collect();
     if (asked && pacer.phase == WantTimed)
-        threshold_drop(); /* there was no memory to tell us of it: nothing else would ask for a collection any more */
+        threshold_drop(); /* no memory to tell us of it: otherwise nothing would ask any more */
     Py_RETURN_NONE;
 }
 
@@ -312,7 +312,7 @@ collection_ends(size_t collected)
         if (gcdebugging.checkmark > 0)
             gc_checkmark_end();
         if (pacer.phase < RunFull)
-            return; /* that runs the program's code: another collection has begun and ended, or the pacer has */
+            return; /* that ran the program's code: another collection came in between, or pacer_stop */
         if (!gcdebugging.shrinkstackoff)
             shrink_stacks();
         if (gcdebugging.stoptheworld > 1)
@@ -324,7 +324,7 @@ collection_ends(size_t collected)
     bool cycle = pacer.phase >= RunFull || (pacer.phase == RunGoal && !judge_young(heap));
     if (cycle)
         cycle_ends(heap, markend, cpu, measured);
-    /* Allocations asked when the heap had not been freed, or by a goal that has moved. The next one looks again. */
+    /* Allocations asked before the heap was freed, or for an old goal. The next one looks again. */
     enum gcphase asked = pacer_wanted(&pacer);
     if ((asked == WantYoung || asked == WantFull) && (cycle || heap < pacer_goal(&pacer)))
         threshold_drop();
@@ -336,8 +336,8 @@ collection_ends(size_t collected)
     pacer_pay(&pacer, cpu, end, process_cpu);
     pacer_end(&pacer); /* last: all of the above asks which one it was */
     if (pacer_wanted(&pacer) >= WantFull)
-        collector_allow_full(); /* asked for before CPython began to count anew */
-    heap_countdown = 0;         /* the goal may be another one */
+        collector_allow_full(); /* again: it was asked for before CPython began to count anew */
+    heap_countdown = 0;         /* the goal may have changed */
 }
 
 static PyObject *gc_module, *str_generation, *str_collected;
@@ -377,8 +377,8 @@ callback_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs)
         Py_XDECREF(r);
         Py_DECREF(callback);
     }
-    /* Last: the program's callbacks may park, and CPython's flag "collecting" is up until we return. Whoever
-     * waits is only made runnable here, and so comes after that. */
+    /* Last: the program's callbacks may park, and CPython's flag "collecting" is up until we return. Waiters
+     * are only made runnable here, so they run after that. */
     if (!start) {
         gc.collector = NULL;
         for (sudog *s; (s = waitq_pop(&gc.waiting)) != NULL;)
@@ -425,9 +425,9 @@ collect_(PyObject *mod, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-/* Before a fork: in the child the collection of another would never end, and CPython's collector would do
- * nothing any more. Most end in a moment. One whose finalizers wait for something may not, and then the child
- * is what it is in plain CPython. */
+/* Before a fork: in the child a collection of another thread would never end, and CPython's collector would
+ * do nothing any more. Most collections end in a moment. One whose finalizers wait for something may not, and
+ * then the child is as it would be in plain CPython. */
 void
 gc_before_fork(void)
 {
@@ -542,7 +542,7 @@ start_gc_(PyObject *mod, PyObject *args, PyObject *kw)
         return NULL;
     }
     PyList_SET_ITEM(callbacks, 0, callback);
-    PyObject_GC_UnTrack(callbacks); /* nobody must find it */
+    PyObject_GC_UnTrack(callbacks); /* gc.get_objects() must not find it */
     program_callbacks = collector_set_callbacks(callbacks);
     const int never[3] = {YOUNG, NEVER, NEVER};
     collector_set_thresholds(never);
@@ -561,7 +561,7 @@ gc_stop(void)
     atomic_store(&sched.forcegc, INT64_MAX);
 }
 
-/* For tests of the core that users have: two minutes are long. (Go has export_test.go.) */
+/* For tests, which run on the core that users have: two minutes are long. (Go has export_test.go.) */
 static PyObject *
 set_force_period_(PyObject *mod, PyObject *args)
 {

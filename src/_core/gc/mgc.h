@@ -17,26 +17,44 @@ typedef struct gcstats {
     uint32_t num_gc, num_forced;
     double cpu_fraction;
 } gcstats;
+/* A copy of them as of now; next_gc is the goal. */
 void gc_stats(gcstats *to);
 
 /* Hooks: the heap has used up its countdown; sched.forcegc has come: starts a goroutine that collects. */
 void gc_look(void);
 void gc_force(void);
 
-/* mgcmark.c */
+/* -- mgcmark.c; called by the collector's callback -- */
+
+/* invalidptr: looks at each pointer that a container holds. One that leads to no object is fatal. */
 void gc_check_pointers(void);
+/* gccheckmark: has CPython keep the garbage of the collection that begins. Nothing if the program has
+ * DEBUG_SAVEALL on. */
 void gc_checkmark_start(void);
+/* Looks for that garbage from the roots: what is found is fatal. Else clears it, which runs code of the
+ * program. */
 void gc_checkmark_end(void);
+/* gcstoptheworld: waits, with the GIL, until no goroutine computes in C without it; at most 10 s for all of
+ * them. */
 void gc_stop_the_world(void);
 
+/* -- mgc.c -- */
+
+/* The interpreter is about to end: puts the program's thresholds back and asks for nothing any more. */
 void gc_stop(void);
-void gc_before_fork(void); /* with the GIL, which it may give up */
+/* Waits up to 100 ms for a collection of another thread or goroutine to end. With the GIL, which it may give
+ * up. */
+void gc_before_fork(void);
 /* In the child, where the collections of others will not end. */
 void gc_after_fork(const PyThreadState *left);
+/* Adds to the module what sets the pacer and asks for collections. -1: exception set. */
 int gort_gc_init(PyObject *module);
 
-/* mgcscavenge.c. Hook: sysmon gives memory back if it is time for it. Returns when to be asked again, at the latest. */
+/* -- mgcscavenge.c -- */
+
+/* Hook: sysmon gives memory back if it is time for it. Returns when to be asked again, at the latest. */
 int64_t scavenge(int64_t now, bool idle);
+/* Adds to the module what debug.free_os_memory() and GODEBUG=scavenge call. -1: exception set. */
 int gort_scavenge_init(PyObject *module);
 
 #endif

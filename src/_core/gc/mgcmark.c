@@ -1,23 +1,25 @@
 /* mgcmark.c: marks of gort's own beside the collector's: the check of pointers (invalidptr), the second mark
  * (gccheckmark), and the stop of the world (gcstoptheworld).
  *
- * CPython's collector marks by counting: it takes from each object's references those that other containers hold, and
- * what has none left, and cannot be reached from one that has, is garbage. It believes what tp_traverse tells it. A
- * pointer to freed memory, or a tp_traverse that tells of a reference which is not its own, leads it astray without a
- * word, and the program crashes later, somewhere else.
+ * CPython's collector marks by counting: it subtracts from each object's references those that other
+ * containers hold; an object that has none left, and cannot be reached from one that has, is garbage. It
+ * believes what tp_traverse tells it. A pointer to freed memory, or a tp_traverse that reports a reference
+ * which is not its own, leads it astray without notice, and the program crashes later, somewhere else.
  *
- * invalidptr. Before a full collection each pointer that a container holds is looked at: one that leads into the heap
- * has to lead to a block that is allocated. mcentral.c and pymem.c put a mark into blocks that they free.
+ * invalidptr. Before a full collection each pointer that a container holds is looked at: one that leads into
+ * the heap has to lead to a block that is allocated. mcentral.c and pymem.c put a mark into blocks that they
+ * free.
  *
- * gccheckmark. The collector keeps what it takes for garbage (gc.DEBUG_SAVEALL). Then everything is marked that can be
- * reached from the interpreter's roots: modules, the frames of all thread states, goroutines' functions and
- * arguments. No piece of the garbage may be among it. Then the garbage is cleared as the collector would have. Not all
- * roots are known, since C code has references of its own; so the second mark can miss something, but never blames
- * what is right.
+ * gccheckmark. The collector keeps what it takes for garbage (gc.DEBUG_SAVEALL). Then everything is marked
+ * that can be reached from the interpreter's roots: modules, the frames of all thread states, goroutines'
+ * functions and arguments. Nothing that is marked may be garbage. Then the garbage is cleared as the
+ * collector would have done. Not all roots are known, since C code has references of its own; so the second
+ * mark can miss something, but never reports what is right.
  *
  * Lock: the GIL.
  *
- * Differs from Go: its check of pointers costs nothing, because its collector has to find the span of each anyway.
+ * Differs from Go: its check of pointers costs nothing, because its collector has to find the span of each
+ * anyway.
  */
 #include "gc/mgc.h"
 
@@ -60,7 +62,7 @@ check_pointer(PyObject *p, void *holder)
         bad_pointer(holder, p, s, "unallocated span");
     if (unlikely(block_is_free(s, p)))
         bad_pointer(holder, p, s, "free block");
-    /* A count of 0 is no fault: there are modules that traverse their lists of free objects, _asyncio in 3.12. */
+    /* A count of 0 is not a fault: some modules traverse their lists of free objects, _asyncio in 3.12. */
     uintptr_t type = (uintptr_t)Py_TYPE(p);
     if (unlikely(type < 4096 || type & (sizeof(void *) - 1) || type >> ADDRESS_BITS || Py_REFCNT(p) < 0))
         bad_pointer(holder, p, s, "something that is not an object");
@@ -152,8 +154,9 @@ clear_garbage(PyObject *garbage)
     }
 }
 
-/* Objects with a tp_del are not cleared but put into gc.garbage, and what they hold is not cleared either. Such are rare:
- * the rest of this garbage is left to the next collection. False: there are none. */
+/* Objects with a tp_del are not cleared but put into gc.garbage, and what they hold is not cleared either.
+ * They are rare: if there is one, the rest of this garbage is left to the next collection. False: there are
+ * none. */
 static bool
 keep_legacy(PyObject *garbage, PyObject *list)
 {

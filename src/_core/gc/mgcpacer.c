@@ -1,10 +1,10 @@
 /* mgcpacer.c: the pacer: GOGC for CPython's collector.
  *
  * CPython collects by counting objects, whatever they weigh and however many there are. The pacer does it by
- * bytes: a cycle begins when the heap reaches the goal, which is what the last cycle left (or the least there
- * was since: blocks are also freed by their reference counts) and GOGC per cent more, but at least 4 MiB *
- * GOGC / 100. The collector itself stays CPython's: mgc.c asks it for a collection, and is told when one
- * begins and ends.
+ * bytes: a cycle begins when the heap reaches the goal, which is what the last cycle left (or the smallest
+ * heap since then: blocks are also freed by their reference counts) and GOGC per cent more, but at least 4
+ * MiB * GOGC / 100. The collector itself stays CPython's: mgc.c asks it for a collection, and is told when
+ * one begins and ends.
  *
  * THE MACHINE. One phase, changed by enter(), which checks at debug level 1 that the transition is one of
  * these:
@@ -23,19 +23,21 @@
  *      WantRest ------ begin --+> RunFull ---------- end ---> Idle
  *      WantTimed ----- begin --'
  *
- *   ask     Idle and WantSlice become WantYoung, or WantFull where the goal is the memory limit's. Any of
- *           those with "Want" becomes WantTimed, as Idle does, when so much time has passed.
- *   unask   Any of those with "Want" becomes Idle: GOGC is another one; so does `next` as below.
+ *   ask     Idle and WantSlice become WantYoung, or WantFull where the goal is the memory limit's. Idle and
+ *           any phase with "Want" become WantTimed when FORCE_PERIOD has passed.
+ *   unask   Any phase with "Want" becomes Idle, for instance because GOGC has changed; so does `next`
+ *           (below).
  *   start, stop   Off becomes Idle; any becomes Off.
  *
  * Allocations go on while a collection runs, in finalizers. What they ask for is kept in `next`, and entered
  * at the end, unless the collection has made it pointless: it was a cycle, or the heap is below the goal now.
  *
- * The program's own collections begin in any phase in which nothing runs. Its gc.collect(2) is RunForced, but
- * RunFull where a full one was wanted anyway and it is not runtime.gc() that calls it. gc.collect(1) is
+ * The program's own collections begin in any phase in which nothing runs. Its gc.collect(2) is RunForced, or
+ * RunFull if a full one was wanted anyway and it is not runtime.gc() that calls it. gc.collect(1) is
  * RunOther, and so is gc.collect(0) while gc is disabled or the count of the young is below the threshold (it
- * never is in those with "Want"); else that begins what is drawn. A full one that is wanted is still wanted
- * after a younger one, RunOther or RunYoung; otherwise whatever begins takes the place of what was wanted.
+ * never is in a phase with "Want"); otherwise gc.collect(0) begins what is drawn above. A full one that is
+ * wanted is still wanted after a younger one, RunOther or RunYoung; otherwise the collection that begins
+ * takes the place of the one that was wanted.
  *
  * A cycle is RunFull, RunForced, or RunGoal that no WantRest follows. In WantRest it has begun and not ended.
  *
@@ -44,32 +46,34 @@
  *            below 100, without regard to the goal. The objects are in the processor's cache, and cycles that
  *            die young never make the heap grow. After some that found nothing it is a sample, an eighth,
  *            until that finds something.
- *   slice    after each young one: the part of the old objects that was not looked at for the longest time.
- *            It frees what is a cycle within the slice, and above all it tells how much garbage there is
- *            among the old. A slice grows while it finds some. Containers of thousands of items are left out:
- *            they take too long.
+ *   slice    after each young one: the part of the old objects that was looked at longest ago. It frees
+ *            cyclic garbage within the slice, and above all it tells how much garbage there is among the old
+ *            objects. Slices grow while they find some. Containers of thousands of items are left out: they
+ *            take too long.
  *   full     all of them: the price of the whole heap.
- * At the goal comes a young one. If it frees half of what was allocated since the last cycle, that was the
+ * At the goal a young one comes. If it frees half of what was allocated since the last cycle, that was the
  * cycle, and the goal stays. If not, a full one follows if
  *   - it will take less than AFFORDABLE of the time since the last one; or
  *   - less than OVERDUE, and either it promises something or the heap has passed GOALS goals in a row without
  *     one; or
- *   - it promises something, and GOALS_PROMISED goals were moved on although it did; or
+ *   - it promises something, and so it did the last GOALS_PROMISED times that the goal moved on; or
  *   - the heap has passed GOALS_MAX goals.
- * With a GOGC below 100, which asks for memory rather than time, a promise is enough, and the last is
- * GOALS_FRUGAL. It promises something if the last full one or the slices found garbage among the old objects,
- * GARBAGE of it or more; or if many die young: MORTALITY of the young ones were garbage, and those that
- * survived may be now. Otherwise, in a program that builds up data as fast as it can, the goal moves on.
+ * With a GOGC below 100, which asks for memory rather than time, a promise is enough, and the last number is
+ * GOALS_FRUGAL. A full one promises something if the last full one or the slices found that GARBAGE of the
+ * old objects or more were garbage; or if many die young: MORTALITY of the young ones were garbage, and those
+ * that survived may be garbage now. Otherwise, in a program that builds up data as fast as it can, the goal
+ * moves on.
  *
  * Near the memory limit goals are lower, and cycles are full ones, but collections take no more than half of
- * the time. Each takes its processor time from an account that the process's processor time without them
- * fills (so that it is half on a busy machine, too), and time that goes by, at a quarter. The limit asks for
- * one when the account holds what it will take, or half of what it can; what the account may hold is bounded,
- * so that a quiet hour does not buy a minute of collections. While it is overdrawn the young ones, which come
- * by count, are samples. Meanwhile the heap grows beyond the limit, as Go's does when its limiter is on.
+ * the time. Each takes its processor time from an account. The account is filled by the processor time that
+ * the process spends on other things (so that it is half on a busy machine too), and by time that goes by, at
+ * a quarter. The limit asks for a collection when the account holds what it will take, or half of what the
+ * account can hold. That is bounded, so that a quiet hour does not buy a minute of collections. While the
+ * account is overdrawn the young ones, which come by count, are samples. Meanwhile the heap grows beyond the
+ * limit, as Go's does when its limiter is on.
  *
- * A heap that does not grow is collected all the same: a full one is due FORCE_PERIOD after the last. None is
- * that would take longer than FORCE_MOST: whoever did not ask for a pause must not notice it.
+ * A heap that does not grow is collected all the same: a full one is due FORCE_PERIOD after the last, unless
+ * it would take longer than FORCE_MOST: a program that did not ask for a pause must not notice one.
  *
  * Lock: the GIL. No function here reads a clock or the heap, calls Python or allocates.
  *
@@ -93,7 +97,7 @@
 #define GOALS 3
 #define GOALS_MAX 6
 #define GOALS_FRUGAL 2
-/* nanoseconds for each block of a heap much larger than those seen: it is in no cache */
+/* nanoseconds for each block of a heap that is much larger than any seen: none of it is in a cache */
 #define PRICE_MIN 300.
 #define LOOK_MIN ((uint64_t)64 << 10) /* bytes */
 #define LOOK_MAX ((uint64_t)1 << 20)
@@ -192,7 +196,7 @@ void
 pacer_begin(gcpacer *c, int generation, bool due, bool forced, gcmoment m)
 {
     if (c->phase >= RunOther)
-        pacer_end(c); /* nobody said so: a fork lost that collection, or there was no memory to say it */
+        pacer_end(c); /* nobody told us of its end: a fork lost that collection, or there was no memory */
     enum gcphase wanted = c->phase;
     c->next = wanted >= WantFull && generation != 2 ? wanted : Idle;
     enter(c, what_begins(wanted, generation, due, forced));
@@ -230,7 +234,7 @@ void
 pacer_set_goals(gcpacer *c, int64_t beside)
 {
     c->goal = c->percent < 0 ? UINT64_MAX : goal_over(c, c->least, 1);
-    /* Each goal is reckoned from the heap that was left, so they may fall short of it by a little. */
+    /* Goals are computed from the heap that was left, so the last of them may miss goal_max by a little. */
     if (c->full && c->percent >= 0 && c->least < goal_max(c) && goal_max(c) < c->goal)
         c->goal = goal_max(c);
     c->limitgoal = UINT64_MAX;
@@ -402,8 +406,8 @@ pacer_learn(gcpacer *c, size_t looked, size_t collected)
     }
 }
 
-/* A collection took so much of a processor; a quarter more stands for what comes before and after it,
- * caches that are cold among it. */
+/* A collection took this much processor time; a quarter more stands for what comes before and after it, cold
+ * caches included. */
 void
 pacer_pay(gcpacer *c, int64_t took, int64_t now, int64_t cpu)
 {

@@ -18,7 +18,7 @@ enum gcphase {
     WantYoung, /* the goal is reached: a young one */
     WantFull,  /* the memory limit's goal is reached: a full one */
     WantRest,  /* the young one at the goal was not enough: a full one, in the same cycle */
-    WantTimed, /* so long without one: a full one */
+    WantTimed, /* too long without a full one: a full one */
     RunOther,  /* the program's own, of a younger generation */
     RunSlice,
     RunYoung,  /* by count */
@@ -35,10 +35,10 @@ typedef struct {
 
 typedef struct gcpacer {
     enum gcphase phase,
-        next; /* next: what follows the collection that runs. Written by the functions below alone */
+        next; /* next: what follows the collection that runs. Only the functions below write it */
 
     /* Settings: GOGC, -1: off; the memory limit, INT64_MAX: none; after how long a full collection is forced,
-     * and how long that may take. Whoever changes one of the first two calls pacer_set_goals. */
+     * and how long that may take. After a change of one of the first two, call pacer_set_goals. */
     int percent;
     int64_t limit, force_period, force_most;
 
@@ -73,13 +73,19 @@ pacer_wanted(const gcpacer *c)
     return c->phase >= RunOther ? c->next : c->phase;
 }
 
+/* From Off to Idle, with the default settings; now and cpu are those of a gcmoment. */
 void pacer_start(gcpacer *c, int64_t now, int64_t cpu);
+/* To Off, whatever the phase: CPython collects as it likes from now on. */
 void pacer_stop(gcpacer *c);
-bool pacer_ask(gcpacer *c, enum gcphase want); /* false: as much is asked for already */
+/* Wants this collection, at once or after the one that runs. False: as much is asked for already, or it is
+ * off. */
+bool pacer_ask(gcpacer *c, enum gcphase want);
+/* Wants nothing any more. A collection that runs is not touched. */
 void pacer_unask(gcpacer *c);
 /* A collection begins. due: CPython's count of the young says so, and automatic collection is on. forced: it
  * is runtime.gc()'s, if it is a full one. */
 void pacer_begin(gcpacer *c, int generation, bool due, bool forced, gcmoment m);
+/* The collection that runs has ended: the phase is what was asked for meanwhile. */
 void pacer_end(gcpacer *c);
 
 /* -- goals -- */
@@ -117,7 +123,8 @@ bool pacer_may_force(const gcpacer *c, uint64_t blocks);
 int64_t pacer_guess(const gcpacer *c, size_t looked);
 /* measured: the time since it began is its own. True: the goals are to be set. */
 bool pacer_cycle_ends(gcpacer *c, uint64_t heap, int64_t now, bool measured);
-/* The collection looked at so many containers, if it was a young one or a slice, and so many were garbage. */
+/* The collection looked at `looked` containers, if it was a young one or a slice, and `collected` were
+ * garbage. */
 void pacer_learn(gcpacer *c, size_t looked, size_t collected);
 void pacer_pay(gcpacer *c, int64_t took, int64_t now, int64_t cpu); /* took: processor time of this thread */
 

@@ -1,19 +1,20 @@
-/* mgcscavenge.c: the scavenger: gives memory that the heap no longer needs back to the kernel, in the background.
+/* mgcscavenge.c: the scavenger: gives memory that the heap no longer needs back to the kernel, in the
+ * background.
  *
- * Goal: the heap keeps what it has used in the last seconds, and a tenth more; so a program whose need goes up and
- * down within WINDOWS seconds does not pay for its memory again and again. What is beyond goes, the largest idle
- * spans first, in steps of STEP.
+ * Goal: the heap keeps what it has used in the last seconds, and a tenth more; so a program whose need goes
+ * up and down within WINDOWS seconds does not pay for its memory again and again. The rest goes, the largest
+ * idle spans first, in steps of STEP.
  *
- * Cost: after each step it rests for RESTS times as long as the step took, so that it uses 2% of a processor; 20% while
- * no goroutine computes.
+ * Cost: after each step it rests for RESTS times as long as the step took, so that it uses 2% of a processor;
+ * or for RESTS_IDLE times, 20%, while no goroutine computes.
  *
- * It runs in sysmon, without the GIL, so that nobody waits for it, and with the lock of the page heap only to take a
- * span and to put it back.
+ * It runs in sysmon, without the GIL, so that nobody waits for it, and with the lock of the page heap only to
+ * take a span and to put it back.
  *
  * scavenge=1 in GODEBUG: everything idle is given back every 10 ms, at whatever cost.
  *
- * Differs from Go: Go's goal follows the heap's goal of the last cycle; here blocks are freed without a cycle, so it
- * follows what is in use. MADV_DONTNEED unless GODEBUG says madvdontneed=0, as in Go since 1.16.
+ * Differs from Go: Go's goal follows the heap's goal of the last cycle; here blocks are freed without a
+ * cycle, so it follows what is in use. MADV_DONTNEED unless GODEBUG says madvdontneed=0, as in Go since 1.16.
  */
 #include "gc/mgc.h"
 
@@ -91,7 +92,7 @@ scavenge(int64_t now, bool idle)
     if (!mheap_peak(&h, over))
         return now + MS;
     if (over) {
-        /* one window for each second that has passed; when in that time the peak was is not known: lately */
+        /* one window for each second that has passed; it is not known when the peak was: assume lately */
         int64_t passed = sc.windowend ? (now - sc.windowend) / SECOND : 0;
         for (int64_t n = passed < WINDOWS ? passed : WINDOWS; n >= 0; n--) {
             for (int i = WINDOWS - 1; i > 0; i--)

@@ -5,7 +5,7 @@
  * are the program's thresholds at all times: they are in place while CPython's own functions run.
  *
  * Invariant: thresholds are ours (-1) while the pacer wants something, and `saved` holds the program's then; and
- * at no other time. Whoever makes the pacer want something, or nothing, does so by the functions of this file.
+ * at no other time. Only the functions of this file make the pacer want something, or nothing.
  *
  * With the GIL. No Python code runs, except in CPython's two functions.
  *
@@ -65,8 +65,8 @@ threshold_drop(void)
     pacer_unask(pacer);
 }
 
-/* Calls one of CPython's functions with the program's thresholds in place. It may collect, and so may what
- * its arguments do: what is wanted afterwards is another thing. */
+/* Calls one of CPython's functions with the program's thresholds in place. It may collect, and so may code
+ * that its arguments run: what the pacer wants may have changed after it. */
 static PyObject *
 with_programs(PyCFunction orig, PyObject *mod, PyObject *args, Py_ssize_t nset)
 {
@@ -80,7 +80,7 @@ with_programs(PyCFunction orig, PyObject *mod, PyObject *args, Py_ssize_t nset)
     if (pacer_wanted(pacer) <= Idle)
         return r;
     collector_thresholds(after);
-    if (after[0] != -1 || nset) { /* else the pacer has begun to want something in there */
+    if (after[0] != -1 || nset) { /* otherwise the pacer has begun to want something meanwhile */
         memcpy(saved, before, sizeof before);
         for (Py_ssize_t i = 0; r && i < nset && i < 3; i++)
             saved[i] = after[i];

@@ -1,4 +1,4 @@
-/* addrmap.c: addrmap.h tells what it is. */
+/* addrmap.c: maps addresses to words: see addrmap.h. */
 #include "lib/addrmap.h"
 
 #include <stdlib.h>

@@ -87,7 +87,7 @@ put_rune(out *o, uint32_t c)
         b[0] = (char)(0xc0 | c >> 6), b[1] = (char)(0x80 | (c & 0x3f));
         put(o, b, 2);
     }
-    else if (c >= 0xd800 && c < 0xe000) { /* half a pair, as surrogateescape leaves: no character */
+    else if (c >= 0xd800 && c < 0xe000) { /* half a pair, as surrogateescape leaves it: not a character */
         put_str(o, "\\u");
         for (int i = 12; i >= 0; i -= 4)
             put(o, &"0123456789abcdef"[c >> i & 15], 1);

@@ -11,16 +11,18 @@ typedef struct out {
     size_t n, cap;
     int fd;
     bool failed; /* no memory: text is missing */
-    /* for whoever writes about what is in the heap */
+    /* for text about what is in the heap */
     bool quiet;        /* nothing may be allocated there meanwhile: the caller is the allocator */
-    enum care pc_care; /* quiet: how that is read which the allocator may be just moving */
+    enum care pc_care; /* quiet: how to read what the allocator may be moving just now */
 } out;
 
+/* n bytes as they are. Never fails: text for which there is no memory is left out (`failed`). */
 void put(out *o, const char *s, size_t n);
-void put_str(out *o, const char *s);
-void put_uint(out *o, uint64_t v);
-void put_hex(out *o, uint64_t v);  /* with 0x in front */
-void put_rune(out *o, uint32_t c); /* a character as UTF-8; half a surrogate pair as \u and its number */
+void put_str(out *o, const char *s); /* up to its final 0 */
+void put_uint(out *o, uint64_t v);   /* in decimal */
+void put_hex(out *o, uint64_t v);    /* with 0x in front */
+void put_rune(out *o, uint32_t c);   /* a character as UTF-8; half a surrogate pair as \u and its number */
+/* Writes what is in the buffer to the file; the last call for it. An out without a file loses its text. */
 void out_flush(out *o);
 
 #endif

@@ -7,12 +7,14 @@
  *   central   for each class its other spans that have free blocks.
  *   page heap the idle spans. Clean ones hold no memory of the kernel; the others hold what was freed.
  *   arena     the tables for 64 MiB of addresses.
- *   region    4 MiB of addresses. Debug mode efence: whole regions of retired spans leave the tables.
+ *   region    4 MiB of addresses. In debug mode efence whole regions of retired spans leave the tables.
  *
- * An allocation: pymem.c (the hooks) -> cache (mcache.c) -> central (mcentral.c) -> page heap (mheap.c) -> kernel.
+ * An allocation: pymem.c (the hooks) -> cache (mcache.c) -> central (mcentral.c) -> page heap (mheap.c) ->
+ * kernel.
  *
- * Lock: the main interpreter's GIL, for all of it; under_our_gil() in pymem.c sees to that. No Python code runs and
- * nothing parks, so no one sees a state in between. The page heap has a lock of its own besides, for the scavenger.
+ * Lock: the main interpreter's GIL, for all of it; under_our_gil() in pymem.c sees to that. No Python code
+ * runs and nothing parks, so nobody sees a state in between. The page heap also has a lock of its own, for
+ * the scavenger.
  */
 #ifndef GORT_HEAP_H
 #define GORT_HEAP_H
@@ -41,15 +43,15 @@ enum spanstate { SpanDead = 0, SpanIdle = 1, SpanInUse = 2, SpanScavenged = 3, S
 /* One cache line. Its place goes with the span's first page and is never unmapped: looking at any span is safe. */
 struct mspan {
     void *freelist;  /* freed blocks, linked through their first words */
-    char *fresh;     /* blocks from here to limit were never handed out */
+    char *fresh;     /* blocks from here to limit have never been handed out */
     char *limit;     /* end of the last whole block */
     uint32_t nalloc; /* blocks handed out and not freed */
     uint32_t nslow;  /* number of blocks - 2: see span_free_is_slow */
     uint8_t class;
     uint8_t state;    /* enum spanstate */
-    bool clean : 1;   /* idle: as above */
+    bool clean : 1;   /* idle: it holds no memory of the kernel */
     bool zeroed : 1;  /* idle: its pages read as zeros. In use: what lies from fresh on does */
-    uint8_t nspecial; /* of its blocks somebody must see this many freed; 255: so many, or more */
+    uint8_t nspecial; /* how many of its blocks somebody must see freed; 255: that many, or more */
     uint32_t npages;
     char *base;
     mspan *next, *prev; /* in central or in the page heap */
@@ -86,10 +88,16 @@ counted_size(size_t n)
 /* -- mcache.c, mcentral.c --------------------------------------------------------------------- */
 
 extern mcache cache;
+/* Fills in the tables of sizes, and gives each class a span without blocks. Once, before the hooks are
+ * installed. */
 void mcache_init(void);
-bool mcache_refill(unsigned class); /* its span is full: has it take another. False: no memory */
+/* The class's span in the cache is full: takes another one in its place. False: no memory. May call
+ * hooks.heap_goal. */
+bool mcache_refill(unsigned class);
+/* A span of the class with a free block, which is in no list any more; NULL: there is none. */
 mspan *mcentral_take(unsigned class);
-void mcentral_free(mspan *s, void *p); /* the slow path of a free: p is counted as freed already */
+/* The slow path of a free: p is counted as freed already. s may be gone after it. */
+void mcentral_free(mspan *s, void *p);
 /* One more block of s is special, or one less: while there is one, each free in s goes to mcentral_free, and that asks
  * hooks.special_freed. */
 void span_add_special(mspan *s);
@@ -103,9 +111,9 @@ span_free_is_slow(const mspan *s)
     return s->nalloc - 1 >= s->nslow;
 }
 
-/* Bytes until somebody wants to know (hooks.h). */
+/* Bytes until hooks.heap_goal is called. The pacer sets it. */
 extern int64_t heap_countdown;
-/* So many are handed out, or given to the cache to hand out. */
+/* This many bytes are handed out, or given to the cache to hand out. */
 static inline void
 count_down(size_t bytes)
 {
@@ -154,13 +162,15 @@ typedef struct {
     size_t peak;                       /* of inuse, since mheap_peak */
     size_t retired;                    /* the part of idle that has left the tables */
 } mheap_stats;
+/* The figures as of now, under the page heap's lock. */
 void mheap_read(mheap_stats *to);
 
-/* Nobody looks after idle memory, or who does is asleep: hooks.memory_idle when there is some. */
+/* No scavenger runs, or it is asleep: hooks.memory_idle is to be called when there is idle memory. */
 extern _Atomic bool mheap_unwatched;
 
+/* Reserves the table of arenas. Once, before the first mheap_alloc. False: no addresses. */
 bool mheap_init(void);
-void mheap_forks(void);                            /* once, at the import */
+void mheap_forks(void); /* at the import, before all other fork handlers are made */
 mspan *mheap_alloc(size_t npages, unsigned class); /* NULL: no memory */
 void mheap_free(mspan *s, bool clean);             /* clean: its pages read as zeros and have no memory */
 bool mheap_extend(mspan *s, size_t npages);        /* to that many pages, if what follows is idle */
@@ -177,26 +187,29 @@ bool mheap_retired(const void *p);
 /* Calls f for every span, in order of addresses within each mapping. Returns the figures of that moment. */
 mheap_stats mheap_walk(void (*f)(mspan *s, void *arg), void *arg);
 
-/* For the scavenger, which has no GIL: false or NULL if somebody is at work on the page heap, or nothing is there. */
-bool mheap_peak(mheap_stats *h, bool reset); /* the figures; peak begins anew */
-mspan *mheap_take_idle(size_t npages);       /* with memory, and at most so large */
+/* For the scavenger, which has no GIL: false or NULL if the page heap is locked, or nothing is there. */
+bool mheap_peak(mheap_stats *h, bool reset); /* the figures; reset: peak begins anew */
+mspan *mheap_take_idle(size_t npages);       /* with memory, and at most this large */
 void mheap_put_idle(mspan *s, bool zeroed);  /* clean now; waits for the lock */
 
 /* -- pymem.c, mstats.c ------------------------------------------------------------------------ */
 
 enum { ModeAllocFreeTrace = 1, ModeClobberFree = 2, ModeEfence = 4, ModeSbrk = 8 }; /* memdebug.c */
 
-const char *heap_install(unsigned modes); /* why not; NULL: done */
+/* CPython's objects come from the heap from now on, in these debug modes. NULL: done; else why not. */
+const char *heap_install(unsigned modes);
 extern bool heap_installed;
 uint64_t heap_alloc_now(void), total_alloc_now(void); /* bytes, as in MemStats */
 uint64_t heap_blocks_now(void);                       /* MemStats's heap_objects */
 /* What the hooks do, for hooks that do more; the GIL is held, and s is the block's span. */
 void *heap_new_block(size_t n, bool zero); /* NULL: no memory */
 void heap_free_block(mspan *s, void *p);
-void *heap_resize_block(mspan *s, void *p, size_t n);
+void *heap_resize_block(mspan *s, void *p, size_t n); /* NULL: no memory, and p is as it was */
+/* Adds to the module what installs the heap and checks it. -1: exception set. */
 int gort_mstats_init(PyObject *module);
 
-/* Of one counter for each class, and of large blocks: */
+/* The sums of counters, one for each class ([0]: large blocks): of blocks, and of bytes, to which `large`
+ * adds the bytes of large blocks. */
 uint64_t sum_blocks(const uint64_t *counts);
 uint64_t sum_bytes(const uint64_t *counts, uint64_t large);
 

@@ -1,7 +1,8 @@
 /* mcache.c: the size classes, and the span of each class that blocks are taken from.
  *
- * The classes are those of Go 1.13, since MemStats.BySize shows them: each wastes at most an eighth of a block, and the
- * spans at most an eighth of their pages. All but the first are multiples of 16, as CPython promises for its blocks.
+ * The classes are those of Go 1.13, since MemStats.BySize shows them: each wastes at most an eighth of a
+ * block, and the spans at most an eighth of their pages. All but the first are multiples of 16, as CPython
+ * promises for its blocks.
  *
  * Invariants
  *   1. A span of a class is either the cache's, or full, or in the central list; never two of them.
@@ -9,8 +10,8 @@
  *
  * Lock: the GIL (heap.h).
  *
- * Differs from Go: one cache, not one for each P, because whoever allocates holds the GIL. Counters are kept at each
- * allocation and free, not collected from spans when they are swept: nothing here is swept.
+ * Differs from Go: one cache, not one for each P, because only the holder of the GIL allocates. Counters are
+ * kept at each allocation and free, not collected from spans when they are swept: nothing here is swept.
  */
 #include "mem/heap.h"
 
@@ -61,7 +62,8 @@ mcache_refill(unsigned class)
         s->fresh = s->base;
         s->limit = s->base + n * class_size[class];
         s->nalloc = 0;
-        s->nslow = n - 2; /* of 1 block: huge, and every free of it leaves it empty */
+        /* with 1 block this wraps around to a huge number, and each free leaves the span empty */
+        s->nslow = n - 2;
     }
     cache.span[class] = s;
     /* last, and under no lock: the pacer may look at the heap's figures, and have memory given back */

@@ -1,16 +1,16 @@
 /* mcentral.c: for each class the spans that have free blocks and are not the cache's.
  *
  * Invariants
- *   1. A span is in its class's list exactly if it is in use, not the cache's, and has a free block.
+ *   1. A span is in its class's list if and only if it is in use, is not the cache's, and has a free block.
  *   2. A span that becomes empty goes back to the page heap at once, unless it is the cache's.
  *
- * The list is last in, first out: the span that a block was freed in last is the next one that the cache takes, and its
- * free blocks are those that the processor still has at hand.
+ * The list is last in, first out: the span that a block was freed in last is the next one that the cache
+ * takes, and its free blocks are those that the processor still has at hand.
  *
  * Lock: the GIL (heap.h).
  *
- * Differs from Go: blocks are freed one by one, by their reference counts, so a span comes here when its first block is
- * freed and not when it is swept.
+ * Differs from Go: blocks are freed one by one, by their reference counts, so a span comes here when its
+ * first block is freed and not when it is swept.
  */
 #include "mem/heap.h"
 

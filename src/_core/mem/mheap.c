@@ -1,33 +1,36 @@
 /* mheap.c: the page heap: runs of pages, the table from address to span, memory from the kernel.
  *
- * Addresses come from the kernel in mappings of 4 MiB or more, one behind the other where the kernel lets us. A table of
- * two levels leads from any address to its span: one entry for each arena that has a page of ours, in it one for each
- * page. An address that leads nowhere is somebody else's, which is how blocks of CPython's own allocator are told.
+ * Addresses come from the kernel in mappings of 4 MiB or more, one behind the other where the kernel lets us.
+ * A table of two levels leads from any address to its span: one entry for each arena that has a page of ours,
+ * in it one for each page. An address that leads nowhere is somebody else's, which is how blocks of CPython's
+ * own allocator are recognized.
  *
  * Invariants
  *   1. The spans of a mapping follow each other without a gap, idle ones included.
- *   2. Every page of a span in use has its entry; of an idle one the first and the last page (neighbours look there).
+ *   2. Every page of a span in use has its entry; of an idle one the first and the last page (neighbours look
+ *      there).
  *   3. No two neighbouring idle spans are both clean, or both not.
- *   4. Clean idle spans have no memory. They read as zeros, unless the memory went by MADV_FREE. The others may hold
- *      anything.
- *   5. A retired span is in no list and lies within a region; when all of a region is retired, nothing of it is left
- *      in the tables but the number of its retired pages.
- *   6. Only map_pages asks the kernel for anything, before it changes anything: the struct of a span lies in the tables of
- *      the arena, at its first page, so that cutting, joining and freeing spans cannot fail.
+ *   4. Clean idle spans have no memory. They read as zeros, unless the memory went by MADV_FREE. The others
+ *      may hold anything.
+ *   5. A retired span is in no list and lies within a region; when all of a region is retired, nothing of it
+ *      is left in the tables but the number of its retired pages.
+ *   6. Only map_pages asks the kernel for anything, before it changes anything: the struct of a span lies in
+ *      the tables of the arena, at its first page, so that cutting, joining and freeing spans cannot fail.
  *
- * Idle spans lie in bins by their number of pages: exact up to 64, then eight bins for each doubling. Any span of a
- * higher bin fits; in its own bin the first that does is taken. Those with memory are taken before clean ones.
+ * Idle spans lie in bins by their number of pages: exact up to 64, then eight bins for each doubling. Any
+ * span of a higher bin fits; in its own bin the first that does is taken. Those with memory are taken before
+ * clean ones.
  *
- * Locks: the GIL (heap.h), and a lock of the page heap's own for the scavenger, which has no GIL. A holder of the GIL
- * may keep it long (mheap_walk): the scavenger only tries it, and waits only to put a span back. What the
- * scavenger does under it is short, and nobody locks anything else there. While a span's memory is given
+ * Locks: the GIL (heap.h), and a lock of the page heap's own for the scavenger, which has no GIL. A holder of
+ * the GIL may keep it long (mheap_walk): the scavenger only tries it, and waits only to put a span back. What
+ * the scavenger does under it is short, and nobody locks anything else there. While a span's memory is given
  * back, without the lock, it is in no list. A fork takes the lock, so that the child finds the lists whole.
  *
- * Why not one large reservation, with a single table over it: it counts against RLIMIT_AS as a whole, also if the limit
- * is set later, and says nothing of the heap's size.
+ * Why not one large reservation, with a single table over it: it counts against RLIMIT_AS as a whole, also if
+ * the limit is set later, and says nothing of the heap's size.
  *
- * Differs from Go: a span that was given back by moving its pages elsewhere (realloc) is clean at once. Memory that the
- * kernel has not backed yet counts as released, as in Go since 1.14.
+ * Differs from Go: a span that was given back by moving its pages elsewhere (realloc) is clean at once.
+ * Memory that the kernel has not backed yet counts as released, as in Go since 1.14.
  */
 #include "mem/heap.h"
 
@@ -43,7 +46,7 @@
 #define WORDS ((NUM_BINS + 63) / 64)
 #define MAX_MAPPINGS 4096
 #define WARM_PAGES 32
-#define WARM_FROM ((size_t)2 << 20) /* bytes in use: a small program shall take what it needs */
+#define WARM_FROM ((size_t)2 << 20) /* bytes in use: a small program takes only what it needs */
 #define LOOKS_MAX 64
 #define WORTH_SCAVENGING ((size_t)1 << 20)
 #define bytes(npages) ((size_t)(npages) << HEAP_PAGE_SHIFT)
@@ -162,7 +165,7 @@ find(size_t npages, bool clean)
 {
     size_t bin = bin_of(npages);
     if (npages > EXACT_BINS) {
-        int looks = 0; /* of many that are a little too small none may be looked at each time */
+        int looks = 0; /* many may be a little too small: not all of them are looked at each time */
         for (mspan *s = bins[clean][bin]; s && looks < LOOKS_MAX; s = s->next, looks++)
             if (s->npages >= npages)
                 return s;
@@ -258,7 +261,7 @@ map_pages(size_t npages)
         return false;
     }
     if (debug_allocator && debug_allocator->sparing)
-        mem_small_pages(lo, size); /* one touched byte shall cost one small page */
+        mem_small_pages(lo, size); /* so that one touched byte costs one small page */
     hint = lo + size;
     note_mapping(lo, lo + size);
     mheap.sys += size;
@@ -307,7 +310,7 @@ release_all(void)
     return mheap.released - before;
 }
 
-/* There shall be no more memory than `limit`. All spans are where they belong. */
+/* Gives memory back while there is more than `limit`. All spans are in their lists. */
 static void
 obey_limit(void)
 {
@@ -367,7 +370,8 @@ find_or_map(size_t npages)
     if ((s = find(npages, false)) != NULL || (npages > EXACT_BINS && (s = find_and_join(npages)) != NULL) ||
         (s = find(npages, true)) != NULL)
         return s;
-    /* Idle spans of both kinds may be neighbours. If half of the heap is idle it shall not grow because of that. */
+    /* Idle spans of both kinds may be neighbours. If half of the heap is idle, it must not grow because of
+     * that. */
     if (mheap.idle > mheap.sys / 2 && mheap.idle > 2 * bytes(npages) && mheap.idle > mheap.released) {
         release_all();
         if ((s = find(npages, true)) != NULL)
@@ -664,8 +668,9 @@ mheap_init(void)
     return true;
 }
 
-/* Before all other handlers are made: the last one made is the first to lock, and the first one made the first to unlock in
- * the child. So no other handler waits for a thread that waits for the heap, nor allocates while it is locked. */
+/* Before all other handlers are made: the last one made is the first to lock, and the first one made is the
+ * first to unlock in the child. So no other handler waits for a thread that waits for the heap, nor allocates
+ * while it is locked. */
 void
 mheap_forks(void)
 {

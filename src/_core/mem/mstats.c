@@ -113,7 +113,7 @@ check_span(mspan *s, void *arg)
     t->before = s;
 }
 
-/* Walks the whole heap; what does not fit is fatal. */
+/* Walks the whole heap; any contradiction is fatal. */
 static PyObject *
 check_heap_(PyObject *mod, PyObject *unused)
 {

@@ -1,25 +1,27 @@
 /* pymem.c: CPython's allocator hooks: the domains `mem` and `obj` are served by the heap.
  *
- * Who calls: whoever holds the GIL of the main interpreter, which is what CPython asks of callers of these domains. The
- * hooks are global, so from 3.12 on threads of subinterpreters with a GIL of their own come here as well. They are sent
- * on to the allocator that was there before, which keeps a heap for each such interpreter.
+ * Who calls: a thread that holds the GIL of the main interpreter, which is what CPython asks of callers of
+ * these domains. The hooks are global, so from 3.12 on threads of subinterpreters with a GIL of their own
+ * come here as well. Their calls are passed to the allocator that was there before, which keeps a heap for
+ * each such interpreter.
  *
  * Invariants
- *   1. A block is freed where it was born. The address tells: what spanof() does not know is the earlier allocator's,
- *      also when it is resized.
+ *   1. A block is freed where it was born. The address tells: what spanof() does not know is the earlier
+ *      allocator's, also when it is resized.
  *   2. A resize that fails changes nothing, and one that makes a block smaller does not fail.
  *
  * The domain `raw` stays malloc's: its callers may hold no GIL.
  *
- * Not installed over debug hooks, which look for their own bytes around each block, nor over hooks of others (an early
- * tracemalloc): whoever puts the allocators back that it once found would take the heap away from under its blocks.
+ * Not installed over debug hooks, which look for their own bytes around each block, nor over hooks of others
+ * (an early tracemalloc), since hooks that put back the allocators that they once found would leave blocks
+ * without their heap.
  *
- * The collector's pacer counts down bytes (count_down) where spans and large blocks are taken. A span that holds objects
- * with finalizers has nslow = 0, so that mcentral_free sees each of them freed; so will sampled blocks. The debug modes
- * must see everything: they are hooks of their own in place of these (memdebug.c).
+ * The collector's pacer counts down bytes (count_down) where spans and large blocks are taken. A span that
+ * holds objects with finalizers has nslow = 0, so that mcentral_free sees each of them freed; so will sampled
+ * blocks. The debug modes must see everything: they are hooks of their own in place of these (memdebug.c).
  *
- * Differs from Go: blocks of C code are freed and resized by hand. A resize that keeps the block where it is counts as
- * nothing; one that changes its class or its number of pages counts as an allocation and a free.
+ * Differs from Go: blocks of C code are freed and resized by hand. A resize that keeps the block where it is
+ * counts as nothing; one that changes its class or its number of pages counts as an allocation and a free.
  */
 #include "mem/heap.h"
 
@@ -137,7 +139,7 @@ heap_free(mspan *s, void *p)
 
 /* -- resizing --------------------------------------------------------------------------------- */
 
-/* A large block of s has now another number of pages, at the same place. */
+/* The large block of s now has another number of pages, at the same place. */
 static void
 count_resize(const mspan *s, size_t before)
 {

@@ -3,11 +3,11 @@
  * Invariant: futex_sleep returns at once if the word has changed, so a wake between the look at the word and
  * the sleep is not lost. It may return for no reason.
  *
- * Any thread. Which locks a thread may hold while it sleeps is its own business.
+ * Any thread. Which locks a thread may hold while it sleeps is up to the caller.
  *
  * Rejected: condition variables. They need a mutex, and a signal does not end their wait.
  *
- * Differs from Go: a signal ends it, too, and the caller is told (EINTR); and the time limit is a deadline
+ * Differs from Go: a signal ends it as well, and the caller is told (EINTR); and the time limit is a deadline
  * (FUTEX_WAIT_BITSET), so that an interrupted sleep goes on without a calculation.
  */
 #define _GNU_SOURCE 1

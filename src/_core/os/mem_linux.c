@@ -74,7 +74,7 @@ mem_reserve(size_t size)
     void *addr = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (addr == MAP_FAILED)
         return NULL;
-    mem_small_pages(addr, size); /* one touched byte shall cost one small page */
+    mem_small_pages(addr, size); /* so that one touched byte costs one small page */
     return addr;
 }
 
@@ -217,7 +217,7 @@ mem_without_guard_markers(void)
 }
 
 /* One process_madvise for many places costs a quarter less than a call each, where the kernel takes it for
- * oneself (6.15). (For touching pages it is no gain: faults need no lock that two threads share.) */
+ * oneself (6.15). (For touching pages it gains nothing: faults need no lock that two threads share.) */
 void
 mem_guard_all(char *const *at, int n, size_t size)
 {

@@ -8,8 +8,8 @@
  * CAREFUL costs a system call, and goes on working when somebody else handles SIGSEGV. CATCHING costs nothing
  * but the copy; it takes a handler that asks fault_caught first of all.
  *
- * Rejected: mincore(), which says whether pages are mapped but not whether they may be read, and of which the
- * answer is old when the read comes; sigsetjmp around each read, which saves the registers each time.
+ * Rejected: mincore(), which says whether pages are mapped but not whether they may be read, and whose answer
+ * may be out of date when the read comes; sigsetjmp around each read, which saves the registers each time.
  */
 #define _GNU_SOURCE 1
 #include "os/os.h"

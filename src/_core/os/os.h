@@ -13,15 +13,15 @@ int64_t nanotime(void);        /* monotonic */
 double walltime(void);         /* Unix seconds */
 int64_t thread_cputime(void);  /* of this thread, in nanoseconds */
 int64_t process_cputime(void); /* of all threads */
-void sleep_ns(int64_t ns);
-void os_timerslack(void); /* this thread's sleeps end on time */
+void sleep_ns(int64_t ns);     /* or less, if a signal comes */
+void os_timerslack(void);      /* from now on this thread's sleeps end within 1 us of their time */
 
 /* -- futex_linux.c ---------------------------------------------------------------------------- */
 
 /* Sleeps while *addr == val, until the monotonic time `deadline` (INT64_MAX: for ever). 0 woken or changed,
  * EINTR, ETIMEDOUT. */
 int futex_sleep(_Atomic uint32_t *addr, uint32_t val, int64_t deadline);
-void futex_wake(_Atomic uint32_t *addr);
+void futex_wake(_Atomic uint32_t *addr); /* one thread that sleeps there, if any; of this process */
 
 /* -- mem_linux.c: memory ---------------------------------------------------------------------- */
 
@@ -35,7 +35,7 @@ void mem_trim(void); /* libc gives back what it has free */
 /* Zeroed memory for the heap, near `hint` if it can be, aligned, and shown under a name in /proc/self/smaps
  * where the kernel has names. NULL: errno. */
 void *mem_map(void *hint, size_t size, size_t align, const char *name);
-void mem_unmap(void *addr, size_t size);
+void mem_unmap(void *addr, size_t size);    /* the addresses may be somebody else's after it */
 void mem_populate(void *addr, size_t size); /* backs untouched pages at once; best effort */
 /* Gives the memory back. True: the pages read as zeros now. */
 bool mem_release(void *addr, size_t size);
@@ -68,10 +68,11 @@ enum care {
     CAREFUL,  /* system calls copy it: in any thread at any time */
     CATCHING, /* it is just read, and the fault is caught: if faults_are_caught() said so a moment ago */
 };
-/* Copies what can be read of n bytes, CAREFUL, and says how many those were. */
+/* Copies the part of n bytes that can be read, CAREFUL, and returns how many those were. */
 size_t mem_copy(void *to, const void *from, size_t n);
 /* All n bytes or false. CAREFUL. */
 bool mem_read(void *to, const void *from, size_t n);
+/* The same with this care, in which TRUSTING is a plain copy. */
 bool mem_look(void *to, const void *from, size_t n, enum care care);
 /* For the handler of a fault, with its third argument: was it one that CATCHING met? Then the handler has
  * only to return. */
@@ -88,12 +89,12 @@ void thread_at_exit(void (*fn)(void *), void *arg); /* this thread, one call per
 /* This thread's pthread_exit never completes: it sleeps on the stack that it was called on. For a thread on
  * whose first stack another one may be running when it ends. */
 void thread_never_exits(void);
-void thread_may_exit(void); /* after all; as if that had not been called */
-void thread_yield(void);
-void thread_kill(int32_t tid, int sig);
-bool thread_exists(int32_t tid); /* in this process, as the kernel counts its threads */
-void thread_name(const char *name);
-bool shadow_stack_on(void); /* does this thread run with a hardware shadow stack? */
+void thread_may_exit(void);             /* after all; as if that had not been called */
+void thread_yield(void);                /* others of the same priority may run first */
+void thread_kill(int32_t tid, int sig); /* to this thread of the process; lost if it has ended */
+bool thread_exists(int32_t tid);        /* in this process, as the kernel counts its threads */
+void thread_name(const char *name);     /* of this thread, for ps and debuggers: at most 15 characters */
+bool shadow_stack_on(void);             /* does this thread run with a hardware shadow stack? */
 
 /* -- proc_linux.c: what the system knows of the process --------------------------------------- */
 
@@ -115,7 +116,8 @@ uint64_t sigmask_set(uint64_t mask);
 extern const uint64_t sigmask_faults;              /* what an instruction of the thread itself causes */
 extern const uint64_t sigmask_profile;             /* SIGPROF */
 void context_set_sigmask(void *uc, uint64_t mask); /* what the interrupted thread goes on with */
-/* What a signal handler's third argument says. context_reg: the ith register; false: there are no more. */
+/* What a signal handler's third argument says: where the thread was, and its ith register; false: there are
+ * no longer. */
 uintptr_t context_pc(const void *uc);
 bool context_reg(const void *uc, int i, const char **name, uint64_t *value);
 /* What a place in a program's execution is for an unwinder: the registers that a function keeps for its

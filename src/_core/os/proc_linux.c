@@ -3,10 +3,10 @@
  * Invariant: where /proc is missing or says something else, the answer is the one that does no harm: nobody
  * computes, nobody waits, the number is not known.
  *
- * Any thread; nothing but thread_find allocates.
+ * Any thread; only thread_find allocates.
  *
  * Rejected: keeping the files open. They are read seldom, and a program that closes all descriptors would
- * close them, too.
+ * close them too.
  */
 #define _GNU_SOURCE 1
 #include "os/os.h"

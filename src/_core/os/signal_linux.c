@@ -23,7 +23,7 @@
 const uint64_t sigmask_faults =
     SIGBIT(SIGSEGV) | SIGBIT(SIGBUS) | SIGBIT(SIGFPE) | SIGBIT(SIGILL) | SIGBIT(SIGTRAP) | SIGBIT(SIGSYS);
 const uint64_t sigmask_profile = SIGBIT(SIGPROF);
-/* glibc's own, between its threads; pthread_sigmask leaves them alone, too */
+/* glibc's own, between its threads; pthread_sigmask leaves them alone too */
 static const uint64_t internal = SIGBIT(32) | SIGBIT(33);
 
 uint64_t
@@ -106,7 +106,7 @@ ucontext_registers(const void *ucontext, registers *r)
 
 /* -- the alternate stack ------------------------------------------------------------------------------ */
 
-#define ALTSTACK (512 << 10) /* a symbolizer's libraries are no misers; what is not touched costs nothing */
+#define ALTSTACK (512 << 10) /* a symbolizer's libraries need much; what is not touched costs nothing */
 
 void *
 stack_altstack(void)

@@ -1,7 +1,7 @@
 /* throw.c: the end of a process whose invariants do not hold.
  *
- * Any thread, with whatever locks: it writes one line and aborts. No dump is written here: what a dump would walk
- * may be what is broken. The handler of SIGABRT tells what can be told (stacks/signal.c).
+ * Any thread, whatever locks it holds: it writes one line and aborts. No dump is written here, since what a
+ * dump would walk may be what is broken. The handler of SIGABRT writes what it can (stacks/signal.c).
  *
  * Differs from Go, whose throw writes the stacks itself.
  */

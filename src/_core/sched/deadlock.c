@@ -1,19 +1,21 @@
 /* deadlock.c: can anything ever run again?
  *
- * Asked by an M that has found nothing to run and is about to sleep: all Ps are idle, no timer runs, no goroutine is in C
- * or computes without a P, and main is parked. What could still wake somebody then is
+ * Asked by an M that has found nothing to run and is about to sleep: all Ps are idle, no timer runs, no
+ * goroutine is in C or computes without a P, and main is parked. What could still wake somebody then is
  *   1. a plain Python thread that is not itself parked in gort;
  *   2. a signal: one that is on its way to main, or one that has a handler written in Python;
- *   3. a thread of a C library, which may call Python back: any thread of the process that neither the runtime nor Python
- *      knows, unless the kernel says that it waits on a futex of this process without a time limit. Such a thread goes on when
- *      another one lets it, and the others sleep: idle workers (OpenBLAS, OpenMP) silence nobody. One that waits for
- *      a device, a socket, a signal or a time does.
- * That there are callbacks (ctypes, cffi, gort.cgo) is no evidence: without a thread nobody calls them. Where the kernel does
- * not tell about threads there is no report at all.
+ *   3. a thread of a C library, which may call Python back: any thread of the process that neither the
+ *      runtime nor Python knows, unless the kernel says that it waits on a futex of this process without a
+ *      time limit. Such a thread goes on when another one lets it, and the others sleep: idle workers
+ *      (OpenBLAS, OpenMP) do not keep a deadlock from being reported. A thread that waits for a device, a
+ *      socket, a signal or a time does.
+ * That there are callbacks (ctypes, cffi, gort.cgo) does not matter: without a thread nobody calls them.
+ * Where the kernel does not tell about threads there is no report at all.
  *
- * Threads do not tell when they cease to be able to: while 1 or 3 holds the question is asked again, the longer main
- * has waited the more seldom; while 2 does for two seconds, or always if there is no sysmon. Signals are taken by the process's first thread (sigmask.c); so it is m0 that gives the
- * verdict: when it has come out of its sleep, whatever had been sent to it has arrived.
+ * A thread does not tell when it can no longer wake anybody. So while 1 or 3 holds the question is asked
+ * again, the more seldom the longer main has waited; while 2 holds, for two seconds, or always if there is no
+ * sysmon. Signals are taken by the process's first thread (sigmask.c), so m0 gives the verdict: when it has
+ * woken up, all that was sent to it has arrived.
  *
  * Differs from Go: there a program that uses cgo is never called dead, nor one that has asked for signals.
  */
@@ -56,7 +58,7 @@ signal_could_wake(void)
             h && h != default_int_handler && !PyLong_Check(h) && PyCallable_Check(h) && !session_handles(h);
         Py_XDECREF(h);
         Py_XDECREF(number);
-        PyErr_Clear(); /* a number that is no signal's */
+        PyErr_Clear(); /* no signal has this number */
     }
     return could;
 }
@@ -104,7 +106,8 @@ later(void)
     return now + (wait < 5 * MS ? 5 * MS : wait > 1000 * MS ? 1000 * MS : wait);
 }
 
-/* The last answer but "dead": it costs system calls, and programs whose events come from threads would ask at each. */
+/* The last answer other than "dead". An answer costs system calls, and a program whose events come from
+ * threads would ask at each of them. */
 static struct {
     int64_t since; /* main waits, or did */
     int64_t until; /* it holds */
@@ -120,7 +123,7 @@ remember(int64_t answer)
     return answer;
 }
 
-/* Until when whoever asks may sleep; INT64_MAX: for ever, since if somebody can act, he will wake somebody. */
+/* Until when the M that asks may sleep; INT64_MAX: for ever, since anyone who can act will wake somebody. */
 int64_t
 checkdead(void)
 {
@@ -130,7 +133,7 @@ checkdead(void)
     if (!maing || maing->status != Gwaiting || atomic_load(&sched.ntakeover))
         return INT64_MAX;
     if (awake_ms() > 1)
-        return INT64_MAX; /* in C, or computing without a P, or on its way to sleep: it will ask, too */
+        return INT64_MAX; /* in C, or computing without a P, or on its way to sleep: it will ask too */
     if (said.since == maing->waitsince && !signals_pending() && nanotime() < said.until)
         return said.answer;
     if (ts_others() - 1 > sched.nthreads) /* one is main's */

@@ -16,7 +16,7 @@
 #include "sched/sched.h"
 #include "sched/sysmon.h"
 
-/* The interpreter is about to end: nothing is scheduled any more. */
+/* mp comes to rest on its g0. */
 _Noreturn void
 stop_forever(m *mp)
 {
@@ -75,7 +75,7 @@ sched_stop(void)
 {
     sched.stopping = true; /* first: the others look at it before they ask for the GIL or make anything */
     sysmon_asks_no_more(); /* before rest, which gives up the GIL */
-    /* CPython ends all threads but the one that main's thread state names: main moves no more */
+    /* CPython ends all threads but the one that main's thread state names: main moves no longer */
     if (maing && maing->m)
         ts_set_thread(maing->ts, maing->m->ident);
     sysmon_wake();

@@ -1,29 +1,32 @@
 /* fork.c: the child of a fork starts over with one goroutine.
  *
- * Only the thread that forked is left. The goroutine that forked becomes the main one, its M the new m0. This happens in two
- * steps:
- *   in_child          a pthread_atfork handler, inside fork(). CPython has not repaired itself yet: no Python code, no thread
- *                     state is made or deleted, nor memory allocated that is Python's. When it returns, goroutines can be started and can wait.
+ * Only the thread that forked is left. The goroutine that forked becomes the main one, its M the new m0. This
+ * happens in two steps:
+ *   in_child          a pthread_atfork handler, inside fork(). CPython has not repaired itself yet: no Python
+ *                     code, no thread state is made or deleted, nor memory allocated that is Python's. When
+ *                     it returns, goroutines can be started and can wait.
  *   sched_after_fork  an at-fork hook of the module os: what needs the interpreter.
- * Between them CPython deletes the thread states of the lost threads and goroutines, and runs destructors of their
- * thread-locals; and it calls hooks of the program that were registered before gort's. Both may use goroutines. That is why
- * one step is not enough.
+ * Between them CPython deletes the thread states of the lost threads and goroutines, and runs destructors of
+ * their thread-locals; and it calls hooks of the program that were registered before gort's. Both may use
+ * goroutines. That is why one step is not enough.
  *
- * fork() may also be called in C, by any thread, and perhaps only to exec: then there is no second step. If another thread
- * was in the interpreter, the child finds what it was writing half written: then nothing is touched (nothing of Python can be
- * used in such a child), unless CPython's own repair is called all the same, and the hook.
+ * fork() may also be called in C, by any thread, and perhaps only to exec: then there is no second step. If
+ * another thread was in the interpreter, the child finds what it was writing half written: then nothing is
+ * touched (nothing of Python can be used in such a child), unless CPython's own repair is called all the
+ * same, and the hook.
  *
  * Invariants
- *   1. The others are lost (Glost) for ever, and so are the stacks that goroutines had: wait queues of channels and locks
- *      point to sudogs there, and skip them (waitq_pop). A lost stack is neither released nor used again.
- *   2. The stacks of lost pthreads are glibc's, which gives them to new threads. So sudogs of plain threads, and of a main
- *      goroutine that was one, lie on the heap (waiter_for), as long as somebody waits.
- *   3. What was handed over to a lost goroutine that has not run since, it gives back, if it is a lock's (handover). A value
- *      that a receiver was given is lost with the receiver.
- *   4. Timers are gone: what they would wake is.
+ *   1. The others are lost (Glost) for ever, and so are the stacks that goroutines had: wait queues of
+ *      channels and locks point to sudogs there, and skip them (waitq_pop). A lost stack is neither released
+ *      nor used again.
+ *   2. The stacks of lost pthreads are glibc's, which gives them to new threads. So sudogs of plain threads,
+ *      and of a main goroutine that was one, lie on the heap (waiter_for), as long as somebody waits.
+ *   3. What was handed over to a lost goroutine that has not run since, it gives back, if it is a lock's
+ *      (handover). A value that a receiver was given is lost with the receiver.
+ *   4. Timers are gone, since what they would wake is.
  *
- * Rejected: to take sudogs of lost goroutines out of their queues. It would need a list of all that a goroutine waits in,
- * on the path of each wait.
+ * Rejected: to take sudogs of lost goroutines out of their queues. Each wait would have to keep a list of the
+ * queues that its goroutine is in.
  *
  * Differs from Go, which does not fork.
  */
@@ -43,7 +46,7 @@
 
 #include <stdlib.h>
 
-/* Between the two steps. Main runs whatever it can itself: new threads would meet a CPython that is just making new
+/* Between the two steps. m0 runs all that it can: new threads would meet a CPython that is just making new
  * locks. */
 bool fork_unfinished;
 static bool undone; /* the first step was not possible */
@@ -69,8 +72,8 @@ g_lost(g *gp)
     gp->handover = NULL;
 }
 
-/* All goroutines but gp, which is NULL if a plain thread forked, and all plain threads but `plain`, which is NULL if that did
- * not wait in gort. */
+/* All goroutines are lost but gp (NULL: a plain thread forked), and all plain threads but `plain` (NULL: it did not
+ * wait in gort). */
 static void
 lose_others(g *gp, const thread *plain)
 {
@@ -151,7 +154,11 @@ left_goroutine(g *gp, m *mp)
     fork_pin(gp); /* last: it goes by m0 and G_MAIN */
 }
 
-/* ts: of the thread that is left. */
+/* ts: of the thread that is left.
+ *
+ * Most steps are independent of each other: no Python code and no other thread runs in between. But
+ * goroutines and threads are marked as lost while maing and sched.threads still lead to the parent's, and a P
+ * is taken when the list of idle Ps is whole again. */
 static void
 restart(PyThreadState *ts)
 {
@@ -176,6 +183,9 @@ restart(PyThreadState *ts)
         left_thread(plain);
 }
 
+/* Made last (fork_init), so it is the last of gort's handlers to run: the heap and the list of thread states
+ * are unlocked. Without a thread state another thread was in the interpreter, and left it half written: then
+ * nothing is touched before CPython's own repair, if that ever comes. */
 static void
 in_child(void)
 {

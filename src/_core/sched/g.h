@@ -4,12 +4,12 @@
 
 #include "core.h"
 
-/* Starts fn(*args, **kw): args and kwnames as in vectorcall, all borrowed. `context` only from timers: what they were
- * made in; no Python code runs then. -1: exception set. */
+/* Starts fn(*args, **kw): args and kwnames as in vectorcall, all borrowed. Only timers give a `context`, the
+ * one in which they were made; no Python code runs then. -1: exception set. */
 int newproc(PyObject *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject *context);
 int newproc_system(PyObject *fn, PyObject *context); /* the same, for fn() of the runtime itself */
-/* There will be goroutines: the module threading shall tell them of main's end, and is loaded for that if it can be, on
- * the main thread (what loads it is the main thread to it). -1: exception set. */
+/* There will be goroutines, which need the module threading to tell them of main's end. Loads it if it can
+ * be, on the main thread: threading takes the thread that loads it for the main one. -1: exception set. */
 int need_threading(void);
 /* Is it alive? Neither between two lives nor lost in a fork. */
 static inline bool
@@ -17,17 +17,21 @@ g_alive(const g *gp)
 {
     return gp->status != Gidle && gp->status != Gdead && gp->status != Glost;
 }
+/* Where each goroutine's stack begins (first_frame in stack.c); never returns. */
 void gomain(void);
+/* Notes whether gp's function can park or end without having blocked: later goroutines of it may start on m0
+ * if so. */
 void proven(g *gp, bool good);
-/* A goroutine's thread state has the goroutine's number for its thread's identifier, so that what finds threads by it
- * (sys._current_frames, PyThreadState_SetAsyncExc) finds each goroutine; a real one is an address. */
+/* A goroutine's thread state has the goroutine's number in place of a thread identifier, so that what finds
+ * threads by it (sys._current_frames, PyThreadState_SetAsyncExc) finds each goroutine. Identifiers of threads
+ * are addresses. */
 static inline bool
 is_goid(unsigned long ident)
 {
     return ident < 1UL << 32;
 }
-/* That of an M's own thread state, the scheduler's: odd, which no thread's is. Who finds threads by it finds what runs on
- * the M instead. */
+/* The identifier in an M's own thread state, the scheduler's: odd, which no thread's is. What looks for the
+ * M's thread by its identifier finds the goroutine that runs there instead. */
 static inline unsigned long
 scheduler_ident(const m *mp)
 {
@@ -38,16 +42,16 @@ is_scheduler(unsigned long ident)
 {
     return !is_goid(ident) && ident & 1;
 }
-extern PyObject *Error, *Goexit;
-extern PyObject *panic_hook, *fatal_hook, *threading_hook;
+extern PyObject *Error, *Goexit;                           /* runtime.Error; what goexit() raises */
+extern PyObject *panic_hook, *fatal_hook, *threading_hook; /* as set_hooks set them; NULL: not yet */
 
 /* newproc for the program: refused once the interpreter ends. */
 int newproc_user(PyObject *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
-/* TypeError, beginning with `what`, if a call of fn does no more than to make a coroutine or a generator. -1: so it is. */
+/* -1, with a TypeError that begins with `what`, if a call of fn only makes a coroutine or a generator. */
 int check_runs(const char *what, PyObject *fn);
-/* The same, and for what cannot be called at all. */
+/* The same, also if fn cannot be called at all. */
 int check_callable(const char *what, PyObject *fn);
-/* Surely no such function: nearly all. */
+/* True: fn is certainly not such a function, as nearly all are not. False: ask check_runs. */
 static inline bool
 runs(PyObject *fn)
 {
@@ -56,13 +60,16 @@ runs(PyObject *fn)
                  (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR));
     return PyCFunction_Check(fn);
 }
-/* The exception that is set, with its traceback, as an object of the caller's; none is set then. */
+/* Clears the exception that is set and returns it, owned, with its traceback. */
 PyObject *take_exception(void);
 void give_exception(PyObject *exc); /* sets it; steals */
 
 /* -- panic.c -------------------------------------------------------------------------------------- */
 
+/* The runtime's own fatal error: reports it with all goroutines, and ends the process with status 2. The hook
+ * that writes the report runs Python code, and may park. GIL held, a thread state attached. */
 _Noreturn void fatal(const char *text);
+/* Adds to the module what _traceback.py calls when the process dies. -1: exception set. */
 int gort_panic_init(PyObject *module);
 
 #endif

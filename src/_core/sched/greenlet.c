@@ -1,27 +1,30 @@
 /* greenlet.c: a goroutine that uses greenlets keeps its OS thread.
  *
- * The extension module greenlet (SQLAlchemy's asyncio bridge, gevent, playwright) runs several greenlets on one stack: it
- * copies the part of the stack that they share to the heap and back. What it knows of the stack it keeps by OS thread.
- * To it, goroutines that take turns on a thread are one program whose stack jumps about: it would copy one
- * goroutine's frames over another's. So, from its first use of a greenlet to its end, a goroutine is locked to its thread:
+ * The extension module greenlet (SQLAlchemy's asyncio bridge, gevent, playwright) runs several greenlets on
+ * one stack: it copies the part of the stack that they share to the heap and back. What it knows of the stack
+ * it keeps by OS thread. To it, goroutines that take turns on a thread are one program whose stack jumps
+ * about: it would copy one goroutine's frames over another's. So, from its first use of a greenlet to its
+ * end, a goroutine is locked to its thread:
  *
- *   1. No other goroutine runs there, so that there is one stack to a thread again; also no destructor or collection
- *      of another goroutine's, in which greenlet would end a suspended greenlet of this one by switching to it.
- *      Elsewhere it leaves that to the thread that the greenlet belongs to.
- *   2. The goroutine may park in any of its greenlets: its stack lies still meanwhile, and goes on where it was.
- *   3. The thread ends with the goroutine, and with the thread whatever greenlets are left: greenlet forgets
- *      them without touching the stack, which is another goroutine's by then.
+ *   1. No other goroutine runs there, so that there is one stack to a thread again; also no destructor or
+ *      collection of another goroutine's, in which greenlet would end a suspended greenlet of this one by
+ *      switching to it. Elsewhere it leaves that to the thread that the greenlet belongs to.
+ *   2. The goroutine may park in any of its greenlets: its stack lies still meanwhile, and goes on where it
+ *      was.
+ *   3. The thread ends with the goroutine, and all greenlets that are left end with the thread: greenlet
+ *      forgets them without touching the stack, which is another goroutine's by then.
  *   4. The main goroutine is locked to the main thread, where its greenlets were before there was a gort.
  *
- * A greenlet belongs to the goroutine that made it, as it belongs to the thread that made it in a program without gort.
+ * A greenlet belongs to the goroutine that made it, as it belongs to the thread that made it in a program
+ * without gort.
  *
- * How it is noticed. Whatever needs to know whose turn it is begins with making a greenlet, asking for the current one,
- * switching or throwing. These are replaced in place, in the module's method tables, the type and the table of
- * its C interface, as soon as the module is loaded: the functions of _imp that load extension modules are
- * replaced in the same way. A program that does not load greenlet pays nothing.
+ * How it is noticed. Every use of greenlets begins with making one, asking for the current one, switching or
+ * throwing. These are replaced in place, in the module's method tables, the type and the table of its C
+ * interface, as soon as the module is loaded: the functions of _imp that load extension modules are replaced
+ * in the same way. A program that does not load greenlet pays nothing.
  *
- * Rejected: looking at each park whether the goroutine is in a greenlet. It costs every park, and is too late: the
- * damage is done by whoever runs on the thread next.
+ * Rejected: looking at each park whether the goroutine is in a greenlet. It costs every park, and is too
+ * late: the goroutine that runs on the thread next does the damage.
  */
 #include "core.h"
 

@@ -4,6 +4,8 @@
 
 #include "core.h"
 
-int greenlet_init(void); /* -1: exception set */
+/* Has greenlet's functions replaced when that module is loaded, or now if it is. After schedinit: if
+ * greenlets exist already, main is locked to its thread. -1: exception set. */
+int greenlet_init(void);
 
 #endif

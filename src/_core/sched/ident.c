@@ -1,19 +1,21 @@
 /* ident.c: who is running, as locks and _thread.get_ident() know it.
  *
- * Goroutines change threads, so a thread's identifier says nothing about them. A goroutine is known by its number, main by
- * the identifier of the thread that it was on when gort was imported, a plain thread by its own. Numbers are below
- * 2^32 and never those of threads, which are addresses (is_goid). In a goroutine's PyThreadState the same number is the
- * thread_id: sys._current_frames() and PyThreadState_SetAsyncExc agree with get_ident().
+ * Goroutines change threads, so a thread's identifier says nothing about them. A goroutine is known by its
+ * number, main by the identifier of the thread that it was on when gort was imported, a plain thread by its
+ * own. Numbers are below 2^32 and never those of threads, which are addresses (is_goid). In a goroutine's
+ * PyThreadState the same number is the thread_id: sys._current_frames() and PyThreadState_SetAsyncExc agree
+ * with get_ident().
  *
- * Invariant: nobody's identity ever changes. Main has its own also on another thread than the process's first; a goroutine
- * that forked is main in the child and keeps its number, because it may hold locks.
+ * Invariant: nobody's identity ever changes. Main has its own also on another thread than the process's
+ * first; a goroutine that forked is main in the child and keeps its number, because it may hold locks.
  *
- * What takes such a number for a pthread_t would read memory at that address: pthread_kill and pthread_getcpuclockid get
- * the thread that the goroutine runs on.
+ * A function that takes such a number for a pthread_t would read memory at that address: pthread_kill and
+ * pthread_getcpuclockid are given the thread that the goroutine runs on.
  *
- * The extension modules _sqlite3 and _multiprocessing ask for the thread all over their code, to refuse a connection to
- * other threads and to let the owner of a recursive lock in. They do it by a function of CPython's that they import, and
- * get owner_id() instead. They are met when they are loaded, or now if they are.
+ * The extension modules _sqlite3 and _multiprocessing ask for the thread all over their code, to refuse a
+ * connection to other threads and to let the owner of a recursive lock in. They do it by a function of
+ * CPython's that they import, and get owner_id() instead. That is arranged when they are loaded, or at the
+ * import of gort if they are loaded already.
  *
  * Differs from Go, which tells nobody who is running.
  */
@@ -50,7 +52,7 @@ get_ident(PyObject *mod, PyObject *unused)
 
 static PyObject *(*o_get_main_ident)(PyObject *, PyObject *);
 
-/* 3.13: in the child of a fork threading asks before the goroutine that forked is known to be main. */
+/* 3.13: in the child of a fork threading asks before the goroutine that forked has become main. */
 static PyObject *
 get_main_ident(PyObject *mod, PyObject *unused)
 {
@@ -123,7 +125,7 @@ getcpuclockid(PyObject *mod, PyObject *args)
 
 static PyObject *(*o_excepthook)(PyObject *, PyObject *);
 
-/* Names who runs by a number if there is no Thread object. */
+/* Names the running goroutine by its number if there is no Thread object. */
 static PyObject *
 excepthook(PyObject *mod, PyObject *args)
 {

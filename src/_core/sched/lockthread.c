@@ -1,12 +1,12 @@
 /* lockthread.c: goroutines that are locked to their thread (Go's LockOSThread).
  *
- * Invariant: gp->lockcount > 0 means gp->lockedm == mp and mp->lockedg == gp; then mp runs gp and nothing else, and sleeps
- * while gp is parked. Main is locked to m0 only.
+ * Invariant: gp->lockcount > 0 means gp->lockedm == mp and mp->lockedg == gp; then mp runs gp and nothing
+ * else, and sleeps while gp is parked. Main is locked to m0 only.
  *
  * With the GIL, by the goroutine itself.
  *
- * Differs from Go: none in what holds. A goroutine on m0 moves to another thread first, since nobody may take the
- * process's main thread from the main goroutine.
+ * Differs from Go: a goroutine on m0 moves to another thread first, since nobody may take the process's main
+ * thread from the main goroutine.
  */
 #include "core.h"
 
@@ -38,7 +38,7 @@ lock_thread(g *gp)
     if (gp->lockcount == 0 && !(gp->flags & G_THREAD)) {
         if (gp->flags & G_MAIN) {
             while (gp->m != m0) { /* main is locked to the main thread and to no other */
-                /* before it is queued: by these whoever finds it takes it home */
+                /* before it is queued: because of these an M that finds it sends it home */
                 gp->flags |= G_LOCKED;
                 gp->lockedm = m0;
                 migrate(gp);

@@ -1,8 +1,8 @@
 /* m.c: Ms, the threads that run goroutines: how they are made, sleep, and are woken with work.
  *
  * Invariants
- *   1. An M that is asleep is in the list of idle ones (m.inidle), or is locked to a goroutine that is parked (nmidlelocked
- *      counts those). Who takes an M out of the list must wake it.
+ *   1. An M that is asleep is in the list of idle ones (m.inidle), or is locked to a goroutine that is parked
+ *      (nmidlelocked counts those). A thread that takes an M out of the list must wake it.
  *   2. Before it is woken it is told what to do: nextp and nextg by a thread that holds the GIL, or takeover
  *      by anyone (wake_for_takeover). m0 may be told nothing: it is to look for signals (wake_m0).
  *   3. Records of Ms are never freed: sysmon and signal handlers may look at any.
@@ -11,11 +11,12 @@
  * The lists are under idlelock, a spin lock held for a few instructions, under which nothing else is locked
  * and nothing allocated.
  *
- * Rejected: a spare M that always waits for the GIL. Each short release (a read of a cached file) would cost two thread
- * switches. One stands by only while goroutine after goroutine blocks in C (m.chain): it gets the GIL the moment that the
- * next one gives it up, instead of when sysmon has noticed.
+ * Rejected: a spare M that always waits for the GIL. Each short release (a read of a cached file) would cost
+ * two thread switches. One stands by only while goroutine after goroutine blocks in C (m.chain): it gets the
+ * GIL the moment that the next one gives it up, instead of when sysmon has noticed.
  *
- * Differs from Go: an M that is taken over from keeps its goroutine; there is no P in a system call to come back to.
+ * Differs from Go: an M that is taken over from keeps its goroutine; there is no P in a system call to come
+ * back to.
  */
 #include "core.h"
 
@@ -54,8 +55,9 @@ idle_take(m *want, m *avoid)
     return mp;
 }
 
-/* Takes `want`, or if NULL any but `avoid` that is not locked to a goroutine, from the idle ones. Needs no GIL. Whoever
- * took an M must wake it: an M whose sleep just ended by itself looks only whether it is still among them. */
+/* Takes `want`, or if NULL any but `avoid` that is not locked to a goroutine, from the idle ones. Needs no
+ * GIL. The caller must wake the M that it gets: one whose sleep has just ended by itself looks only whether
+ * it is still among them. */
 m *
 midleget(m *want, m *avoid)
 {
@@ -65,7 +67,7 @@ midleget(m *want, m *avoid)
     return mp;
 }
 
-/* It shall take over, and stand by for a P if one is given. */
+/* Has mp take a P over, and stand by for `standby` if that is given. */
 static void
 tell_takeover(m *mp, p *standby, bool chain)
 {
@@ -76,8 +78,9 @@ tell_takeover(m *mp, p *standby, bool chain)
     atomic_store(&mp->takeover, true);
 }
 
-/* The same as midleget, and it is told to take over. Under one lock: an M whose sleep ends by itself right now finds no
- * work that others see, and would go on with a goroutine for as long as that likes, and the order with it. */
+/* midleget and tell_takeover under one lock: otherwise an M whose sleep ends by itself between the two would
+ * not see that it is to take over, and run some goroutine for as long as that likes while nobody else may
+ * take over. */
 static m *
 midleget_takeover(m *want, m *avoid, p *standby, bool chain)
 {
@@ -89,7 +92,7 @@ midleget_takeover(m *want, m *avoid, p *standby, bool chain)
     return mp;
 }
 
-/* This one goes to sleep. One that is locked is found by its goroutine and by nobody else. */
+/* mp is about to sleep. A locked M is found by its goroutine and by nobody else. */
 static void
 midleput(m *mp)
 {
@@ -111,8 +114,9 @@ notewakeup(m *mp)
     futex_wake(&mp->note);
 }
 
-/* No more threads can be had. With or without the GIL: sysmon comes here without it, and while it waits for the GIL the
- * thread that holds it may come here too. It is reported once, and whoever has the GIL first does the dying. */
+/* No more threads can be had. With or without the GIL: sysmon comes here without it, and while it waits for
+ * the GIL the thread that holds it may come here too. It is reported once, and the first thread that has the
+ * GIL ends the process. */
 static _Noreturn void
 die_of_threads(const char *why, const char *error)
 {
@@ -223,8 +227,8 @@ newm(m *mp)
     return false;
 }
 
-/* No further thread can be had for lack of memory: the main thread does the work, if it sleeps, even what may block it,
- * or whoever parks next. */
+/* No further thread can be had for lack of memory: the main thread does the work if it sleeps, even what may
+ * block it; otherwise the M whose goroutine parks next does. */
 static bool
 make_do(p *pp, g *gp)
 {
@@ -246,7 +250,8 @@ make_do(p *pp, g *gp)
     return false;
 }
 
-/* Gives pp to an M that is idle or new, to run gp (if any) first. False: nobody can be had, pp is idle and gp queued. */
+/* Gives pp to an M that is idle or new, to run gp (if any) first. False: no M can be had; pp is idle and gp
+ * queued. */
 bool
 startm_on(m *mp, p *pp, g *gp)
 {
@@ -280,14 +285,15 @@ startm(p *pp, g *gp)
 
 /* -- taking over ------------------------------------------------------------------------------- */
 
-/* So many thread states are being made, perhaps without the GIL: not once the interpreter has begun to take them apart. */
+/* How many thread states are being made, perhaps without the GIL. None may be once the interpreter has begun
+ * to take them apart. */
 _Atomic int32_t making;
 
 #define SECOND ((int64_t)1000000000)
 #define PATIENCE 10 /* seconds */
 
-/* For so long all other threads of the process have slept, without a break. (Ticks alone would not tell: whoever polls in C
- * gets on, too.) By sysmon, again and again, while goroutines are runnable. */
+/* Have all other threads of the process slept for PATIENCE, without a break? (Ticks would not tell: a
+ * goroutine that polls in C gets on, too.) sysmon asks again and again while goroutines are runnable. */
 static bool
 nobody_gets_on(void)
 {
@@ -307,9 +313,9 @@ nobody_gets_on(void)
     return looks >= PATIENCE;
 }
 
-/* There is no memory for another thread. sysmon will ask again; meanwhile the main thread takes over if it sleeps. If all
- * sleep and it may run nothing but its own goroutine, nobody is left; and nobody may come back if all are in C, perhaps for
- * what the runnable ones would do. Needs no GIL. */
+/* There is no memory for another thread. sysmon will ask again; meanwhile the main thread takes over if it
+ * sleeps. If all Ms sleep and the main thread may run only its own goroutine, nobody is left. Nor may anybody
+ * come back if all are in C: they may wait for what the runnable goroutines would do. Needs no GIL. */
 static void
 takeover_refused(bool sysmon)
 {
@@ -348,7 +354,7 @@ wake_for_takeover(p *standby, bool chain)
     return false;
 }
 
-/* sysmon: the main thread shall look for signals, if it is idle. Needs no GIL. */
+/* sysmon: has the main thread look for signals, if it is idle. Needs no GIL. */
 void
 wake_m0(void)
 {
@@ -387,9 +393,10 @@ retake(m *mp)
 
 /* -- sleeping ---------------------------------------------------------------------------------- */
 
-/* A thread that waits for the GIL asks for it only if it was not given up for a whole switch interval. One that gives it up
- * more often, for moments, to write to a file, has it back before the waiting one has woken up, for seconds on end. So sysmon
- * asks for those that wait here (relieve_gil). */
+/* A thread that waits for the GIL asks for it only if it was not given up for a whole switch interval. A
+ * thread that gives it up more often, for moments, to write to a file, has it back each time before the
+ * waiting one has woken up, for seconds on end. So sysmon asks on behalf of those that wait here
+ * (relieve_gil). */
 void
 gil_take(PyThreadState *ts)
 {
@@ -400,8 +407,9 @@ gil_take(PyThreadState *ts)
     sysmon_notice();
     PyEval_RestoreThread(ts);
     atomic_fetch_add_explicit(&sched.gilturns, 1, memory_order_relaxed);
-    /* The last one was taken for a taker by sysmon until now: a request that it made since we got the GIL has none. One
-     * that it makes after this line finds nobody waiting, and sysmon provides for it. */
+    /* Until now sysmon counted us among those who will take the GIL: if we were the last, a request that it
+     * has made since we got the GIL has no taker. One that it makes after this line finds nobody waiting, and
+     * sysmon sees to a taker. */
     if (atomic_fetch_sub(&sched.nwaitgil, 1) == 1)
         ts_forget_drop_request(ts);
 }
@@ -420,8 +428,9 @@ void
 stopm(m *mp, int64_t deadline)
 {
     check(!mp->p && !mp->curg);
-    atomic_store(&mp->note, 0); /* before mp can be found: whoever takes it sets this, and is not undone */
-    midleput(mp);               /* before the GIL goes: whoever queues something then finds mp */
+    /* before mp can be found: a thread that takes mp sets it, which must not be undone */
+    atomic_store(&mp->note, 0);
+    midleput(mp); /* before the GIL goes: a thread that queues something then finds mp */
     PyEval_SaveThread();
     do {
         int err = futex_sleep(&mp->note, 0, deadline);
@@ -432,9 +441,10 @@ stopm(m *mp, int64_t deadline)
     } while (!atomic_load_explicit(&mp->note, memory_order_acquire));
     midleget(mp, NULL); /* if nobody has */
     if (unlikely(sched.stopping))
-        sleep_forever(mp); /* before it asks for the GIL: CPython ends threads that do so in the end */
+        sleep_forever(mp); /* before it asks for the GIL: CPython ends threads that do so at the end */
     gil_take(mp->ts);
-    /* only now: if the sleep ended by itself, whoever took mp from the list may still have been writing */
+    /* only now: if the sleep ended by itself, the thread that took mp from the list may still have been
+     * writing */
     if (mp->nextp) {
         acquirep(mp, mp->nextp);
         mp->nextp = NULL;

@@ -67,12 +67,12 @@ unbind_main(void)
     m0->p = NULL;
     m0->deny = m0_denies();
     ending = PyThreadState_GetID(PyThreadState_Get());
-    compat_after_fork(m0->ts); /* whoever asks the main thread state for signals */
+    compat_after_fork(m0->ts); /* for those that ask the main thread state about signals */
     allm_remove(m0);
     setm(NULL);
     thread_may_exit();
     if (pp)
-        startm(pp, NULL); /* somebody has to fall asleep last */
+        startm(pp, NULL); /* some M has to fall asleep last */
 }
 
 /* CPython clears the thread state of a thread that has forked, in the child: its function, or a callback of C's, has

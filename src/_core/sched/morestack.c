@@ -1,33 +1,37 @@
 /* morestack.c: another stack for a goroutine that has little left of its own.
  *
- * CPython was written for threads, whose stacks have 8 MiB. Goroutines beyond the first thousand have less (stack.c), and
- * cannot have it all: a large stack costs a page-table page. What needs much is rare, though, and can be had for as long as
- * a call lasts: morestack() runs a function on a stack of 8 MiB from a pool. It is used for
+ * CPython was written for threads, whose stacks have 8 MiB. Goroutines beyond the first thousand have less
+ * (stack.c), and cannot have it all: a large stack costs a page-table page. What needs much is rare, though,
+ * and can be had for as long as a call lasts: morestack() runs a function on a stack of 8 MiB from a pool. It
+ * is used for
  *
- *   - functions of CPython's that recurse by counters of their own, which know no stack but a thread's: the compiler (compile,
- *     exec and eval of source, thus ast.parse and imports; symtable) and marshal;
- *   - 3.11: any Python frame. There one counter is for calls in Python and in C together, so C code may recurse as
- *     deep as Python code may. (From 3.12 on C has a count of its own, which is fitted to the stack: ts_c_budget.)
+ *   - functions of CPython's that count their recursion themselves, for a thread's stack: the compiler
+ *     (compile, exec and eval of source, thus ast.parse and imports; symtable) and marshal;
+ *   - 3.11: any Python frame. There one counter is for calls in Python and in C together, so C code may
+ *     recurse as deep as Python code may. (From 3.12 on C has a count of its own, which is fitted to the
+ *     stack: ts_c_budget.)
  *
  * How 3.11 notices. The guard of a small stack does not lie at its end but REDZONE above it. When a goroutine
- * touches it, the signal handler opens the guard, puts one at the end, and has CPython come to us for each frame that C
- * code enters (PEP 523). The goroutine goes on in the red zone to its next frame, and that is evaluated on a
- * new stack; should this become full, too, the next one follows. When the goroutine is back above the guard, it is closed
- * again. While no guard is open CPython comes to nobody, and a goroutine that stays above its guard pays nothing.
- * C code that enters no frame (nested iterators, callbacks in C) has the red zone, and ends at the guard below.
+ * touches it, the signal handler opens the guard, puts one at the end, and has CPython come to us for each
+ * frame that C code enters (PEP 523). The goroutine goes on in the red zone to its next frame, and that is
+ * evaluated on a new stack; if this becomes full too, the next one follows. When the goroutine is back above
+ * the guard, the guard is closed again. While no guard is open CPython calls nobody, and a goroutine that
+ * stays above its guard pays nothing. C code that enters no frame (nested iterators, callbacks in C) has the
+ * red zone, and ends at the guard below.
  *
  * Invariants
- *   1. stack_lo and stack_hi of a goroutine are those of the stack it is on. An extra stack begins with its record (at
- *      stack_hi), which knows what was before.
- *   2. `opened` says that the guard of the stack it is on is open; nopened counts such goroutines. The hook is on while
- *      there are any.
- *   3. Greenlets need one stack: a goroutine that uses them gets no other (on 3.11 it gets RecursionError), and one
- *      that is on another cannot begin to use them.
+ *   1. stack_lo and stack_hi of a goroutine are those of the stack it is on. An extra stack begins with its
+ *      record (at stack_hi), which knows what was before.
+ *   2. `opened` says that the guard of the stack it is on is open; nopened counts such goroutines. The hook
+ *      is on while there are any.
+ *   3. Greenlets need one stack: a goroutine that uses them gets no other (on 3.11 it gets RecursionError),
+ *      and one that is on another cannot begin to use them.
  *
- * A goroutine that parks on an extra stack keeps it. Called with the GIL by the goroutine; the fault handler by whoever
- * touches the guard, with or without it.
+ * A goroutine that parks on an extra stack keeps it. Called with the GIL by the goroutine; the fault handler
+ * runs in the thread that touches the guard, with or without the GIL.
  *
- * Differs from Go, where each function looks for room and moves the stack to a larger one: frames of C cannot be moved.
+ * Differs from Go, where each function looks for room and moves the stack to a larger one: frames of C cannot
+ * be moved.
  */
 #include "core.h"
 
@@ -44,10 +48,11 @@
 #define EXTRA_STACK (8UL << 20)
 #define EXTRA_GUARD (64UL << 10)
 #define REDZONE (144UL << 10)
-#define GUARD_MAX (16UL << 10) /* a guard is no wider */
+#define GUARD_MAX (16UL << 10) /* no guard is wider */
 #define GUARD (16UL << 10)     /* what is guarded anew */
 #define POOL_MAX 16
-/* What these functions shall find: as much as in a thread that has called some others already. */
+/* What these functions need, at least: as much as is left in a thread that has called a few others
+ * already. */
 #define ROOM (6UL << 20)
 
 /* Lies at the high end of its stack. */
@@ -106,7 +111,7 @@ give_back(extra *s)
     npool++;
 }
 
-/* The collector: the memory of stacks that nobody uses; the guards stay. */
+/* The collector: gives back the memory of stacks that nobody uses; the guards stay. */
 void
 morestack_shrink(void)
 {
@@ -172,7 +177,7 @@ morestack(g *gp, void (*fn)(void *), void *arg)
     annotate_arrive(s->fake_stack);
 
     ts_extend_c_budget(gp->ts, -more);
-    morestack_close(gp); /* for whoever has the stack next; before stack_lo, by which it finds the guard */
+    morestack_close(gp); /* for the next user of the stack; before stack_lo, by which it finds the guard */
     gp->stack_lo = s->lo;
     gp->stack_hi = s->hi;
     gp->extra = s->was_extra;
@@ -306,8 +311,9 @@ call_large(const builtin *f, PyObject *module, PyObject *const *args, Py_ssize_t
     return c.result;
 }
 
-/* exec and eval of source, which are given their code instead of it: what it does may take long, and may use greenlets.
- * NULL without an exception: they take what they were given. */
+/* The code of the source that exec or eval was called with. Only the compiler runs on the large stack: what
+ * the code does may take long, and may use greenlets. NULL without an exception: the function is called with
+ * its own arguments. */
 static PyObject *
 code_of_source(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject *mode)
 {
@@ -318,7 +324,7 @@ code_of_source(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObje
             return NULL;
     }
     PyObject *source = Py_NewRef(args[0]);
-    if (mode == str_eval) /* blanks before an expression are no indentation */
+    if (mode == str_eval) /* blanks before an expression are not indentation */
         Py_SETREF(source, PyObject_CallMethod(source, "lstrip", PyUnicode_Check(source) ? "s" : "y", " \t"));
     if (!source)
         return NULL;
@@ -373,7 +379,7 @@ static void *const replacements[NBUILTINS][3] = {REPLACEMENTS(compile), REPLACEM
                                                  REPLACEMENTS(eval),    REPLACEMENTS(symtable),
                                                  REPLACEMENTS(loads),   REPLACEMENTS(dumps)};
 
-/* One that is called in yet another way is left as it is: it works where stacks are large. */
+/* A function that is called in yet another way is left as it is: it works where stacks are large. */
 int
 morestack_init(void)
 {

@@ -160,7 +160,7 @@ procresize(int32_t n)
         if (pp)
             acquirep(mine, pp);
     }
-    /* whoever had a P that is dead may be in C, and the others sleep: one must sleep until the first timer */
+    /* an M whose P is dead now may be in C while the others sleep: one must sleep until the first timer */
     if (sched.npidle == sched.nprocs && atomic_load(&sched.timer0) != INT64_MAX)
         startm(pidleget(), NULL);
     return old;

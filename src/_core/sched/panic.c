@@ -1,9 +1,10 @@
-/* panic.c: the death of the process: the runtime's fatal errors, and the limit of the time that it takes to die.
+/* panic.c: the death of the process: the runtime's fatal errors, and the limit of the time that dying may
+ * take.
  *
- * What is said of a panic and of a fatal error is put together in Python (_traceback.py), which calls hooks of the
- * program's and flushes its files. That may hang: die_within gives it so many seconds.
+ * What is said of a panic and of a fatal error is put together in Python (_traceback.py), which calls hooks
+ * of the program's and flushes its files. That may hang: die_within gives it a number of seconds.
  *
- * fatal needs the GIL. die_within and dies_in_time do, too; the thread that ends the process does not.
+ * fatal needs the GIL, and so do die_within and dies_in_time; the thread that ends the process does not.
  *
  * Differs from Go, which runs no code of the program's once it dies.
  */
@@ -18,8 +19,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What is said and done if the program's code does not let the process die in time: hooks that hang, files that cannot be
- * flushed. By a thread that needs no GIL. */
+/* What a thread that needs no GIL writes and does if the program's code does not let the process die in time:
+ * if a hook hangs, or a file cannot be flushed. */
 static struct {
     char *text;
     size_t n;
@@ -42,8 +43,8 @@ death_guard(void *unused)
     return NULL;
 }
 
-/* The process dies, but first code of the program may run for so long; after that a thread writes the text and ends the
- * process with this status. The first call counts. -1: exception set. */
+/* The process dies, but first code of the program may run for this long; after that a thread writes the text
+ * and ends the process with this status. Only the first call counts. -1: exception set. */
 static int
 die_within(double seconds, const char *text, size_t n, int status)
 {
@@ -65,7 +66,7 @@ die_within(double seconds, const char *text, size_t n, int status)
     return 0;
 }
 
-/* That code has come to its end: the caller writes and ends the process. */
+/* That code has ended: the caller writes the text and ends the process. */
 static void
 dies_in_time(void)
 {
@@ -80,7 +81,7 @@ dies_in_time(void)
 _Noreturn void
 fatal(const char *text)
 {
-    sched.throwing = true; /* first: the hook may park, and what it finds then is no second fatal error */
+    sched.throwing = true; /* first: the hook may park, and must not be taken for a deadlock then */
     PyObject *r = fatal_hook ? PyObject_CallFunction(fatal_hook, "s", text) : NULL;
     if (!r) {
         char buf[256];

@@ -1,20 +1,22 @@
 /* reclaim.c: gives back what goroutines that have ended leave behind: thread states, stacks, page tables.
  *
- *     bin.free -> (tick) bin.idle -> (tick) bin.doomed -> given up -> the stack's memory, or the whole slab's, is back
+ *     bin.free -> (tick) bin.idle -> (tick) bin.doomed -> given up -> the stack's memory, or the whole
+ *     slab's, is back
  *
- * A tick comes every INTERVAL while there are more than KEEP dead goroutines. New goroutines are taken from the front of
- * these lists, so what is in `idle` when a tick comes was not needed for a whole interval.
+ * A tick comes every INTERVAL while there are more than KEEP dead goroutines. New goroutines are taken from
+ * the front of these lists, so what is in `idle` when a tick comes was not needed for a whole interval.
  *
- * Batches. An M does the work on its g0 between two goroutines, for BATCH at a time, so that nobody waits for the GIL for
- * longer. sysmon sees to it that an M does (stacks_when). It goes in two passes: first goroutines are given up: their
- * thread states are deleted. No Python code runs at that: a thread state that was reset owns nothing. Then the slabs are
- * swept. If all stacks of a slab are given up, it is mapped anew, which gives back its page tables too, and makes it fit for
- * stacks of any size; sysmon does that, since it takes milliseconds and needs no GIL. Else the same is done to many stacks in
- * a row; of fewer the memory goes, and their guards stay. Thread states come from libc, which keeps what is freed: sysmon
- * makes it give it back.
+ * Batches. An M does the work on its g0 between two goroutines, for BATCH at a time, so that nobody waits for
+ * the GIL for longer. sysmon sees to it that an M does (stacks_when). There are two passes. First, goroutines
+ * are given up: their thread states are deleted. No Python code runs then, because a thread state that was
+ * reset owns nothing. Then the slabs are swept. If all stacks of a slab are given up, it is mapped anew,
+ * which gives back its page tables too, and makes it fit for stacks of any size; sysmon does that, since it
+ * takes milliseconds and needs no GIL. Otherwise the same is done to stacks that are many in a row; where
+ * there are fewer their memory goes, and their guards stay. Thread states come from libc, which keeps what is
+ * freed: sysmon has libc give it back.
  *
  * Invariants
- *   1. Addresses of stacks stay: of a g that was given up one reads that it is idle and has no thread state, or zeros.
+ *   1. Addresses of stacks stay: a g that was given up reads as idle and without a thread state, or as zeros.
  *      So sysmon and signal handlers may look at any g.
  *   2. A slab is SlabGiving from the sweep that finds all its stacks given up until it is mapped anew. Nobody
  *      else uses it.
@@ -41,9 +43,9 @@
 #define TRIM 256         /* thread states that are worth a call of libc */
 
 _Atomic int64_t reclaim_time = INT64_MAX;
-static _Atomic int giving, given; /* slabs of these states */
+static _Atomic int giving, given; /* slabs that are SlabGiving, and SlabEmpty */
 static _Atomic int64_t freed;     /* thread states, since libc was asked to give memory back */
-static _Atomic bool trim;         /* it shall be */
+static _Atomic bool trim;         /* libc is to be asked */
 static int64_t nexttick;
 static bool unswept; /* some memory of what was given up is not back yet */
 
@@ -54,7 +56,8 @@ static void
 map_anew(slab *s)
 {
     s->fixed |= !mem_renew(s->lo, s->size);
-    atomic_fetch_add(&given, 1); /* before the state: whoever sees that takes the slab, and one off this */
+    /* before the state: a thread that sees SlabEmpty takes the slab, and one off this */
+    atomic_fetch_add(&given, 1);
     atomic_store_explicit(&s->state, SlabEmpty, memory_order_release); /* after `fixed` and the memory */
     atomic_fetch_sub(&giving, 1);
 }
@@ -108,7 +111,7 @@ bool
 give_slabs_back(void)
 {
     while (!stackwork_try())
-        thread_yield(); /* perhaps with the GIL: whoever works on stacks never waits for that */
+        thread_yield(); /* perhaps with the GIL: a holder of this lock never waits for that */
     finish();
     stackwork_done();
     return slabs_given();
@@ -158,7 +161,8 @@ give_up(g *gp)
 static void
 give_up_some(int64_t until)
 {
-    /* once is enough: whoever waits for the GIL from here on turns to its holder; these are not attached */
+    /* once is enough: a thread that waits for the GIL from here on writes to its holder; these are not
+     * attached */
     ts_settle();
     int n = 0;
     for (bin *b = bins; b; b = b->next) {
@@ -196,14 +200,14 @@ give_slab(slab *s)
     return true;
 }
 
-/* Gives back the memory of stacks that are given up, of slabs that have others; of many in a row the page tables, too, and
- * with these their guards. False: not all of it yet. */
+/* Gives back the memory of the stacks that are given up, in a slab that has others too; where they are many
+ * in a row also their page tables, and with these their guards. False: not all of it yet. */
 static bool
 sweep_slab(slab *s, int64_t until)
 {
     if (!stackwork_try())
         return false;
-    forget_ahead(s); /* as in give_slab: the lock is not needed for the rest */
+    forget_ahead(s); /* a stack that loses its guard below must not count as prepared when it is used again */
     stackwork_done();
     for (uint32_t nth = 0; s->ndirty && nth < s->used;) {
         if (!(s->dirty[nth / 64] >> nth % 64)) {

@@ -1,26 +1,27 @@
 /* sched.c: who runs where.
  *
- * The scheduler distributes runnable goroutines (g) over OS threads (m) that hold the right to run them (p). As in Go,
- * with one great difference: on a build with the GIL only one goroutine can be in the interpreter, so a second P is
- * of use only when the first one's goroutine is in C code that released the GIL. CPython tells nobody when C code does
- * that. sysmon finds out, and wakes an M that takes an idle P, or the P of the blocked goroutine. Calls into C that are made
- * through gort.cgo need not be found out (entercgo).
+ * The scheduler distributes runnable goroutines (g) over OS threads (m) that hold the right to run them (p).
+ * As in Go, with one great difference: on a build with the GIL only one goroutine can be in the interpreter,
+ * so a second P is of use only when the first one's goroutine is in C code that released the GIL. CPython
+ * tells nobody when C code does that. sysmon finds out, and wakes an M that takes an idle P, or the P of the
+ * blocked goroutine. Calls into C that are made through gort.cgo need not be found out (entercgo).
  *
  * Invariants
  *   1. All of this is read and written with the GIL held (core.h); the exceptions are marked there.
- *   2. A g is in at most one place: running on one M, in one run queue, in wait queues (status Gwaiting), or dead.
- *   3. An M without a P runs at most the goroutine that lost its P while it was in C or computed. At its next park it gets a
- *      P or stops.
+ *   2. A g is in at most one place: running on one M, in one run queue, in wait queues (status Gwaiting), or
+ *      dead.
+ *   3. An M without a P runs at most the goroutine that lost its P while it was in C or computed. At its next
+ *      park it gets a P or stops.
  *   4. gp->m->curg == gp for every g that runs; an M's p and a P's m point at each other.
  *
- * Switching. A goroutine that parks picks the next one itself and switches to it directly, on its own stack; the
- * resumed side attaches its own thread state (resumed()). Only if there is nothing simple to run does it switch
- * to the M's own stack (g0), where findrunnable() may release the GIL and sleep.
+ * Switching. A goroutine that parks picks the next one itself and switches to it directly, on its own stack;
+ * the resumed side attaches its own thread state (resumed()). Only if there is nothing simple to run does it
+ * switch to the M's own stack (g0), where findrunnable() may release the GIL and sleep.
  *
- * The main goroutine's home is m0, the process's main thread. Others run there too while main is parked; were they not
- * to, each hand-over between main and another goroutine would cost two thread switches. But if one of them blocks
- * in C there, main may not wait for it: then main runs on another M until it parks again. Goroutines that are not known
- * to park without blocking (G_UNPROVEN) do not run on m0, so that this is rare.
+ * The main goroutine's home is m0, the process's main thread. Others run there too while main is parked; if
+ * they did not, each switch between main and another goroutine would cost two thread switches. But if one of
+ * them blocks in C there, main must not wait for it: then main runs on another M until it parks again.
+ * Goroutines that are not known to park without blocking (G_UNPROVEN) do not run on m0, so that this is rare.
  *
  * Rejected
  *   - Waking another M as soon as there is work for an idle P (Go's wakep): both would fight for the GIL.
@@ -65,7 +66,7 @@ setm(m *mp)
 
 /* -- timers and signals ------------------------------------------------------------------------ */
 
-/* What timers wake goes in front: who waited for a time is late already. */
+/* What timers wake goes in front: it is late already. */
 static void
 attend(p *pp)
 {
@@ -115,18 +116,19 @@ work_waits(void)
     return maing && maing->status == Gwaiting && signals_pending();
 }
 
-/* How long an M without work may sleep: if all Ps are idle, whoever falls asleep last waits for the first timer and asks
- * whether the program is dead. */
+/* How long an M without work may sleep: if all Ps are idle, the M that falls asleep last waits for the first
+ * timer and asks whether the program is dead. */
 static int64_t
 sleep_until(void)
 {
     if (sched.npidle < sched.nprocs)
-        return INT64_MAX; /* whoever has a P comes to the timers */
+        return INT64_MAX; /* an M that has a P comes to the timers */
     int64_t again = checkdead(), timer0 = atomic_load(&sched.timer0);
     return again < timer0 ? again : timer0;
 }
 
-/* Gives back what is over: some, or all if there is nothing else to do. Others may get in meanwhile, and the P go. */
+/* Gives back what dead goroutines leave behind: some of it, or all if there is nothing else to do. Others may
+ * get the GIL meanwhile, and take the P. */
 static void
 reclaim(m *mp)
 {
@@ -144,7 +146,7 @@ reclaim(m *mp)
     }
 }
 
-/* mp is locked to a goroutine: that one if it was given to mp with a P, else NULL after a sleep. */
+/* mp is locked to a goroutine: returns that one if it was given to mp with a P, else NULL after a sleep. */
 static g *
 its_own_goroutine(m *mp)
 {
@@ -173,7 +175,8 @@ find_p(m *mp, bool takeover)
     return pp != NULL;
 }
 
-/* mp may not simply run gp: gives it and the P to the M that may. True: mp runs it all the same. False: look again. */
+/* mp may not simply run gp: gives gp and the P to the M that may. True: mp runs it all the same. False: look
+ * again. */
 static bool
 hand_on(m *mp, g *gp)
 {
@@ -182,7 +185,8 @@ hand_on(m *mp, g *gp)
     if (gp->flags & G_LOCKED) {
         if (gp->lockedm == mp)
             return true;
-        /* its own M sleeps in its_own_goroutine; m0, which main has asked for and not had yet, does what it likes */
+        /* its own M sleeps in its_own_goroutine; m0, which main has asked for and not got yet, may be
+         * anywhere */
         to = midleget(gp->lockedm, NULL);
         if (!to && gp->flags & G_MAIN && m0->lockedg != gp) {
             coming_home = gp;
@@ -290,7 +294,7 @@ findrunnable(m *mp)
 static inline void
 execute_from_g0(m *mp, g *gp)
 {
-    /* before the switch: the other side knows from these who it is, and where (resumed, gomain) */
+    /* before the switch: from these gp knows which goroutine it is, and on which M (resumed, gomain) */
     gp->status = Grunning;
     gp->m = mp;
     mp->curg = gp;
@@ -310,15 +314,15 @@ scheduler_state(m *mp)
     ts_set_thread(mp->ts, scheduler_ident(mp));
 }
 
-/* The scheduler's loop, on g0. Returns when the thread shall end. */
+/* The scheduler's loop, on g0. Returns when the thread must end. */
 void
 mloop(m *mp)
 {
     for (;;) {
         if (unlikely(!mp->ts))
             scheduler_state(mp);
-        /* first: until here the thread state is that of whoever left, which another M may attach once the GIL
-         * is given up */
+        /* first: until here the attached thread state is that of the goroutine that left, which another M may
+         * attach once the GIL is given up */
         ts_switch(mp->tss, mp->ts);
         if (unlikely(mp->exiting)) {
             mp->lockedg = NULL;
@@ -326,7 +330,7 @@ mloop(m *mp)
             mp->p = NULL;
             allm_remove(mp); /* before startm, which may need a thread: the limit counts this one */
             if (pp)
-                startm(pp, NULL); /* somebody has to fall asleep last */
+                startm(pp, NULL); /* some M has to fall asleep last */
             return;
         }
         g *gp = findrunnable(mp);
@@ -542,7 +546,7 @@ void
 timer_added(void)
 {
     if (unlikely(!sched.sysmonstarted))
-        sysmon_start(); /* whoever has a P may stay in C: main, while a plain thread sleeps here */
+        sysmon_start(); /* the goroutine that has a P may stay in C: main, while a plain thread sleeps here */
     p *pp = pidleget();
     if (pp)
         startm(pp, NULL);
@@ -553,8 +557,10 @@ timer_added(void)
 void
 newproc1(g *gp)
 {
+    /* before gp is queued: if no thread can be had the program dies in there, and its hooks must not find gp */
     if (unlikely(!sched.sysmonstarted))
         sysmon_start();
+    /* before the queue, whose goroutines are Grunnable and without an M (p.c) */
     gp->status = Grunnable;
     gp->m = NULL;
     runqput(gp);

@@ -1,10 +1,10 @@
 /* session.c: a session outlives the programs that run in it.
  *
- * A test runner runs one program after the other in its process. There an exception that escapes a goroutine, or a
- * deadlock, may not end the process: it is told to main, which runs the session. The exception is noted, its goroutine
- * ends, and if main is parked its wait raises runtime.Error; whoever runs the session asks for what was noted, too, since
- * main may have been busy. A deadlock raises in main's wait as well: with that main is awake, and nobody is dead any more.
- * A goexit of main's ends the program that it runs, and not the session.
+ * A test runner runs one program after the other in its process. There an exception that escapes a goroutine,
+ * or a deadlock, must not end the process: main is told, which runs the session. The exception is noted, its
+ * goroutine ends, and if main is parked its wait raises runtime.Error; the test runner also asks for what was
+ * noted, since main may have been busy. A deadlock raises in main's wait as well: then main is awake, and
+ * there is no deadlock any more. If main calls goexit, that ends the program that runs, not the session.
  *
  * Off unless report_to_main(True) was called, and in the child of a fork, which nobody watches.
  *

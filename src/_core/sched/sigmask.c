@@ -1,25 +1,27 @@
 /* sigmask.c: which threads take the program's signals.
  *
- * A program that blocks a signal, to fetch it with sigwait or from a signalfd, has the right to get it: no thread that it does
- * not know of may take it. So the threads of the runtime block all signals but those that an instruction of their own
- * causes, from their first instruction on (thread_start). The signals that are sent to the process come to its first
- * thread, or to the threads that the program made, as without goroutines.
+ * A program that blocks a signal, to fetch it with sigwait or from a signalfd, must get it: no thread that
+ * the program does not know of may take it. So the threads of the runtime block all signals but those that an
+ * instruction of their own causes, from their first instruction on (thread_start). The signals that are sent
+ * to the process come to its first thread, or to the threads that the program made, as without goroutines.
  *
- * That would show in two places, and must not: what a goroutine starts on such a thread would inherit the mask (a child that
- * nobody can end, a thread that takes no signals), and what it sends to its own thread would never arrive. Therefore
- *   - each such thread knows the mask that it would have if it were the program's: main's when it began, and what a goroutine
- *     has made of it by signal.pthread_sigmask since. The functions of the standard library that start something, send to
- *     a thread or ask for the mask run with that one (`redirects`: the C function in their method table is replaced, so
- *     that every name that they are known under means ours);
- *   - a child of fork has it, whoever called fork;
+ * That would show in two places, and must not: what a goroutine starts on such a thread would inherit the
+ * mask (a child that nobody can end, a thread that takes no signals), and what it sends to its own thread
+ * would never arrive. Therefore
+ *   - each such thread knows the mask that it would have if it were the program's: main's when the thread
+ *     began, as changed by goroutines with signal.pthread_sigmask since. The functions of the standard
+ *     library that start something, send to a thread or ask for the mask run with that one (`redirects`: the
+ *     C function in their method table is replaced, so that every name that they are known under means ours);
+ *   - a child of fork has it, whichever thread called fork;
  *   - main brings its own mask along when it runs on another thread than its own (sched.c).
  * What C libraries start on their own from a goroutine, other than by fork, inherits the blocked signals.
  *
- * Invariant: `blocked` says what the kernel's mask of this thread is, except while one of `redirects` runs. All of it is
- * the thread's own but `program`, which the GIL guards.
+ * Invariant: `blocked` says what the kernel's mask of this thread is, except while one of `redirects` runs.
+ * All of it is the thread's own except `program`, which the GIL guards.
  *
- * Rejected: unblocking while a goroutine runs, and blocking while the thread sleeps: a goroutine in C is what takes the
- * signal then. As in Go, where each M has the mask of the program's start: there the program cannot block signals.
+ * Rejected: unblocking while a goroutine runs, and blocking while the thread sleeps: a goroutine in C is what
+ * takes the signal then. As in Go, where each M has the mask of the program's start: there the program cannot
+ * block signals.
  */
 #include "core.h"
 
@@ -30,9 +32,10 @@
 
 static uint64_t program; /* main's mask */
 static _Thread_local bool blocked
-    __attribute__((tls_model("initial-exec"))); /* a thread of the runtime's, and not main on it */
+    __attribute__((tls_model("initial-exec"))); /* a thread of the runtime's, on which main does not run */
 static _Thread_local bool lent __attribute__((tls_model("initial-exec"))); /* one of `redirects` runs on it */
-static _Thread_local uint64_t own __attribute__((tls_model("initial-exec"))); /* what it would have else */
+/* what it would have otherwise */
+static _Thread_local uint64_t own __attribute__((tls_model("initial-exec")));
 
 /* What a thread of the runtime begins with. SIGPROF samples whatever runs. */
 uint64_t
@@ -73,7 +76,7 @@ after_fork(void)
     blocked = lent = false;
 }
 
-/* -- what shall see the program's mask ------------------------------------------------------------ */
+/* -- what has to see the program's mask ------------------------------------------------------------ */
 
 enum { SIGNALS = 1 /* main may have been signalled */, MASKS = 2 /* changes the mask */ };
 

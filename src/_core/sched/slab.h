@@ -21,13 +21,13 @@ struct slab {
     _Atomic uint32_t state; /* SlabGiving to SlabEmpty without the GIL, under stackwork */
     uint32_t room;          /* of the bitmaps, in stacks */
     uint32_t count;         /* stacks */
-    uint32_t used;          /* the first so many have been made */
+    uint32_t used;          /* how many have been made, from the first one on */
     uint32_t nraw;          /* given up */
     uint32_t ndirty;        /* of these, with memory still */
     uint32_t rawhint;       /* no word of `raw` below this one has a bit */
     bool fixed;             /* has guards of this stride for good */
     bool listed;            /* in its bin's list of slabs with room */
-    uint8_t class;          /* which of them */
+    uint8_t class;          /* which of the bin's lists that is */
     bin *bin;
     slab *next, *prev;
     uint64_t *live; /* bitmaps; never freed */
@@ -52,7 +52,8 @@ extern bin bin0, *bins;    /* the default; all */
 extern _Atomic int64_t nstacks, nlive;
 extern size_t carved; /* bytes of stacks that have a g */
 
-/* What is done to stacks without the GIL is done under this lock. */
+/* The lock for what is done to stacks without the GIL. Taken with the GIL too; its holder never waits for the
+ * GIL. False: another thread has it. */
 bool stackwork_try(void);
 void stackwork_done(void);
 /* Nothing that was prepared in s counts any more. Under stackwork, with the GIL. */
@@ -63,9 +64,10 @@ slab_of(const g *gp)
 {
     return &slabs[gp->slab - 1];
 }
+/* Puts s in front of its bin's list of slabs with room, or takes it out. */
 void slab_list(slab *s);
 void slab_unlist(slab *s);
 
-#define KEEP 64 /* dead goroutines that no effort is made for */
+#define KEEP 64 /* as many dead goroutines stay as they are: not worth a tick */
 
 #endif

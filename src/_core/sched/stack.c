@@ -215,7 +215,7 @@ roomy_slab(bin *b, int class, size_t stride)
     return s;
 }
 
-/* Of the default sizes, what is now the right one. */
+/* Which of the default sizes the next stack has. */
 static int
 class_now(void)
 {
@@ -226,7 +226,7 @@ class_now(void)
 
 static const size_t class_size[STACK_CLASSES] = {DEEP_STACK, BIG_STACK, MIDDLE_STACK, SMALL_STACK};
 
-/* Its place in its slab; *s: NULL, there are no addresses. */
+/* The place of another stack in its slab, which is *in; NULL there: there are no addresses. */
 static uint32_t
 take(bin *b, slab **in)
 {
@@ -252,6 +252,9 @@ take(bin *b, slab **in)
     }
     else {
         nth = s->used++;
+        /* before `carving`: if sysmon sees this slab there with the next_stack of its earlier use, it
+         * prepares stacks where none begin. Any other next_stack lies outside the slab, and prepare_some
+         * leaves it alone. */
         atomic_store_explicit(&next_stack, s->lo + s->used * s->stride, memory_order_relaxed);
         atomic_store_explicit(&carving, s, memory_order_relaxed);
     }
@@ -342,6 +345,9 @@ is_prepared(char *base)
     return base < hi && base >= atomic_load_explicit(&ahead_lo, memory_order_relaxed);
 }
 
+/* Neither sysmon (stackwork) nor is_prepared (the GIL) looks meanwhile, so the order is free. carving: sysmon
+ * prepares nothing more here. ahead_hi: a stack whose guard goes is not taken for prepared when it is used
+ * again. next_stack stays. */
 void
 forget_ahead(slab *s)
 {

@@ -1,25 +1,25 @@
 /* sysmon.c: the thread that watches, without a P and without the GIL.
  *
- * It finds Ps whose goroutine makes no progress while there is work (runnable goroutines, due timers, a signal for the
- * parked main goroutine, a collection that is due to the time, stacks to give back) and wakes an M that takes such a P
- * (retake in m.c). It asks for the GIL on behalf of Ms that wait for it in vain (gil_take in m.c). It tells
- * running Ms that timers are due, keeps the coarse clock, prints schedtrace, prepares stacks (stack.c), scavenges
- * (mgcscavenge.c), and gives slabs of stacks back (reclaim.c).
+ * It finds Ps whose goroutine makes no progress while there is work (runnable goroutines, due timers, a
+ * signal for the parked main goroutine, a collection that is due to the time, stacks to give back) and wakes
+ * an M that takes such a P (retake in m.c). It asks for the GIL on behalf of Ms that wait for it in vain
+ * (gil_take in m.c). It tells running Ms that timers are due, keeps the coarse clock, prints schedtrace,
+ * prepares stacks (stack.c), scavenges (mgcscavenge.c), and gives slabs of stacks back (reclaim.c).
  *
  * What counts as no progress: the P's schedtick stood still
  *   - since the last look (20 us or more) and the goroutine does not hold the GIL: it is in C;
  *   - for 10 ms although it has the GIL: it computes (Go's forcePreemptNS); 1 ms if a timer is due.
  *
- * How often it looks: every 20 us after it had something to do; after 50 looks in vain twice as seldom each time, at least
- * every 1 ms while work waits, every 2 ms while a goroutine gets on, every 10 ms while none does: then whoever makes
- * a goroutine runnable or sets a timer wakes it. It sleeps for good when all Ps are idle, no goroutine is in C, and has been
- * so for a while.
+ * How often it looks: every 20 us after it had something to do; after 50 looks in vain twice as seldom each
+ * time, at least every 1 ms while work waits, every 2 ms while a goroutine gets on, every 10 ms while none
+ * does: then a thread that makes a goroutine runnable or sets a timer wakes it. It sleeps for good when all
+ * Ps are idle, no goroutine is in C, and has been so for a while.
  *
- * It follows ps, ms and gs freely: they stay readable. What it reads may be old by the time the woken M has the GIL; that
- * M looks again.
+ * It follows ps, ms and gs freely: they stay readable. What it reads may be old by the time the woken M has
+ * the GIL; that M looks again.
  *
- * Differs from Go: Go's sysmon takes the P itself, because Go code says when it enters a system call. There is no
- * netpoll here.
+ * Differs from Go: Go's sysmon takes the P itself, because Go code says when it enters a system call. There
+ * is no netpoll here.
  */
 #include "mem/heap.h"
 
@@ -81,12 +81,14 @@ hurry_main(const g *gp, int64_t now)
 static struct {
     uint32_t turn;
     int64_t since; /* somebody waits for the GIL, and nobody of those who do has got it */
-    bool unsure;   /* whoever gives up the GIL now may wait until somebody takes it, and that may be nobody */
+    /* the holder may have been asked to give up the GIL, and to wait for a taker that does not exist */
+    bool unsure;
 } gilwait;
 
 static _Atomic bool asking;
 
-/* sched.stopping is set. From now on nobody asks for the GIL who may not take it: whoever gives it up would wait for ever. */
+/* sched.stopping is set. From now on there is no request for the GIL that nobody may take: its holder would
+ * wait for ever. */
 void
 sysmon_asks_no_more(void)
 {
@@ -95,7 +97,7 @@ sysmon_asks_no_more(void)
     ts_forget_drop_request(PyThreadState_Get());
 }
 
-/* Has whoever holds the GIL give it up to somebody who waits in gil_take. */
+/* Has the holder of the GIL give it up to a thread that waits in gil_take. */
 static void
 relieve_gil(int64_t now)
 {
@@ -178,7 +180,7 @@ retake_scan(int64_t now)
     if (sched.ending && gp0 && gp0->status == Grunning && !gilwait.unsure)
         return false; /* main has returned: the others run only while an atexit handler waits for them */
     bool woken = wake_for_takeover(NULL, blocked);
-    /* whoever is on its way takes the GIL; if no M could be had, the request still has no taker */
+    /* an M that is on its way takes the GIL; if no M could be had, the request still has no taker */
     gilwait.unsure &= !atomic_load(&sched.ntakeover) && !atomic_load(&sched.nwaitgil);
     return woken;
 }
@@ -202,12 +204,12 @@ sleep_quietly(uint32_t mine, int64_t until, int64_t *scavenging)
     uint32_t note = atomic_load(&sched.sysmonnote); /* before the looks: a wake during these ends the sleep */
     bool woken = false, slept = false;
     int64_t wake;
-    /* before the looks at npidle and nwaitgil: who changes these looks at it afterwards */
+    /* before the looks at npidle and nwaitgil: a thread that changes these looks at it afterwards */
     atomic_store(&sched.sysmonwait, true);
-    atomic_thread_fence(memory_order_seq_cst); /* those looks are no atomic ones: see pidleget */
+    atomic_thread_fence(memory_order_seq_cst); /* those looks are not atomic: see pidleget */
     do {
         atomic_store(&mheap_unwatched,
-                     true); /* before it looks: whoever frees something later will wake us */
+                     true); /* before it looks: a thread that frees something later will wake us */
         *scavenging = hooks.scavenge(nanotime(), true);
         if (*scavenging != INT64_MAX)
             atomic_store(&mheap_unwatched, false);
@@ -360,8 +362,8 @@ sysmon_try_start(void)
     sched.sysmonstarted = !failed;
 }
 
-/* A program without goroutines has one thread as far as it knows: a fork shall find no other. CPython 3.12 and later count,
- * and warn. */
+/* A program without goroutines has one thread as far as it knows, and a fork must find no other: CPython 3.12
+ * and later count the threads, and warn. */
 void
 sysmon_pause(void)
 {
@@ -401,7 +403,7 @@ sysmon_memory_idle(void)
         atomic_store(&mheap_unwatched, true); /* between the two sides of a fork: the next free asks again */
 }
 
-/* It shall look at once. */
+/* Has it look at once. */
 void
 sysmon_wake(void)
 {

@@ -4,11 +4,12 @@
 
 #include "core.h"
 
-void sysmon_start(void);
-void sysmon_try_start(void);   /* for what can do without it */
-void sysmon_memory_idle(void); /* hook */
-void sysmon_wake(void);
-/* There is something to do, or to do at a time, and whoever is to do it may stay in C. */
+void sysmon_start(void);       /* it does not run yet. If no thread can be had the program ends. GIL held */
+void sysmon_try_start(void);   /* for what can do without it: nothing if it runs, or cannot. GIL held */
+void sysmon_memory_idle(void); /* hook: there is idle memory, and mheap_unwatched was set */
+void sysmon_wake(void);        /* it looks at once. No GIL; async-signal-safe */
+/* There is something to do, now or at a time, and the goroutine that has the P may stay in C: ends a long
+ * pause. */
 static inline void
 sysmon_notice(void)
 {
@@ -19,9 +20,10 @@ sysmon_notice(void)
 }
 void sysmon_asks_no_more(void); /* at the interpreter's end */
 int32_t sysmon_tid(void);       /* 0: it has not begun yet */
-void sysmon_pause(void);        /* before a fork */
-void sysmon_resume(void);
-void sysmon_after_fork(void); /* in the child, which has none */
+void sysmon_pause(void);        /* before a fork: it ends, in a program without goroutines */
+void sysmon_resume(void);       /* after it, in the parent: it starts again if it was ended for the fork */
+void sysmon_after_fork(void);   /* in the child, which has none */
+/* Writes GODEBUG=schedtrace's line, or scheddetail's, to errfd. Needs no GIL; one thread at a time. */
 void schedtrace(bool detailed);
 
 #endif

@@ -1,12 +1,12 @@
 /* thread.c: plain threads that wait in gort, and what runs on a thread (getg).
  *
  * Invariants
- *   1. A thread's record is made when it waits for the first time and goes to free_threads when the thread ends. It is
- *      never freed: sched.threads links them all.
- *   2. Its sudogs lie on the heap (G_PTHREAD: waiter_for; why, says fork.c).
+ *   1. A thread's record is made when it waits for the first time and goes to free_threads when the thread
+ *      ends. It is never freed: sched.threads links them all.
+ *   2. Its sudogs lie on the heap (G_PTHREAD: waiter_for; fork.c says why).
  *
- * Rejected: an m and a g as goroutines have, which every reader of either would have to tell from real ones; and queues that
- * know two kinds of waiters, which every waker would.
+ * Rejected: an m and a g as goroutines have, which every reader of either would have to tell from real ones;
+ * and queues with two kinds of waiters, which every waker would have to tell apart.
  *
  * With the GIL; free_threads is under idlelock, because threads end without it.
  *
@@ -115,11 +115,11 @@ void
 park_thread(g *gp)
 {
     thread *t = thread_of_g(gp);
-    atomic_store(&t->note, 0); /* it is queued already, but whoever wakes it needs the GIL for that */
+    atomic_store(&t->note, 0); /* it is queued already, but its waker needs the GIL for that */
     gp->ts = PyThreadState_Get();
     sched.nthreads++;
     if (sched.npidle == sched.nprocs && maing && maing->status == Gwaiting) {
-        /* the last one that could have woken anybody may be this thread: let an M look for a deadlock */
+        /* this thread may be the last one that could have woken anybody: let an M look for a deadlock */
         p *pp = pidleget();
         if (pp)
             startm(pp, NULL);

@@ -22,8 +22,9 @@ thread_of_g(g *gp)
 extern thread *free_threads; /* of threads that have ended; under idlelock */
 /* That of this OS thread; NULL: it has never waited as a plain thread. */
 thread *getthread(void);
-void setthread(thread *t);
-/* gp, a plain thread's, waits on its own. */
+void setthread(thread *t); /* of this OS thread; NULL: none any more */
+/* gp, this plain thread's, sleeps without the GIL until wake_thread(gp), which any thread with the GIL may
+ * call. */
 void park_thread(g *gp);
 void wake_thread(g *gp);
 /* The thread is about to be gone. arg: its record, or FORKER, if it has forked and is main. No GIL. */

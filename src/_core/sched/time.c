@@ -99,7 +99,7 @@ addtimer(timer *t)
         if (!mp || !mp->p || !mp->curg) /* nobody here will look at the heap before it sleeps */
             timer_added();
         else if (unlikely(!sched.sysmonstarted))
-            sysmon_start(); /* whoever set it may stay in C, or compute */
+            sysmon_start(); /* the goroutine that set it may stay in C, or compute */
         else
             sysmon_notice();
     }
@@ -138,8 +138,8 @@ runtimers(int64_t now)
     set_timer0();
 }
 
-/* The child of a fork: the goroutines that slept or waited are lost. Timers of channels go on, for who waits from now on.
- * No Python code may run yet. */
+/* The child of a fork: the goroutines that slept or waited are lost. Timers of channels go on, for those that
+ * wait from now on. No Python code may run yet. */
 void
 timers_after_fork(void)
 {

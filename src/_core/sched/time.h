@@ -13,10 +13,10 @@ struct timer {
 
 void addtimer(timer *t);      /* when is set, index -1; there is room */
 bool deltimer(timer *t);      /* false: it was not in the heap */
-int timer_reserve(int32_t n); /* room for so many more; -1: MemoryError */
+int timer_reserve(int32_t n); /* room for n more; -1: MemoryError */
 void runtimers(int64_t now);  /* calls f of all that are due */
 void timers_after_fork(void); /* in the child */
-/* Parks for so many nanoseconds, at least. -1: a signal's handler has raised, or there is no memory. */
+/* Parks for at least this many nanoseconds. -1: a signal's handler has raised, or there is no memory. */
 int gosleep(int64_t ns);
 
 #endif

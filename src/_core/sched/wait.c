@@ -51,8 +51,8 @@ wait_for(g *gp, waitq *q, const waitable *what, void *of, PyObject **kept)
     return wait_until(gp, &w, take_turn, false, kept);
 }
 
-/* The contexts of exc would lead back to it, if they are those of `before`, and whoever follows them would not come to an
- * end: they end before it. As CPython has it when an exception is raised. */
+/* `before` becomes the context of exc. If exc is among the contexts of `before`, the chain would be a circle:
+ * it is cut before exc, as CPython does when an exception is raised. */
 static void
 part_from(PyObject *exc, PyObject *before)
 {
@@ -97,7 +97,7 @@ run_handlers(PyObject **kept)
     return !sched.stopping;
 }
 
-/* -- who waits on a pthread's stack ------------------------------------------------------------------ */
+/* -- waiters on a pthread's stack ------------------------------------------------------------------ */
 
 /* Several at once if a destructor runs, and waits, when the thread has just been woken. */
 waiter *

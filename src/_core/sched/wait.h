@@ -1,14 +1,15 @@
-/* wait.h: the one way to wait: a queue of sudogs, a park, and who takes a sudog out again. Channels, select, sync, sleep and
- * the collector stand on it. GIL held.
+/* wait.h: the one way to wait: a queue of sudogs, a park, and the waker that takes a sudog out again.
+ * Channels, select, sync, sleep and the collector are built on it. GIL held.
  *
- *   wait_until   turn after turn until it is had. A turn looks, and if it must, waits once. Signals interrupt main's
- *                waits: their handlers run between two turns, and nowhere else.
+ *   wait_until   takes turns until it has what it waits for. A turn looks, and waits once if it must. Signals
+ *                interrupt main's waits: their handlers run between two turns, and nowhere else.
  *   park_in      one wait in one queue, inline: for channels, whose sudogs carry a value.
- *   wait_in      the same for locks: a fork may lose who was handed one.
- *   wait_for     wait_until with wait_in, for what one look and one queue tell.
+ *   wait_in      the same for locks: a fork may lose the waiter that was handed one.
+ *   wait_for     wait_until with wait_in, for what takes one look and one queue.
  *
- * THE RULE OF PYTHON CODE (core.h) holds from waitq_push to the switch in gopark. With park_in and wait_in a caller cannot
- * break it. select, which queues several sudogs, and Cond, which unlocks between queue and park, keep it in their turns.
+ * THE RULE OF PYTHON CODE (core.h) holds from waitq_push to the switch in gopark. With park_in and wait_in a
+ * caller cannot break it. select, which queues several sudogs, and Cond, which unlocks between queue and park,
+ * keep it in their turns.
  */
 #ifndef GORT_WAIT_H
 #define GORT_WAIT_H
@@ -62,7 +63,8 @@ waitq_remove(waitq *q, sudog *s)
 #endif
 }
 
-/* Takes the first waiter that nobody woke yet and that still exists (a fork loses all goroutines but one). */
+/* Takes the first waiter that nobody has woken yet and that still exists (a fork loses all goroutines but
+ * one). Others before it leave the queue. NULL: there is none. */
 static inline sudog *
 waitq_pop(waitq *q)
 {
@@ -89,10 +91,14 @@ waitq_peek(waitq *q)
 
 /* -- where a sudog lies ---------------------------------------------------------------------------- */
 
+/* The slow parts of the two functions below: the sudog is on the heap, out of gp's list of those that are not
+ * in use. Without memory it is `here` after all, and a fork at this moment may leave a queue with a stale
+ * pointer. */
 waiter *pthread_waiter(pthread_g *gp, waiter *here);
 void pthread_waiter_back(pthread_g *gp, waiter *at);
 
-/* Where gp keeps its sudog while it waits: `here`, on its stack, if that stays what it is whatever happens. */
+/* Where gp keeps its sudog while it waits: `here`, on its stack, unless a fork may take that stack away
+ * (fork.c). */
 static inline waiter *
 waiter_for(g *gp, waiter *here)
 {
@@ -124,8 +130,8 @@ park_in(g *gp, waitq *q, waiter *at, PyObject *elem, bool front, enum waitreason
     return false;
 }
 
-/* Waits in q for something of `of`. 0: a waker took it; -1: interrupted (out of the queue, nothing owned). `lost`: see
- * handover; NULL: a waker hands nothing over. */
+/* Waits in q for something that `of` has. 0: a waker took the sudog; -1: interrupted (out of the queue,
+ * nothing owned). `lost`: see handover; NULL: a waker hands nothing over. */
 int wait_in(g *gp, waitq *q, bool front, enum waitreason why, void *of, void (*lost)(void *of, bool woken));
 
 /* What wait_for waits for. */

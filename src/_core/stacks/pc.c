@@ -1,20 +1,22 @@
 /* pc.c: program counters of Python code: a synthetic text segment.
  *
- * Every code object that appears in a PC owns a range of addresses, [entry, entry + size), that no memory is behind. The
- * call at byte offset i of the code has the return PC entry + i + 2, so that a PC behaves as Go's do: less 1 it lies
- * inside the instruction that called. A million PCs are a million integers, and no Python object.
+ * Every code object that appears in a PC owns a range of addresses, [entry, entry + size), that no memory is
+ * behind. The call at byte offset i of the code has the return PC entry + i + 2, so that a PC behaves as Go's
+ * do: minus 1 it lies inside the instruction that called. A million PCs are a million integers, without a
+ * Python object.
  *
  * Invariants
- *   1. Ranges are given out upwards and never twice: a PC of code that has died names nothing, and nothing else.
+ *   1. Ranges are given out upwards and never twice: a PC of code that has died never names other code.
  *   2. `funcs` is sorted by entry: it only grows at its end. Dead entries are taken out when it has to grow.
  *   3. A func is alive as long as its code object, which points at it (code_extra) and does not belong to it.
  *
- * All of it under the GIL, but for code_pc.
+ * All of it under the GIL, except code_pc.
  *
- * Rejected: the code object's own address as its range: it is used again after its death, and a profile would name the
- * wrong function.
+ * Rejected: the code object's own address as its range: it is used again after its death, and a profile would
+ * name the wrong function.
  *
- * Differs from Go: the text segment is made as code is seen, not by a linker. Functions written in C have no PC.
+ * Differs from Go: the text segment is made as code is seen, not by a linker. Functions written in C have no
+ * PC.
  */
 #include "stacks/pc.h"
 
@@ -104,9 +106,9 @@ func_pc(const func *f, int lasti)
     return f->entry + (uintptr_t)lasti + UNIT;
 }
 
-/* CPython moves the slots of a code object when another module gets one, and whoever interrupts it then finds freed memory in
- * co_extra. It is believed only if what it leads to says that it is this code's func: a func forgets its code when that
- * dies, and before it is freed itself. */
+/* CPython moves the slots of a code object when another module gets one; a signal handler that interrupts it
+ * then finds freed memory in co_extra. The pointer is believed only if what it leads to says that it is this
+ * code's func: a func forgets its code when that dies, and before it is freed itself. */
 uintptr_t
 code_pc(PyCodeObject *code, int lasti, enum care care)
 {
@@ -260,7 +262,7 @@ pc_arg(PyObject *o, uintptr_t *pc)
     *pc = PyLong_AsSize_t(o);
     if (*pc == (size_t)-1 && PyErr_Occurred()) {
         PyErr_Clear();
-        *pc = 0; /* nobody's */
+        *pc = 0; /* the PC of no function */
     }
     return 0;
 }

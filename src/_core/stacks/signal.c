@@ -3,25 +3,30 @@
  *     SIGQUIT                        every goroutine's stack; exit status 2
  *     SIGSEGV, SIGBUS in the guard   a goroutine's stack has overflowed; exit status 2
  *       of the stack it runs on
- *     SIGSEGV, SIGBUS, SIGFPE,       `fatal error: unexpected signal during runtime execution`, the goroutine that
- *     SIGABRT otherwise              did it, the others as GOTRACEBACK says; then whoever was there before, or the
- *                                    default action, so that the parent sees the signal and a core is left
+ *     SIGSEGV, SIGBUS, SIGFPE,       `fatal error: unexpected signal during runtime execution`, the goroutine
+ *       SIGABRT otherwise            that did it, the others as GOTRACEBACK says; then the handler that was
+ *                                    there before, or the default action, so that the parent sees the signal
+ *                                    and a core is left
  *
- * SIGQUIT is answered in an orderly way if that can be: sysmon starts a thread that takes the GIL and writes. If it has not
- * got it within a second, the interpreter is wedged: some thread is in C code and keeps the GIL. Then a signal of our own
- * is sent to that thread, whose handler writes the dump without the GIL (traceback.c, `careful`), with the C frames
- * that it was in. If that thread does not answer either, sysmon writes.
+ * SIGQUIT is answered in an orderly way if that can be: sysmon starts a thread that takes the GIL and writes.
+ * If it has not got it within a second, the interpreter is wedged: some thread is in C code and keeps the
+ * GIL. Then a signal of our own is sent to that thread, whose handler writes the dump without the GIL
+ * (traceback.c, `careful`), with the C frames that it was in. If that thread does not answer either, sysmon
+ * writes.
  *
- * Handlers run on the thread's alternate stack, use static memory, and take no lock. A failure inside of one is met by
- * `dying`: the second says `panic during panic`, the third `stack trace unavailable` and exits with 4, more with 5.
+ * Handlers run on the thread's alternate stack, use static memory, and take no lock. `dying` counts failures
+ * inside of them: the second says `panic during panic`, the third says `stack trace unavailable` and exits
+ * with 4, later ones exit with 5.
  *
  * A program's own handlers, set by signal.signal() or in C, replace these, as they replace any other.
  *
- * A fault of the copy that reads what may not be there (CATCHING in os.h) is no failure: it goes on at its error exit. That
- * can only be relied on while the handlers are these and the thread does not block the signals, which
- * faults_are_caught() asks the kernel. Dumps do without: what they read they ask the kernel for.
+ * A fault of the copy that reads what may not be there (CATCHING in os.h) is not a failure: it goes on at its
+ * error exit. That can only be relied on while the handlers are these and the thread does not block the
+ * signals, which faults_are_caught() asks the kernel. Dumps do without: what they read they ask the kernel
+ * for.
  *
- * Differs from Go: a fault does not become a panic that could be recovered, since C code has no place to return to.
+ * Differs from Go: a fault does not become a panic that could be recovered, since C code has no place to
+ * return to.
  */
 #include "core.h"
 
@@ -59,7 +64,7 @@ enum {
     QuitNoting,  /* the handler writes quit_pc and the rest, which others read later on */
     QuitWanted,  /* sysmon is to act */
     QuitTrying,  /* a thread tries to get the GIL */
-    QuitNobody,  /* nobody waits for it any more: a handler writes */
+    QuitNobody,  /* no thread waits for the GIL any more: a handler writes */
     QuitWriting, /* one does */
 };
 static uintptr_t quit_pc;
@@ -95,7 +100,7 @@ crash(void)
     _exit(2);
 }
 
-/* After what a second failure while dying says, no more is tried. */
+/* A second failure while dying says so, and nothing else is tried. */
 static void
 died_again(int times)
 {
@@ -157,8 +162,8 @@ put_regs(out *o, void *uc)
 
 #define FRAME_MAX (1 << 20)
 
-/* The running goroutine, if the address is in the frame at its stack pointer: as far above that as a large frame reaches,
- * or a little below, where calls push. A wild pointer into a guard is no overflow. */
+/* The running goroutine, if the address is in the frame at its stack pointer: as far above that as a large
+ * frame reaches, or a little below, where calls push. A wild pointer into a guard is not an overflow. */
 static g *
 touched_in_frame(int sig, const siginfo_t *info, const void *uc)
 {
@@ -248,7 +253,8 @@ on_fatal(int sig, siginfo_t *info, void *uc)
             _exit(2);
         }
     }
-    /* whoever was here before us, or the default action: when the instruction is run again, or by raising it anew */
+    /* the handler that was here before us, or the default action: by running the instruction again, or by
+     * raising anew */
     struct sigaction *old = &s->old;
     if (times == 1 && old->sa_flags & SA_SIGINFO)
         old->sa_sigaction(sig, info, uc);
@@ -400,7 +406,7 @@ quit(void)
         futex_sleep(&never, 0, INT64_MAX); /* the process is about to end */
 }
 
-/* Hook, at each kick. If nobody waits for the GIL any more, it is this thread, most likely, that keeps it. */
+/* Hook, at each kick. If no thread waits for the GIL any more, it is most likely this one that keeps it. */
 void
 quit_kicked(void *uc)
 {
@@ -409,7 +415,7 @@ quit_kicked(void *uc)
         quit_careful(uc);
 }
 
-/* In the child: what was asked of the parent is the parent's to answer. */
+/* In the child: a SIGQUIT that came to the parent is the parent's to answer. */
 void
 quit_after_fork(void)
 {
@@ -418,8 +424,8 @@ quit_after_fork(void)
 
 /* -- beginnings ------------------------------------------------------------------------------------ */
 
-/* Those of Python are known to `getsignal`: whoever asks has looked there. Its default for SIGINT and what faulthandler
- * installs for faults are no sign of a library. */
+/* Python's own handlers are known to `getsignal`, where the caller has looked already. Its default for SIGINT
+ * and what faulthandler installs for faults do not come from a library. */
 bool
 handled_in_c(void)
 {

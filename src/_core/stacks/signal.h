@@ -5,10 +5,10 @@
 #include "core.h"
 
 void signals_init(void);    /* installs the handlers of signals that end the process, for good */
-bool quit_wanted(void);     /* hook: SIGQUIT came: sysmon shall have the dump written */
-void quit(void);            /* hook: sysmon does it; ends the process */
-void quit_kicked(void *uc); /* hook */
-void quit_after_fork(void);
+bool quit_wanted(void);     /* hook: SIGQUIT came, and sysmon has to see to the dump */
+void quit(void);            /* hook: sysmon does so; ends the process */
+void quit_kicked(void *uc); /* hook: in a thread that sysmon has chosen to write the dump */
+void quit_after_fork(void); /* in the child: a SIGQUIT of the parent's is the parent's to answer */
 _Noreturn void crash(void); /* SIGABRT's default action */
 /* Would a fault of this thread, if it had one now, come to gort's handler? Three system calls, async-signal-safe. */
 bool faults_are_caught(void);

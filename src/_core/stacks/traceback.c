@@ -6,15 +6,17 @@
  *     created by __main__.main in goroutine 1
  *             /srv/app.py:40 +0x5c
  *
- * One writer serves runtime.stack(), panics, fatal errors and the dump of a signal handler. It has two forms: with the GIL,
- * and `careful`, for whoever cannot have it: then it allocates nothing, takes no lock, and looks at what it
- * follows by system calls (CAREFUL in os.h); what changes under its eyes comes out short, not wrong.
+ * One writer serves runtime.stack(), panics, fatal errors and the dump of a signal handler. It has two forms:
+ * with the GIL, and `careful`, for callers that cannot have it: then it allocates nothing, takes no lock, and
+ * looks at what it follows by system calls (CAREFUL in os.h); what changes meanwhile comes out incomplete,
+ * not wrong.
  *
- * What is shown follows GOTRACEBACK (tb): at level 1 the program's frames, at level 2 those of the runtime too (gort's own
- * files, runpy and the interpreter's bootstrap) with fp, sp and pc.
+ * What is shown follows GOTRACEBACK (tb): at level 1 the program's frames, at level 2 those of the runtime
+ * too (gort's own files, runpy and the interpreter's bootstrap) with fp, sp and pc.
  *
- * Differs from Go: frames print as Go prints inlined ones, `name(...)`, since Python's arguments are no words; fp is
- * the interpreter's frame, sp its evaluation stack. threading.Threads are shown after the goroutines.
+ * Differs from Go: frames print as Go prints inlined ones, `name(...)`, since Python's arguments are not
+ * words; fp is the interpreter's frame, sp its evaluation stack. threading.Threads are shown after the
+ * goroutines.
  */
 #include "stacks/traceback.h"
 
@@ -43,7 +45,7 @@ static char *launcher; /* its file _cli.py */
 
 /* -- names ---------------------------------------------------------------------------------------- */
 
-/* A str; `otherwise` if it is none. */
+/* A str; `otherwise` if it is not one. */
 static void
 put_unicode(out *o, PyObject *s, const char *otherwise, bool careful)
 {
@@ -149,7 +151,7 @@ put_place(out *o, const codeview *code, int line, bool careful)
     put_uint(o, line > 0 ? (uint64_t)line : 0);
 }
 
-/* A frame at level 1, and with fp and its kin at level 2. */
+/* A frame, at level 2 with fp, sp and pc. */
 static void
 put_frame(out *o, const pyframe *at, const codeview *code, int line, bool careful)
 {
@@ -412,7 +414,7 @@ waiters_free(waiters *w)
         mem_unmap(w->slots, w->size * sizeof *w->slots);
 }
 
-/* Has the stack a frame that level 1 shows? */
+/* Does the stack have a frame that level 1 shows? */
 static bool
 of_program(PyThreadState *ts, bool careful)
 {
@@ -496,7 +498,7 @@ save_ancestors(g *creator, PyThreadState *ts)
     memcpy(a->pcs, pcs, n * sizeof *pcs);
     func *by = creator->created_code ? code_extra(creator->created_code) : NULL;
     a->gopc = by ? func_pc(by, creator->created_lasti) : 0;
-    /* the creator's own ones: copied, since it may end first */
+    /* the creator's own ancestors: copied, since it may end first */
     ancestors **end = &a->next;
     int left = tb.ancestors - 1;
     for (const ancestors *from = creator->ancestors; from && left > 0; from = from->next, left--) {
@@ -511,7 +513,7 @@ save_ancestors(g *creator, PyThreadState *ts)
     return a;
 }
 
-/* Hook: where ts, its creator's, is. */
+/* Hook: gp was created where ts, its creator's, is now. */
 void
 set_origin(g *gp, PyThreadState *ts)
 {

@@ -23,21 +23,25 @@ struct ancestors {
     size_t npcs;
     uintptr_t pcs[];
 };
-/* Hooks. */
+/* Hooks: `born` and `free_ancestors` of hooks.h. */
 void set_origin(g *gp, PyThreadState *ts);
 void free_ancestors(ancestors *a);
 
-/* Parts of a goroutine's text; `status` instead of its own if not NULL. `careful`: without the GIL, from anywhere. */
+/* Parts of a goroutine's text: its first line, with `status` instead of its own if not NULL; the frames of
+ * ts, or of gp's calls into C among them (gp NULL: a plain thread's); where it was created. `careful`:
+ * without the GIL, from anywhere. */
 void put_header(out *o, g *gp, const char *status);
 void put_frames(out *o, g *gp, PyThreadState *ts, bool careful);
 void put_tail(out *o, g *gp, bool careful);
-/* All others, each with an empty line in front. */
+/* All goroutines but `me`, and all plain threads but that of `me`, each with an empty line in front. */
 void put_others(out *o, g *me, bool careful);
 void put_threads(out *o, PyThreadState *me, bool careful);
-/* The goroutine or thread that holds the GIL; NULL: it is no goroutine. */
+/* The goroutine or thread that holds the GIL, which is this one. Returns the goroutine; NULL: it is not
+ * one. */
 g *put_running(out *o);
+/* Add to the module what makes tracebacks, and the test of the walker (walk.c). -1: exception set. */
 int gort_traceback_init(PyObject *module);
-int gort_walk_init(PyObject *module); /* walk.c */
+int gort_walk_init(PyObject *module);
 
 /* The code of the Python function that every call from C to Python made through gort.cgo passes; NULL: not loaded. cgo.c
  * sets it. */

@@ -1,10 +1,11 @@
 /* walk.c: walks the stacks of running threads at random times, to test the walker (frame.c, with care).
  *
- * A thread of its own sends SIGPROF to every M that runs a goroutine; the handler walks that thread's Python frames and
- * counts each pair (function, its caller) that it sees. The test knows which pairs can be: any other one is a frame
- * that was never on the stack. Internal; tests/stress/walk.py and tests/core/test_walk.py use it.
+ * A thread of its own sends SIGPROF to every M that runs a goroutine; the handler walks that thread's Python
+ * frames and counts each pair (function, its caller) that it sees. The test knows which pairs are possible:
+ * any other one is a frame that was never on the stack. Internal; tests/stress/walk.py and
+ * tests/core/test_walk.py use it.
  *
- * Invariant: the table is written by one handler at a time (`busy`); who comes second drops its sample.
+ * Invariant: the table is written by one handler at a time (`busy`); a second one drops its sample.
  */
 #include "core.h"
 

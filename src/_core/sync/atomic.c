@@ -1,14 +1,20 @@
 /* atomic.c: the types of package sync/atomic.
  *
- * What it is for: values that goroutines and threads read and write without a lock.
+ * Values that goroutines and threads read and write without a lock.
+ *
  * Invariant: between reading an operand and writing the result no Python code runs and the GIL is not
- * released. So every argument is converted first, and a reference that is replaced is dropped last. An operation that
- * raises has changed nothing: the int that it returns is made before the change (no Python code runs then). Who may
- * call: any thread that holds the GIL, which is what makes each operation atomic: the fields are plain C. Why
- * not _Atomic: it would pay for an order that the GIL gives already, on every operation. Differences from Go:
- * integers of Python have no width. The result of add, and the operands of add, and_ and or_, wrap around as
- * in Go; a value to hold or to compare with that the type cannot hold raises OverflowError, because a program
- * that stores it means that very number.
+ * released. So every argument is converted first, and a reference that is replaced is dropped last. An
+ * operation that raises has changed nothing: the int that it returns is made before the change (no Python
+ * code runs then).
+ *
+ * Who may call: any thread that holds the GIL, which is what makes each operation atomic: the fields are
+ * plain C.
+ *
+ * Rejected: _Atomic. Every operation would pay for an order that the GIL already gives.
+ *
+ * Differs from Go: integers of Python have no width. The result of add, and the operands of add, and_ and
+ * or_, wrap around as in Go; a value to store or to compare with that the type cannot hold raises
+ * OverflowError, because a program that stores it means that very number.
  */
 #include "core.h"
 

@@ -1,22 +1,25 @@
 /* bufferedio.c: one goroutine at a time inside an io.BufferedReader, BufferedWriter or BufferedRandom.
  *
- * CPython's buffered files have a lock that remembers the thread that holds it, to tell a thread that waits for itself
- * (RuntimeError: reentrant call) from one that waits for another. A goroutine that parks inside, in a raw file written in
- * Python, leaves the lock behind with the name of a thread that other goroutines run on. So who is inside is written down
- * here, and CPython's lock is left to tell goroutines from plain threads: another goroutine parks until the first one
- * leaves; one that is inside itself is let through to CPython, which says what it has always said.
+ * CPython's buffered files have a lock that remembers the thread that holds it, to tell a thread that waits
+ * for itself (RuntimeError: reentrant call) from one that waits for another. A goroutine that parks inside,
+ * in a raw file written in Python, leaves the lock behind with the name of a thread that other goroutines run
+ * on. So the goroutine that is inside is noted here, and CPython's lock only keeps goroutines and plain
+ * threads apart: another goroutine parks until the first one leaves; one that is inside already is let
+ * through to CPython, which raises as it always has.
  *
  * Invariants
- *   1. Each file that a goroutine is inside has one record, in its bucket: the first one of a bucket lies in the table, where
- *      a file nearly always finds it free, the others on the heap. None lies on a C stack: a raw file may switch greenlets,
- *      which copy the stack away.
- *   2. Whoever leaves hands over to the first that waits: the record becomes that goroutine's, with the others that wait.
- *   3. Only the methods that take CPython's lock are here: tell() of a file that somebody reads from does not wait.
+ *   1. Each file that a goroutine is inside has one record, in its bucket: the first one of a bucket lies in
+ *      the table, where a file nearly always finds it free, the others on the heap. None lies on a C stack: a
+ *      raw file may switch greenlets, which copy the stack away.
+ *   2. A goroutine that leaves hands over to the first waiter: the record becomes that goroutine's, with the
+ *      other waiters.
+ *   3. Only the methods that take CPython's lock are here: tell() of a file that somebody reads from does not
+ *      wait.
  *
  * With the GIL. Differs from Go, where an os.File has no buffer, and a bufio.Reader no lock.
  *
- * Rejected: to rewrite the owner in CPython's object at each park and resume (its place is not known, and parks are the
- * scheduler's hottest path).
+ * Rejected: to rewrite the owner in CPython's object at each park and resume (its place is not known, and
+ * parks are the scheduler's hottest path).
  */
 #include "core.h"
 
@@ -135,7 +138,8 @@ here(void)
     return likely(gp && under_our_gil()) ? gp : NULL;
 }
 
-/* Is gp, on the thread on which it entered, who is inside self? Of the first in its bucket. 3.12's __next__ calls readline. */
+/* Is gp inside self, on the thread on which it entered? `in` is the first of its bucket. (3.12's __next__
+ * calls readline.) */
 static inline bool
 first_inside(const inside *in, const PyObject *self, const g *gp)
 {
@@ -168,8 +172,8 @@ leave(inside *in)
         release(in);
 }
 
-/* In the child: those who waited are lost, and sudogs of theirs may lie on stacks that new threads get. If the one that is
- * left waited itself, and forks before it has gone on, it is in no queue any more. */
+/* In the child: the others that waited are lost, and their sudogs may lie on stacks that new threads get. If
+ * the goroutine that is left waited itself, and forks before it has gone on, it is in no queue any more. */
 void
 bufferedio_after_fork(const g *survivor)
 {
@@ -185,8 +189,8 @@ bufferedio_after_fork(const g *survivor)
     }
 }
 
-/* A method of CPython's with somebody written down as inside: its parameters, and how it is called. What is rare is in a
- * function of its own, so that what is not saves no registers for it. */
+/* A method of CPython's, during which the goroutine is noted as inside: its parameters, and how it is called.
+ * Rare cases are in a function of their own, so that the common one saves no registers for them. */
 #define WRAPPED(name, params, call)                                                                          \
     static PyObject *(*o_##name)params;                                                                      \
     static noinline PyObject *occupied_##name params                                                         \

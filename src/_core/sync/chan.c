@@ -1,18 +1,22 @@
 /* chan.c: channels.
  *
  * Invariants
- *   1. At least one of sendq and recvq is empty of waiters that nobody woke yet, except for an unbuffered channel with a
- *      goroutine that waits for both directions in one select.
- *   2. count > 0 implies that recvq is empty; count < cap that sendq is.
+ *   1. At least one of sendq and recvq has no waiters that are still to be woken, except for an unbuffered
+ *      channel with a goroutine that waits for both directions in one select.
+ *   2. If count > 0, recvq is empty in this sense; if count < cap, sendq is.
  *   3. A sudog's elem is an owned reference: the sender's value, or what a sender put there for the receiver.
- *   4. The channel of a timer (TIMER) has no capacity and no senders: what is received comes from the timer (timer.h).
- *   5. The ring of values has a power of 2 of places. It begins with what the capacity needs, but no more than SMALL, and
- *      doubles when it is full and the capacity is not reached: a large capacity that is never used costs nothing.
+ *   4. The channel of a timer (TIMER) has no capacity and no senders: what is received comes from the timer
+ *      (timer.h).
+ *   5. The number of places in the ring of values is a power of 2. It begins as what the capacity needs, but
+ *      SMALL at most, and doubles when the ring is full and the capacity is not reached: a large capacity
+ *      that is never used costs nothing.
  *
- * All under the GIL, so there is no lock and no lock-free fast path. Waiters are served first come, first served.
+ * All under the GIL, so there is no lock and no lock-free fast path. Waiters are served first come, first
+ * served.
  *
- * Differs from Go: recv() of a closed channel gives None; a signal that comes while the main goroutine waits runs its
- * handlers, after which the wait goes on at the head of the queue, or ends with the handler's exception.
+ * Differs from Go: recv() of a closed channel gives None; a signal that comes while the main goroutine waits
+ * runs its handlers, after which the wait goes on at the head of the queue, or ends with the handler's
+ * exception.
  */
 #include "core.h"
 
@@ -78,7 +82,7 @@ buf_get(chan *c)
     return v;
 }
 
-/* The ring is full: twice the room. -1: MemoryError. */
+/* The ring is full: gives it twice the room. -1: MemoryError. */
 static int
 buf_grow(chan *c)
 {
@@ -107,7 +111,7 @@ buf_grow_put(chan *c, PyObject *v)
     return 1;
 }
 
-/* Receive-only channels are of another type in Go. */
+/* (In Go a receive-only channel has another type.) */
 static noinline int
 refuse_send(const chan *c)
 {
@@ -118,8 +122,9 @@ refuse_send(const chan *c)
     return -1;
 }
 
-/* Sends v without waiting: 1 sent, 0 would block, -1 exception set: it is closed, or MemoryError. Steals nothing. No Python
- * code runs. What is rare is a call at the end, so that what is not saves no registers for it. */
+/* Sends v without waiting: 1 sent, 0 would block, -1 exception set: it is closed, or MemoryError. Steals
+ * nothing. No Python code runs. Rare cases are calls in tail position, so that the common ones save no
+ * registers for them. */
 int
 chan_send_now(chan *c, PyObject *v)
 {
@@ -234,7 +239,7 @@ send_turn(void *of, g *gp, bool front)
     return came;
 }
 
-/* chan_send for all: of pthreads, and again after a signal. */
+/* The general chan_send: for pthreads, and again after a signal. */
 static noinline int
 send_wait(g *gp, chan *c, PyObject *v, bool front)
 {
@@ -247,7 +252,7 @@ chan_send(chan *c, PyObject *v)
 {
     int r = chan_send_now(c, v);
     if (likely(r > 0))
-        return 0; /* who need not wait need not know who runs */
+        return 0; /* a send that does not wait need not know what runs here */
     g *gp = r == 0 ? getg() : NULL;
     if (unlikely(!gp))
         return -1;
@@ -264,8 +269,9 @@ chan_send(chan *c, PyObject *v)
 static inline enum turn
 park_recv(g *gp, chan *c, PyObject **v, bool *ok, waiter *at, chantimer *ct, PyObject *tick, bool front)
 {
+    /* before the receiver is queued: only the scheduler fires timers, so not in between */
     if (ct)
-        chantimer_wait(ct); /* timers are fired by the scheduler: not before this is queued */
+        chantimer_wait(ct);
     if (unlikely(!park_in(gp, &c->recvq, at, tick, front, waitReasonChanReceive)))
         return INTERRUPTED;
     *v = at->s.elem;
@@ -298,13 +304,13 @@ recv_turn(void *of, g *gp, bool front)
     enum turn came = park_recv(gp, c, rc->v, &rc->ok, at, ct, tick, front);
     waiter_back(gp, at, &here);
     if (unlikely(came == INTERRUPTED && ct)) {
-        chantimer_leave(ct); /* out of the queue: the timer may have no other reason to be in the heap */
+        chantimer_leave(ct); /* this one has left the queue: the timer need not be in the heap for it */
         Py_DECREF(tick);
     }
     return came;
 }
 
-/* chan_recv for all: of timers and pthreads, and again after a signal. */
+/* The general chan_recv: for timers and pthreads, and again after a signal. */
 static noinline int
 recv_wait(g *gp, chan *c, PyObject **v, bool front)
 {
@@ -351,7 +357,7 @@ chan_close(chan *c)
         goready(s->w->g);
     }
     while ((s = waitq_pop(&c->sendq)) != NULL) {
-        s->success = false; /* keeps its elem: it drops it itself */
+        s->success = false; /* elem stays: the sender drops its own value */
         goready(s->w->g);
     }
     return 0;
@@ -398,7 +404,7 @@ chan_new_(PyTypeObject *type, PyObject *capacity)
     return (PyObject *)c;
 }
 
-/* The only keyword is capacity, and only if it is not given by its place. NULL: exception set. */
+/* The only keyword is capacity, and only if it was not given by position. NULL: exception set. */
 static PyObject *
 capacity_keyword(const char *what, Py_ssize_t nargs, PyObject *name, PyObject *value)
 {
@@ -491,7 +497,7 @@ Chan_recv(chan *c, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-/* The tuple is made first: without memory for it nothing is received. */
+/* The tuple is made first: if there is no memory for it, no value is lost. */
 static PyObject *
 Chan_recv_ok(chan *c, PyObject *unused)
 {

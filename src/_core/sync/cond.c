@@ -1,16 +1,17 @@
 /* cond.c: Cond, Go's sync.Cond.
  *
  * Invariants
- *   1. A waiter is in the queue before the lock is given back, so that no signal passes it by. As unlocking may run Python
- *      code of the program (a Locker can be anything), a waiter may be queued without being parked: `parked` tells its
- *      waker, which wakes it then or leaves it a note (`fired`) that it reads before it parks.
- *   2. Whenever wait() is left after the lock was given back, by an exception too, the lock is held again; the exception of
- *      a signal's handler is delivered then.
+ *   1. A waiter is in the queue before the lock is given back, so that no signal passes it by. As unlocking
+ *      may run Python code of the program (a Locker can be anything), a waiter may be queued without being
+ *      parked: `parked` tells its waker, which wakes it then or leaves it a note (`fired`) that it reads
+ *      before it parks.
+ *   2. Whenever wait() is left after the lock was given back, by an exception too, the lock is held again;
+ *      the exception of a signal's handler is delivered then.
  *   3. A signal that was meant for a waiter which leaves by an exception goes to the next one.
  *
  * In C, because between any two instructions of Python code a signal handler may raise.
  *
- * Differs from Go: nothing is made for each waiter but its place in the queue; a Cond may be copied as little as there.
+ * Differs from Go: only its place in the queue is made for each waiter. As there, a Cond must not be copied.
  */
 #include "core.h"
 

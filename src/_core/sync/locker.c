@@ -1,10 +1,9 @@
 /* locker.c: Lockers, objects with methods lock and unlock, from inside the core (cond.c).
  *
- * Those of the core's own types are called without Python code, so that no signal's handler runs but where they wait.
+ * Those of the core's own types are called without Python code, so that signal handlers run only where they
+ * wait.
  *
- * With the GIL.
- *
- * Differs from Go's sync.Locker in nothing that a program sees.
+ * With the GIL. A program sees no difference from Go's sync.Locker.
  */
 #include "core.h"
 

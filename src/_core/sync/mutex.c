@@ -77,7 +77,7 @@ lock_turn(void *of, g *gp, bool front)
     int r = wait_in(gp, &mu->waiters, front, waitReasonMutexLock, mu, mutex_lost);
     mu->nwait--;
     if (unlikely(r < 0))
-        return INTERRUPTED; /* not woken: `woken` is another's, and so is a lock that was handed over */
+        return INTERRUPTED; /* not woken: `woken` is about another waiter, as is a lock that was handed over */
     bool late = nanotime() - l->since > STARVATION_NS;
     if (mu->starving) {
         /* handed over: mu->locked stayed true */

@@ -1,12 +1,15 @@
 /* once.c: Once, and what once_func and once_value are made of.
  *
  * Invariants
- *   1. `mutex` is held from before f to after `done`, whatever f raises: no signal handler can make f run twice.
- *   2. f runs while `mutex` is held, as Go has it: who comes meanwhile waits for its end. What f left is dropped after that.
- *   3. Whoever finds `done` finds the outcome, too: they are stored together, and nothing runs in between.
+ *   1. `mutex` is held from before f to after `done`, whatever f raises: no signal handler can make f run
+ *      twice.
+ *   2. f runs while `mutex` is held, as in Go: later callers wait for its end. What f left is dropped after
+ *      that.
+ *   3. A caller that finds `done` set finds the outcome too: they are stored together, and nothing runs in
+ *      between.
  *
- * Differs from Go: an f that raises counts as done, as one that panics does there; there is no OnceValues, since a value may
- * be a tuple.
+ * Differs from Go: an f that raises counts as done, as one that panics does there; there is no OnceValues,
+ * since a value may be a tuple.
  */
 #include "core.h"
 
@@ -35,8 +38,8 @@ Once_new(PyTypeObject *type, PyObject *args, PyObject *kw)
     return (PyObject *)o;
 }
 
-/* 1: f was called by this call, and *result is what it returned (NULL: it raised); 0: another call has; -1: interrupted.
- * *result is set for 1 only. */
+/* 1: this call has called f, and *result is what it returned (NULL: it raised); 0: an earlier call had; -1:
+ * interrupted. *result is set only for 1. */
 static int
 once_do(Once *o, PyObject *f, PyObject **result)
 {

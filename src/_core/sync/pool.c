@@ -12,7 +12,8 @@
 
 static PyObject *str_items, *str_victims, *str_generation;
 
-/* What the last full collection left goes, and what is there now is what this one leaves. -1: exception set. */
+/* Drops what the last full collection has left, and keeps what is there now until the next one. -1: exception
+ * set. */
 static int
 age(PyObject *pool)
 {

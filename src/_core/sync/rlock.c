@@ -1,23 +1,25 @@
 /* rlock.c: _thread.RLock belongs to a goroutine, and so does the import lock.
  *
- * CPython's RLock remembers the thread that holds it. Goroutines share threads and change them, so a second one of the same
- * thread would get in while the first is parked inside, and the first could not get out on another thread. Condition,
- * the handlers of logging, cached_property of 3.11 and much else rest on RLock.
+ * CPython's RLock remembers the thread that holds it. Goroutines share threads and change them, so a second
+ * one of the same thread would get in while the first is parked inside, and the first could not get out on
+ * another thread. Condition, the handlers of logging, cached_property of 3.11 and much else rely on RLock.
  *
  * Invariants
- *   1. The object is CPython's, with its fields as CPython means them; only who the owner is differs (owner_id). In every
- *      thread, goroutine or not: the field has one kind of writer. What CPython does to the fields without asking who runs
- *      (repr, _release_save, _acquire_restore, _at_fork_reinit, the destructor) it goes on doing.
- *   2. Locks that were held when gort was imported stay so: main and the threads are known by the same numbers as before.
+ *   1. The object is CPython's, with its fields as CPython means them; only the owner differs (owner_id), in
+ *      every thread, goroutine or not: all writers of the field agree. What CPython does to the fields
+ *      without asking who runs (repr, _release_save, _acquire_restore, _at_fork_reinit, the destructor) it
+ *      goes on doing.
+ *   2. Locks that were held when gort was imported stay so: main and the threads are known by the same
+ *      numbers as before.
  *
- * The import lock of _imp, under which importlib keeps its table of modules' locks, is held for a few lines of Python; in
- * these a signal's handler, a destructor or a finder's __getattr__ may park. If it belonged to a thread, the goroutine
- * could not give it back on another one, and no thread but the first would ever import anything again. So in the main
- * interpreter _imp's functions take a lock of ours, made like an RLock. CPython's own is left to os.fork(), which takes it
- * when no Python code runs. A fork does not wait for ours: its holder may be parked, and what it guards is whole
- * between any two instructions.
+ * The import lock of _imp, under which importlib keeps its table of modules' locks, is held for a few lines
+ * of Python; in these a signal's handler, a destructor or a finder's __getattr__ may park. If it belonged to
+ * a thread, the goroutine could not give it back on another one, and no thread but the first would ever
+ * import anything again. So in the main interpreter _imp's functions take a lock of ours, made like an RLock.
+ * CPython's own is left to os.fork(), which takes it when no Python code runs. A fork does not wait for ours:
+ * its holder may be parked, and what it guards is whole between any two instructions.
  *
- * Whoever waits for an RLock waits in C and keeps its thread, as for a Lock; sysmon gives its P away.
+ * A goroutine that waits for an RLock waits in C and keeps its thread, as for a Lock; sysmon has its P taken.
  */
 #include "core.h"
 
@@ -163,7 +165,7 @@ import_held(PyObject *mod, PyObject *unused)
     return o_import_held(mod, unused);
 }
 
-/* In the child: others that held it, or waited for it, are lost. */
+/* In the child: other holders and waiters are lost. */
 void
 import_lock_after_fork(void)
 {

@@ -99,7 +99,7 @@ run_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
         goto out;
     if (o->error) {
         PyObject *error = o->error;
-        o->error = NULL; /* no frame of its own traceback shall keep the exception alive */
+        o->error = NULL; /* or a frame of its own traceback would keep the exception alive */
         PyErr_SetObject((PyObject *)Py_TYPE(error), error);
         Py_DECREF(error);
     }

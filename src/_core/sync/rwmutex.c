@@ -1,10 +1,12 @@
 /* rwmutex.c: RWMutex, Go's sync.RWMutex, and its RLocker.
  *
  * Invariants
- *   1. A writer first gets its turn (drains), which keeps later readers out, then waits for the readers that came before.
- *   2. Whoever is woken owns what it waited for: a reader its read lock, the first writer the turn, the one that drains the lock.
- *   3. In the child of a fork, what was handed over to a goroutine that is lost and has not run since is given back (the
- *      *_lost functions), and the turn of one that is lost is over (draining).
+ *   1. A writer first gets its turn (drains), which keeps later readers out, then waits for the readers that
+ *      came before.
+ *   2. A waiter that is woken owns what it waited for: a reader its read lock, the first writer the turn, the
+ *      writer that drains the lock.
+ *   3. In the child of a fork, what was handed over to a goroutine that is lost and has not run since is
+ *      given back (the *_lost functions), and the turn of one that is lost is over (draining).
  *
  * With the GIL.
  *
@@ -25,7 +27,7 @@ struct RWMutex {
     bool writing;    /* a writer holds it */
     g *drains;       /* the writer that waits for the readers that came before it: see draining */
     waitq writers;   /* wait for their turn */
-    waitq drainer;   /* whose turn it is, unless it runs */
+    waitq drainer;   /* the writer whose turn it is, unless it runs */
     waitq waiting;   /* readers that came after a writer */
     PyObject *weakrefs;
 };
@@ -63,7 +65,8 @@ read_lost(void *of, bool woken)
 
 static const waitable reading = {waitReasonRWMutexRLock, read_take, read_lost};
 
-/* A writer waits for two things. For its turn, which is `drains`: a fork that loses it is found there. */
+/* A writer waits for two things. First for its turn, which is `drains`: if a fork loses the writer,
+ * `draining` sees it. */
 static bool
 turn_take(void *of, g *gp)
 {
@@ -76,7 +79,7 @@ turn_take(void *of, g *gp)
 
 static const waitable turn = {waitReasonRWMutexLock, turn_take, NULL};
 
-/* And then for the last reader, who finds nobody in `drainer` while the writer's signal handlers run. */
+/* And then for the last reader, which finds nobody in `drainer` while the writer's signal handlers run. */
 static bool
 write_take(void *of, g *gp)
 {
@@ -156,7 +159,7 @@ rw_wait(RWMutex *rw, g *gp, PyObject **kept)
         return -1;
     if (wait_for(gp, &rw->drainer, &writing, rw, kept) == 0)
         return 0;
-    /* it leaves with its turn: those that it kept waiting have nobody else to wake them */
+    /* it gives up its turn: nobody else would wake those that it kept waiting */
     rw->drains = NULL;
     rw_next(rw);
     return -1;

@@ -44,7 +44,7 @@ fastrandn(uint32_t n)
 static PyObject **numbers;
 static Py_ssize_t nnumbers;
 
-/* Before anything is queued: who is woken needs no memory. -1: MemoryError. */
+/* Before anything is queued: a goroutine that is woken must not need memory. -1: MemoryError. */
 static int
 numbers_reserve(Py_ssize_t n)
 {

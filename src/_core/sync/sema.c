@@ -1,13 +1,14 @@
-/* sema.c: Sema, a counting semaphore with a fair queue, and the texts of wait reasons.
+/* sema.c: Sema, a counting semaphore with a fair queue, and WAIT_REASONS, the texts that its acquire() takes.
  *
  * Invariants
- *   1. count > 0 means that nobody waits who was not woken.
- *   2. Whoever is woken owns the unit: release hands it over. In the child of a fork, a unit that was handed over to a
- *      goroutine that is lost and has not run since is given back.
+ *   1. count > 0 means that all waiters have been woken.
+ *   2. A waiter that is woken owns the unit: release hands it over. In the child of a fork, a unit that was
+ *      handed over to a goroutine that is lost and has not run since is given back.
  *
- * With the GIL. errgroup's limit and what the package writes in Python stand on it.
+ * With the GIL. errgroup's limit is made of it, and so is what the package writes in Python.
  *
- * Differs from Go: Go's runtime semaphores are addresses in a hashed tree; here each is an object with a queue of its own.
+ * Differs from Go: Go's runtime semaphores are addresses in a hashed tree; here each is an object with a
+ * queue of its own.
  */
 #include "core.h"
 

@@ -10,9 +10,10 @@ typedef struct {
     waitq waiters;
 } Sema;
 extern PyTypeObject *Sema_Type;
-/* One unit back, to a waiter if there is one. */
+/* Gives one unit back, to the first waiter if there is one. Never waits; no Python code runs. */
 void sema_release(Sema *s);
-/* Sema.acquire(). */
+/* Sema.acquire(), which takes a wait reason. NULL: a signal's handler has raised, or the reason is
+ * unknown. */
 PyObject *Sema_acquire(Sema *s, PyObject *const *args, Py_ssize_t nargs);
 
 typedef struct Mutex Mutex;
@@ -45,17 +46,24 @@ typedef struct {
     enum method_kind lock, unlock;
 } locker;
 int locker_of(locker *k, PyObject *l); /* borrows l. May run code of the program. -1: exception set */
-int locker_unlock(const locker *k);
+int locker_unlock(const locker *k); /* runs code of the program if the method is its own. -1: exception set */
 /* Locks on behalf of gp whatever happens: signal handlers run while it waits, what they raise is kept in *kept (an
  * exception that is there already becomes its context), and the wait goes on. Only a lock() of the program's own can
  * fail; so does everything once the interpreter ends. -1: not locked, *kept is set. */
 int locker_lock_always(const locker *k, g *gp, PyObject **kept);
 
+/* Have CPython's RLock, import lock and buffered files know goroutines. A CPython that is not as expected is
+ * left as it is, with a warning. -1: exception set. */
 int rlock_init(void);
 int bufferedio_init(void);
+/* Hooks, in the child of a fork, inside fork(). Nobody but the survivor (NULL: a plain thread) is inside a
+ * buffered file, or waits to get in. */
 void bufferedio_after_fork(const g *survivor);
+/* The import lock is free, unless the goroutine that forked holds it. */
 void import_lock_after_fork(void);
 
+/* Each adds the types and functions of its file to the module, in the order of module.c. -1: exception
+ * set. */
 int gort_chan_init(PyObject *module);
 int gort_select_init(PyObject *module);
 int gort_atomic_init(PyObject *module);

@@ -3,15 +3,17 @@
  * A hash table with chains; the entries also form a list in the order in which their keys came.
  *
  * Invariants
- *   1. There is no lock: looking for a key may run the program's __eq__, and dropping something its __del__. What makes an
- *      operation atomic is the GIL, from the end of the search (find) to the change.
- *   2. `version` is another one after each key that comes or goes. A search that has run the program's code and finds it
- *      changed begins again: what find() says is true as it returns, and its entry is good until Python code runs.
+ *   1. There is no lock: looking for a key may run the program's __eq__, and dropping something its __del__.
+ *      What makes an operation atomic is the GIL, from the end of the search (find) to the change.
+ *   2. `version` changes with each key that comes or goes. A search that has run the program's code and finds
+ *      it changed begins again: what find() says is true when it returns, and its entry is good until Python
+ *      code runs.
  *   3. What an operation lets go of is dropped when it is done.
  *   4. An operation that raises has changed nothing: what it returns is made first (answer_new).
  *
- * Why not a dict: between looking at a key's value and replacing or deleting it a dict looks for the key again, which is the
- * program's code. Why not a lock: the program's code would run while it is held, and could want it.
+ * Why not a dict: between looking at a key's value and replacing or deleting it a dict looks for the key
+ * again, which may run the program's code. Why not a lock: the program's code would run while it is held, and
+ * might want it.
  *
  * Differs from Go: range sees the map as it was when it began; Go promises less.
  */
@@ -303,7 +305,7 @@ find_equal(Map *map, PyObject *key, PyObject *old, entry **found)
         if (r > 0)
             r = find(map, key, hash, found) < 0 ? -1 : 1;
         bool same = r > 0 && *found && (*found)->value == there;
-        /* the map holds it, too, if it is the same: dropping this reference runs no code then */
+        /* if it is still the same, the map holds it too, and dropping this reference runs no code */
         Py_DECREF(there);
         if (r <= 0 || same)
             return r;

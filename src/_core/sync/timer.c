@@ -1,21 +1,21 @@
 /* timer.c: the base of time.Timer and time.Ticker, on the timer heap of sched/time.c.
  *
  * Invariants
- *   1. The timer of a channel is in the heap if and only if it is active and somebody waits for the channel (who was woken
- *      otherwise, and has not run yet, included). A timer that starts a goroutine is in the heap while it is active, and
- *      the heap owns a reference to its RuntimeTimer.
+ *   1. The timer of a channel is in the heap if and only if it is active and somebody waits for the channel
+ *      (a waiter that was woken by something else, and has not run yet, included). A timer that starts a
+ *      goroutine is in the heap while it is active, and the heap owns a reference to its RuntimeTimer.
  *   2. What may run Python code is left to pay_owed.
  *
- * As in Go since 1.23 the channel of a timer is unbuffered as far as the program sees, and nobody sends on it: whoever
- * receives, or asks, finds out whether the time has come. So a timer that nobody waits for costs nothing but its memory,
- * goes with its last reference, keeps no deadlock from being seen, and has no stale value after stop and reset. If
- * somebody waits, the timer fires from the heap and hands over its value.
+ * As in Go since 1.23 the channel of a timer is unbuffered as far as the program sees, and nobody sends on
+ * it: whoever receives, or asks, finds out whether the time has come. So a timer that nobody waits for costs
+ * nothing but its memory, goes with its last reference, keeps no deadlock from being seen, and has no stale
+ * value after stop and reset. If somebody waits, the timer fires from the heap and hands over its value.
  *
- * Nothing of the program's is referred to by a timer with a channel, so none of its code can run while stop and reset
- * change it.
+ * A timer with a channel refers to nothing of the program's, so none of its code can run while stop and reset
+ * change the timer.
  *
- * Differs from Go: there a channel has a buffer of one value in truth, hidden by len and cap, which the timer fills when
- * somebody looks.
+ * Differs from Go: there the channel really has a buffer of one value, hidden by len and cap, which the timer
+ * fills when somebody looks.
  */
 #include "core.h"
 
@@ -111,7 +111,7 @@ fire_chan(timer *tp, int64_t now)
     waitq *q = chan_queue(ct->c, false);
     sudog *s = waitq_pop(q);
     if (!s)
-        return false; /* all have been woken otherwise: it stays due, for who comes */
+        return false; /* all have been woken by something else: it stays due, for the next receiver */
     set_value(s->elem, take(ct, now));
     s->success = true;
     goready(s->w->g);
@@ -126,7 +126,7 @@ maybe_run_chan(chantimer *ct, int64_t *now)
         return false;
     if (ct->t.index < 0)
         return true;
-    deltimer(&ct->t); /* it is the turn of who waits already */
+    deltimer(&ct->t); /* a goroutine that waits already comes first */
     if (fire_chan(&ct->t, *now))
         addtimer(&ct->t);
     return ct->active && *now >= ct->t.when;
@@ -175,7 +175,7 @@ chantimer_leave(chantimer *ct)
 void
 chantimer_free(chantimer *ct)
 {
-    deltimer(&ct->t); /* the child of a fork has lost who waited */
+    deltimer(&ct->t); /* a fork may have lost the waiters that kept it in the heap */
     PyMem_Free(ct);
 }
 
@@ -244,8 +244,8 @@ typedef struct RuntimeTimer {
     int32_t starts; /* goroutines for which there was no memory */
 } RuntimeTimer;
 
-/* What may run Python code is none of the scheduler's: to let go of the last reference to a timer, and to say that no
- * goroutine could be started. The next goroutine that is resumed does it. */
+/* The scheduler must not run Python code, which letting go of the last reference to a timer may do, and
+ * reporting that no goroutine could be started. So the next goroutine that is resumed does that. */
 static RuntimeTimer *owing;
 
 static void
@@ -291,7 +291,7 @@ fire_func(timer *tp, int64_t now)
     PyErr_Fetch(&type, &value, &tb);
     bool started = newproc(rt->fn, NULL, 0, NULL, rt->context) == 0;
     if (!started)
-        PyErr_Clear(); /* MemoryError: an exception of before may not be dropped here */
+        PyErr_Clear(); /* the MemoryError; the exception that was set before cannot be dropped here */
     PyErr_Restore(type, value, tb);
     owe(rt, !started);
     return false;

@@ -27,9 +27,10 @@ PyObject *chantimer_value(void);
 void chantimer_wait(chantimer *ct);
 /* It has taken it out. */
 void chantimer_leave(chantimer *ct);
+/* With its channel, for which nobody waits any more. */
 void chantimer_free(chantimer *ct);
 
-/* Hooks. */
+/* Hooks: see hooks.h. */
 void pay_owed(void);
 void timer_lost(timer *t);
 

@@ -1,6 +1,6 @@
 /* waitgroup.c: WaitGroup, Go's sync.WaitGroup, and what errgroup.Group is made of.
  *
- * Invariant: waiters are parked only while n > 0. Who brings n to 0 wakes all of them.
+ * Invariant: waiters are parked only while n > 0. The call that brings n to 0 wakes all of them.
  *
  * With the GIL.
  *
@@ -85,7 +85,8 @@ WaitGroup_wait(WaitGroup *wg, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-/* done(), with an exception set or not; a counter that the program has brought to 0 already is told as unraisable. */
+/* done(), with an exception set or not. If the program has already brought the counter to 0, that error is
+ * reported as unraisable. */
 static void
 wg_done(WaitGroup *wg)
 {
@@ -96,8 +97,9 @@ wg_done(WaitGroup *wg)
     PyErr_Restore(t, v, tb);
 }
 
-/* add(1), and a goroutine that calls def(args...) on wg. -1: nothing was started, and the counter is as before; who has
- * come to wait meanwhile (newproc may run the program's code) is not forgotten. */
+/* add(1), and a goroutine that calls def(args...) on wg. -1: nothing was started, and the counter is as
+ * before; goroutines that have begun to wait meanwhile (newproc may run the program's code) are woken if it
+ * is 0. */
 static int
 wg_start(WaitGroup *wg, PyMethodDef *def, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {

@@ -1,12 +1,14 @@
 /* unwind_amd64.S: unwinding from another place than the current one, and calls on another stack.
  *
  *   void gort_unwind_from(const registers *regs, void (*fn)(void *), void *arg);
- *       calls fn(arg) in a frame whose caller is, for every unwinder, the place that regs describe: the CFI says that the
- *       caller's registers are in *regs, as that of a signal trampoline says that they are in the signal context. It is
+ *       calls fn(arg) in a frame whose caller is, for every unwinder, the place that regs describe: the CFI
+ *       says that the caller's registers are in *regs, as that of a signal trampoline says that they are in
+ *       the signal context. It is
  *       a signal frame, so regs->pc is taken as it is and not as a return address.
  *
  *   void gort_call_on(void *stack, void (*fn)(void *), void *arg);
- *       calls fn(arg) with the stack pointer `stack`, the high end of a stack. fn may not park.
+ *       calls fn(arg) with the stack pointer `stack`, the high end of a stack. fn may park if that stack is
+ *       its own.
  *
  * registers (os.h) holds, in words: pc sp rbx rbp r12 r13 r14 r15.
  */
