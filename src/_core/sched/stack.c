@@ -256,7 +256,7 @@ take(bin *b, slab **in)
          * prepares stacks where none begin. Any other next_stack lies outside the slab, and prepare_some
          * leaves it alone. */
         atomic_store_explicit(&next_stack, s->lo + s->used * s->stride, memory_order_relaxed);
-        atomic_store_explicit(&carving, s, memory_order_relaxed);
+        atomic_store_explicit(&carving, s, memory_order_release);
     }
     if (!s->nraw && s->used == s->count)
         slab_unlist(s);
