@@ -212,7 +212,8 @@ def check_processor() -> Iterator[str]:
 
 def check_strings() -> Iterator[str]:
     """Strings outside cpython/ that are private names, but for those of gort's own modules and of modules."""
-    own = {name for file in sorted(PACKAGE.rglob("*.py*")) for name in defined_in(parsed(file))}
+    modules = [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.pyi")]
+    own = {name for file in modules for name in defined_in(parsed(file))}
     known = own | sys.stdlib_module_names | DOCUMENTED
     for name, file in core_files(".c", ".h"):
         if name.startswith("cpython/"):

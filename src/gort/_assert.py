@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import _cpython
 from ._core import Error
 
 TYPE_CHECKING = False
@@ -78,8 +79,6 @@ def _name(type_: Any) -> str:
 
 def _missing_method(have: type, want: Any) -> str | None:
     """The first method, in alphabetical order, that the interface `want` has and `have` lacks, or None."""
-    from . import _cpython
-
     names: Iterable[str] | None = _cpython.protocol_members(want)
     if names is None:
         names = getattr(want, "__abstractmethods__", ())

@@ -5,7 +5,7 @@ The module is large, and a program without goroutines may do without it, so the 
 
 from __future__ import annotations
 
-from . import _core
+from . import _core, _cpython
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ def watch_the_end() -> bool:
     """
     try:
         import threading  # noqa: F401
-
-        from . import _cpython
     except OSError:
         return False
     keep_no_dummies()
@@ -49,8 +47,6 @@ def keep_no_dummies() -> None:
     a goroutine starts: they would be killed when main returns.
     """
     import threading
-
-    from . import _cpython
 
     own = threading.local()
     dummy: Any = _cpython.dummy_thread_class()

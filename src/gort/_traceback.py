@@ -20,7 +20,7 @@ import os
 import stat
 import sys
 
-from . import _core, _env
+from . import _core, _cpython, _env
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -327,27 +327,16 @@ def _finish() -> None:
     """Does what the interpreter does before it ends, as far as a program can see it."""
     global _leaving
     _leaving = True
-    _cpython = _load_cpython()
     if threading := sys.modules.get("threading"):
         # threading._shutdown() would wait for the main thread, which does not end before this process does.
-        for function in reversed(_cpython.called_before_joining() if _cpython else ()):
+        for function in reversed(_cpython.called_before_joining()):
             function()
         main = threading.main_thread()
         while threads := [one for one in threading.enumerate() if not one.daemon and one is not main]:
             for thread in threads:
                 thread.join()
-    if _cpython:
-        _cpython.run_atexit_handlers()
+    _cpython.run_atexit_handlers()
     _flush()
-
-
-def _load_cpython() -> ModuleType | None:
-    """The module _cpython; None if it cannot be loaded. The first goroutine has done that, if it could."""
-    try:
-        from . import _cpython
-    except OSError:
-        return None
-    return _cpython
 
 
 # -- open files --------------------------------------------------------------------------------
@@ -386,8 +375,7 @@ def _find_files(calls: list[Callable[[], object]], close: bool) -> None:
     import gc
 
     kinds = [getattr(sys.modules.get(module), name, None) for module, name in _CLOSED]
-    if "tempfile" in sys.modules and (_cpython := _load_cpython()):
-        kinds.append(_cpython.temporary_file_class())
+    kinds.append(_cpython.temporary_file_class())
     closed = tuple(kind for kind in kinds if isinstance(kind, type))
     texts: list[Any] = []
     endings: list[Any] = []

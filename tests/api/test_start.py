@@ -87,10 +87,7 @@ def test_little_is_loaded(way: str, script: str) -> None:
     match way:
         case "import":
             modules = loaded(found(f"import gort; {SHOW}"))
-            assert {name for name in modules if name.startswith("gort")} == OWN - {
-                "gort._cli",
-                "gort._cpython",
-            }
+            assert {name for name in modules if name.startswith("gort")} == OWN - {"gort._cli"}
         case "run":
             modules = loaded(found(COMMAND), "run", script)
             assert {name for name in modules if name.startswith("gort")} == OWN
@@ -199,7 +196,6 @@ gort.go(int)
 
 
 def test_goroutine_without_file_descriptors_beside_threading() -> None:
-    """Its own part of it is not loaded then, and the next goroutine tries again."""
     program(
         """
 import gort, resource, threading
@@ -210,23 +206,37 @@ ch = gort.chan()
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
 gort.go(name)
 print(ch.recv())
-resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-gort.go(name)
-print(ch.recv())
 """,
-        "Dummy-1\ngoroutine-3",
+        "goroutine-2",
     )
 
 
 def test_exit_without_file_descriptors() -> None:
+    """What the interpreter does at its end is done, with nothing loaded for it."""
     program(
         """
-import gort, resource, sys
+import atexit, gort, resource, sys
+atexit.register(print, "at exit")
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
 gort.go(sys.exit, 4)
 gort.chan().recv()
 """,
-        "",
+        "at exit",
         status=4,
+    )
+
+
+def test_failed_assertion_without_file_descriptors() -> None:
+    program(
+        """
+import collections.abc, gort.runtime, resource
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+try:
+    gort.type_assert(3, collections.abc.Sized)
+except gort.runtime.TypeAssertionError as error:
+    print(error)
+""",
+        "interface conversion: int is not collections.abc.Sized: missing method __len__",
     )
