@@ -602,8 +602,7 @@ module_exec(PyObject *module)
         PyModule_AddObjectRef(module, "GoroutineInfo", (PyObject *)GoroutineInfo) < 0 ||
         PyModule_AddObjectRef(module, "ThreadStats", (PyObject *)ThreadStats) < 0)
         return -1;
-    if (PyModule_AddIntConstant(module, "DEBUG", GORT_DEBUG) < 0 ||
-        PyModule_AddStringConstant(module, "GOOS", "linux") < 0 ||
+    if (PyModule_AddStringConstant(module, "GOOS", "linux") < 0 ||
 #if defined(__x86_64__)
         PyModule_AddStringConstant(module, "GOARCH", "amd64") < 0
 #else

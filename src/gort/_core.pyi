@@ -294,8 +294,9 @@ class Sema:
     """A counting semaphore; units are handed out in order of arrival."""
 
     def __new__(cls, count: int = 0, /) -> Self: ...
-    def acquire(self, reason: str = "semacquire", /) -> None:
-        """Takes one unit; parks while there is none. `reason` is one of WAIT_REASONS."""
+    def acquire(self) -> None:
+        """Takes one unit; parks while there is none."""
+
     def try_acquire(self) -> bool: ...
     def release(self) -> None: ...
 
@@ -392,8 +393,6 @@ class WaitGroup:
         *args: Any,
         **kwargs: Any,
     ) -> bool: ...
-
-WAIT_REASONS: Final[tuple[str, ...]]
 
 # -- atomic (atomic.c) ------------------------------------------------------------------------
 
@@ -510,6 +509,5 @@ def cgo_configure(
 
 # -- build ------------------------------------------------------------------------------------
 
-DEBUG: Final[int]  # the debug level of this build, 0 to 3
 GOARCH: Final[str]
 GOOS: Final[str]

@@ -12,8 +12,7 @@ typedef struct {
 extern PyTypeObject *Sema_Type;
 /* One unit back, to a waiter if there is one. */
 void sema_release(Sema *s);
-/* Sema.acquire(). */
-PyObject *Sema_acquire(Sema *s, PyObject *const *args, Py_ssize_t nargs);
+int sema_acquire(Sema *s); /* -1: an exception, and no unit */
 
 typedef struct Mutex Mutex;
 extern PyTypeObject *Mutex_Type;

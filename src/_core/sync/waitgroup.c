@@ -188,10 +188,8 @@ WaitGroup_go_task(WaitGroup *wg, PyObject *const *args, Py_ssize_t nargs, PyObje
 {
     if (check_task(args, nargs) < 0)
         return NULL;
-    PyObject *r = args[1] == Py_None ? NULL : Sema_acquire((Sema *)args[1], NULL, 0);
-    if (!r && PyErr_Occurred())
+    if (args[1] != Py_None && sema_acquire((Sema *)args[1]) < 0)
         return NULL;
-    Py_XDECREF(r);
     return WaitGroup_start_task(wg, args, nargs, kwnames);
 }
 
