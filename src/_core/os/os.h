@@ -152,5 +152,7 @@ extern int errfd;
  * else it may be a file. */
 void standard_fds(bool had_stderr);
 bool write_all(int fd, const char *buf, size_t n); /* false: errno */
+/* Lines to errfd in one write. What does not fit into 640 bytes is cut. */
+__attribute__((format(printf, 1, 2))) void err_printf(const char *format, ...);
 
 #endif

@@ -350,7 +350,7 @@ call_panic_hook(PyObject *exc)
             status = 2;
     }
     else {
-        write_all(errfd, "panic during panic\n", 19);
+        panic_during_panic();
         PyErr_Print();
     }
     _exit(status);

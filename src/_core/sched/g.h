@@ -64,6 +64,7 @@ void give_exception(PyObject *exc); /* sets it; steals */
 /* -- panic.c -------------------------------------------------------------------------------------- */
 
 _Noreturn void fatal(const char *text);
+void panic_during_panic(void); /* says that it is one; async-signal-safe */
 int gort_panic_init(PyObject *module);
 
 #endif
