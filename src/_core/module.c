@@ -31,13 +31,7 @@ static PyObject *
 go_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     (void)mod;
-    if (nargs < 1)
-        return PyErr_Format(PyExc_TypeError, "go() takes a callable and its arguments");
-    if (!PyCallable_Check(args[0]))
-        return PyErr_Format(PyExc_TypeError, "go() takes a callable, not %R", args[0]);
-    if (unlikely(!runs(args[0])) && check_runs("go()", args[0]) < 0)
-        return NULL;
-    if (newproc_user(args[0], args + 1, nargs - 1, kwnames) < 0)
+    if (check_call("go()", args, nargs) < 0 || newproc_user(args[0], args + 1, nargs - 1, kwnames) < 0)
         return NULL;
     Py_RETURN_NONE;
 }
@@ -148,11 +142,22 @@ check_callable_(PyObject *mod, PyObject *args)
 }
 
 static PyObject *
+check_runs_(PyObject *mod, PyObject *args)
+{
+    (void)mod;
+    const char *what;
+    PyObject *fn;
+    if (!PyArg_ParseTuple(args, "sO:check_runs", &what, &fn) || check_runs(what, fn) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 unsignaled_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs)
 {
     (void)mod;
-    if (nargs < 1)
-        return PyErr_Format(PyExc_TypeError, "unsignaled() takes a callable and its arguments");
+    if (check_args("unsignaled()", args, nargs) < 0)
+        return NULL;
     bool mine = on_main_thread();
     if (mine && need_threading() < 0) /* f may start goroutines, and is not on the main thread, as it seems */
         return NULL;
@@ -482,8 +487,10 @@ static PyMethodDef functions[] = {
      "Undoes one lock_os_thread(), if there was one: Go's runtime.UnlockOSThread."},
     {"check_callable", check_callable_, METH_VARARGS,
      "check_callable(what, fn, /)\n--\n\n"
-     "Raises TypeError if fn cannot be called or if calling it runs nothing.\n\n"
-     "The text of the exception begins with what."},
+     "Raises TypeError, with a text that begins with what, if fn cannot be called."},
+    {"check_runs", check_runs_, METH_VARARGS,
+     "check_runs(what, fn, /)\n--\n\n"
+     "check_callable(), and the same if calling fn runs nothing: it is a coroutine or generator function."},
     {"unsignaled", (PyCFunction)(void (*)(void))unsignaled_, METH_FASTCALL,
      "unsignaled(f, /, *args)\n--\n\n"
      "Returns f(*args). f must not park; signal handlers run after it, not within it."},

@@ -25,7 +25,10 @@ class Goexit(BaseException):
 def go(fn: Callable[_P, Any], /, *args: _P.args, **kwargs: _P.kwargs) -> None: ...
 def run(fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T: ...
 def check_callable(what: str, fn: object, /) -> None:
-    """Raises TypeError, with a text that begins with what, if fn cannot be called or runs nothing."""
+    """Raises TypeError, with a text that begins with what, if fn cannot be called."""
+
+def check_runs(what: str, fn: object, /) -> None:
+    """check_callable(), and the same if calling fn runs nothing: it is a coroutine or generator function."""
 
 def unsignaled(f: Callable[..., _T], /, *args: Any) -> _T:
     """Returns f(*args). f must not park; signal handlers run after it, not within it."""

@@ -460,8 +460,8 @@ static PyObject *
 cgo_callback_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs)
 {
     (void)mod;
-    if (nargs < 1)
-        return PyErr_Format(PyExc_TypeError, "cgo_callback() takes a callable and its arguments");
+    if (check_args("cgo_callback()", args, nargs) < 0)
+        return NULL;
     cgoframe f = {.callback = true};
     cgoframe **list = frames();
     if (context_fn) {

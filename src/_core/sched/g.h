@@ -44,11 +44,7 @@ extern PyObject *panic_hook, *fatal_hook, *threading_hook;
 
 /* newproc for the program: refused once the interpreter ends. */
 int newproc_user(PyObject *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
-/* TypeError, beginning with `what`, if a call of fn does no more than to make a coroutine or a generator. -1: so it is. */
-int check_runs(const char *what, PyObject *fn);
-/* The same, and for what cannot be called at all. */
-int check_callable(const char *what, PyObject *fn);
-/* Surely no such function: nearly all. */
+/* Does a call of fn surely run something? True of nearly all functions. */
 static inline bool
 runs(PyObject *fn)
 {
@@ -56,6 +52,19 @@ runs(PyObject *fn)
         return !(((PyCodeObject *)PyFunction_GET_CODE(fn))->co_flags &
                  (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR));
     return PyCFunction_Check(fn);
+}
+/* TypeErrors, whose text begins with `what`: "go()". -1: it is set. */
+int check_callable(const char *what, PyObject *fn); /* fn can be called */
+int check_runs(const char *what, PyObject *fn); /* and that does more than make a coroutine or a generator */
+/* args are a callable and its arguments. */
+int check_args(const char *what, PyObject *const *args, Py_ssize_t nargs);
+/* Both, for what starts a goroutine. */
+static inline int
+check_call(const char *what, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (unlikely(nargs < 1))
+        return check_args(what, args, nargs);
+    return likely(runs(args[0])) ? 0 : check_runs(what, args[0]);
 }
 /* The exception that is set, with its traceback, as an object of the caller's; none is set then. */
 PyObject *take_exception(void);

@@ -131,12 +131,7 @@ static PyMethodDef run_def = {"WaitGroup.go", (PyCFunction)(void (*)(void))WaitG
 static PyObject *
 WaitGroup_go(WaitGroup *wg, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    if (nargs < 1 || !PyCallable_Check(args[0]))
-        return PyErr_Format(PyExc_TypeError, "WaitGroup.go() takes a callable and its arguments, not %R",
-                            nargs ? args[0] : Py_None);
-    if (unlikely(!runs(args[0])) && check_runs("WaitGroup.go()", args[0]) < 0)
-        return NULL;
-    if (wg_start(wg, &run_def, args, nargs, kwnames) < 0)
+    if (check_call("WaitGroup.go()", args, nargs) < 0 || wg_start(wg, &run_def, args, nargs, kwnames) < 0)
         return NULL;
     Py_RETURN_NONE;
 }
