@@ -568,12 +568,12 @@ register_fork_hooks(PyObject *module)
 
 /* What each noun adds to the module. */
 static int (*const inits[])(PyObject *) = {
-    gort_chan_init,      gort_select_init, gort_sema_init,    gort_mutex_init,    gort_rwmutex_init,
-    gort_waitgroup_init, gort_cond_init,   gort_once_init,    gort_syncmap_init,  gort_run_init,
-    gort_pool_init,      gort_atomic_init, gort_timer_init,   gort_cgo_init,      gort_pc_init,
-    gort_traceback_init, gort_walk_init,   gort_mstats_init,  gort_memdebug_init, gort_gc_init,
-    gort_scavenge_init,  gort_mfinal_init, gort_session_init, gort_heapdump_init, gort_memstats_init,
-    gort_panic_init,
+    gort_chan_init,      gort_select_init,      gort_sema_init,    gort_mutex_init,    gort_rwmutex_init,
+    gort_waitgroup_init, gort_cond_init,        gort_once_init,    gort_syncmap_init,  gort_run_init,
+    gort_pool_init,      gort_atomic_init,      gort_timer_init,   gort_cgo_init,      gort_pc_init,
+    gort_traceback_init, gort_walk_init,        gort_mstats_init,  gort_memdebug_init, gort_gc_init,
+    gort_scavenge_init,  gort_mfinal_init,      gort_session_init, gort_heapdump_init, gort_memstats_init,
+    gort_panic_init,     gort_runtimefile_init,
 };
 
 static int

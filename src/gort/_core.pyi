@@ -87,7 +87,7 @@ class GoroutineInfo(
 
 def goroutines() -> list[GoroutineInfo]: ...
 
-# -- stacks (pc.c, traceback.c) ----------------------------------------------------------------
+# -- stacks (pc.c, traceback.c, runtimefile.c) --------------------------------------------------
 
 def callers(skip: int, limit: int | None, /) -> list[int]: ...
 def findfunc(pc: int, /) -> tuple[int, CodeType, str | None] | None:
@@ -96,7 +96,19 @@ def findfunc(pc: int, /) -> tuple[int, CodeType, str | None] | None:
 def pc_line(pc: int, /) -> int: ...
 def entry_of(code: CodeType, /) -> int: ...
 def traceback(all: bool, *, calls: Sequence[tuple[FrameType, int]] | None = None) -> str: ...
-def set_traceback(*, level: int, all: bool, crash: bool, ancestors: int, prefix: str) -> None: ...
+def set_traceback(*, level: int, all: bool, crash: bool, ancestors: int) -> None: ...
+def set_runtime_files(folder: str, launcher: str, /) -> None:
+    """Sets the folder of gort's own files, with a slash at the end, and which of them launches programs.
+
+    Called while gort is imported; later calls change nothing.
+    """
+
+def is_runtime_file(filename: str, /) -> bool:
+    """True for files whose frames are the runtime's, not the program's."""
+
+def is_launcher_file(filename: str, /) -> bool:
+    """True for the file of `gort run`: frames below its own are not the program's either."""
+
 def crash() -> NoReturn: ...
 def start_panic() -> None: ...
 def die_within(seconds: float, text: bytes, status: int, /) -> None:

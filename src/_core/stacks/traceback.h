@@ -37,6 +37,13 @@ void put_threads(out *o, PyThreadState *me, bool careful);
 /* The goroutine or thread that holds the GIL; NULL: it is no goroutine. */
 g *put_running(out *o);
 int gort_traceback_init(PyObject *module);
+
+/* runtimefile.c: does the code of this file belong to the runtime and not to the program? */
+bool is_runtime_file(PyObject *file, bool careful);
+/* Is it the launcher of `gort run`, below which there is nothing of the program's? */
+bool is_launcher_file(PyObject *file, bool careful);
+int gort_runtimefile_init(PyObject *module);
+
 int gort_walk_init(PyObject *module); /* walk.c */
 
 /* The code of the Python function that every call from C to Python made through gort.cgo passes; NULL: not loaded. cgo.c
