@@ -5,6 +5,7 @@
 #include "cgo/cgo.h"
 #include "cpython/compat.h"
 #include "debug/memdebug.h"
+#include "debug/memstats.h"
 #include "gc/finalizer.h"
 #include "gc/mgc.h"
 #include "mem/heap.h"

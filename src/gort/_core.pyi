@@ -207,6 +207,9 @@ def mem_stats() -> dict[str, Any] | None:
     None if the heap is not installed.
     """
 
+def mem_stats_dumped() -> list[tuple[str, int]]:
+    """The figures that a heap dump has, in its order: name, and how many numbers it is."""
+
 def start_gc(
     percent: int,
     memory_limit: int,
