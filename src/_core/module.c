@@ -24,7 +24,7 @@
 
 #include <string.h>
 
-static PyTypeObject *GoroutineInfo, *ThreadStats;
+static PyTypeObject *GoroutineInfo;
 
 /* -- goroutines --------------------------------------------------------------------------------- */
 
@@ -264,23 +264,6 @@ goroutines_(PyObject *mod, PyObject *unused)
     return list;
 }
 
-static PyObject *
-thread_stats_(PyObject *mod, PyObject *unused)
-{
-    (void)mod, (void)unused;
-    PyObject *t = PyStructSequence_New(ThreadStats);
-    if (!t)
-        return NULL;
-    PyStructSequence_SET_ITEM(t, 0, PyLong_FromLong(sched.mcount));
-    PyStructSequence_SET_ITEM(t, 1, PyLong_FromLong(sched.nmidle));
-    PyStructSequence_SET_ITEM(t, 2, PyLong_FromLongLong(sched.mcreated + 1));
-    PyStructSequence_SET_ITEM(t, 3, PyLong_FromLongLong(sched.handoffs));
-    PyStructSequence_SET_ITEM(t, 4, PyLong_FromLongLong(sched.mainmoves));
-    if (PyErr_Occurred())
-        Py_CLEAR(t);
-    return t;
-}
-
 /* -- settings ------------------------------------------------------------------------------------ */
 
 static int
@@ -505,7 +488,6 @@ static PyMethodDef functions[] = {
     {"is_main", is_main_, METH_NOARGS, "is_main()\n--\n\nTrue in the main goroutine."},
     {"goroutines", goroutines_, METH_NOARGS,
      "goroutines()\n--\n\nA list with a GoroutineInfo for each goroutine, sorted by number."},
-    {"thread_stats", thread_stats_, METH_NOARGS, "thread_stats()\n--\n\nFigures of the scheduler's threads."},
     {"set_max_threads", set_max_threads_, METH_O,
      "set_max_threads(n, /)\n--\n\n"
      "Sets how many OS threads goroutines may use: Go's debug.SetMaxThreads.\n\n"
@@ -540,13 +522,6 @@ static PyStructSequence_Field info_fields[] = {
 };
 static PyStructSequence_Desc info_desc = {"gort._core.GoroutineInfo", "One goroutine.", info_fields, 9};
 
-static PyStructSequence_Field stats_fields[] = {
-    {"threads", NULL},  {"idle", NULL},       {"created", NULL},
-    {"handoffs", NULL}, {"main_moves", NULL}, {NULL, NULL},
-};
-static PyStructSequence_Desc stats_desc = {"gort._core.ThreadStats", "Figures of the scheduler's threads.",
-                                           stats_fields, 5};
-
 static int
 register_fork_hooks(PyObject *module)
 {
@@ -569,12 +544,15 @@ register_fork_hooks(PyObject *module)
 
 /* What each noun adds to the module. */
 static int (*const inits[])(PyObject *) = {
-    gort_chan_init,      gort_select_init,      gort_sema_init,    gort_mutex_init,    gort_rwmutex_init,
-    gort_waitgroup_init, gort_cond_init,        gort_once_init,    gort_syncmap_init,  gort_run_init,
-    gort_pool_init,      gort_atomic_init,      gort_timer_init,   gort_cgo_init,      gort_pc_init,
-    gort_traceback_init, gort_walk_init,        gort_mstats_init,  gort_memdebug_init, gort_gc_init,
-    gort_scavenge_init,  gort_mfinal_init,      gort_session_init, gort_heapdump_init, gort_memstats_init,
-    gort_panic_init,     gort_runtimefile_init,
+    gort_chan_init,        gort_select_init,    gort_sema_init,        gort_mutex_init,    gort_rwmutex_init,
+    gort_waitgroup_init,   gort_cond_init,      gort_once_init,        gort_syncmap_init,  gort_run_init,
+    gort_pool_init,        gort_atomic_init,    gort_timer_init,       gort_cgo_init,      gort_pc_init,
+    gort_traceback_init,   gort_mstats_init,    gort_memdebug_init,    gort_gc_init,       gort_scavenge_init,
+    gort_mfinal_init,      gort_session_init,   gort_heapdump_init,    gort_memstats_init, gort_panic_init,
+    gort_runtimefile_init,
+#if GORT_TESTS
+    gort_forceperiod_init, gort_heapcheck_init, gort_threadstats_init, gort_walk_init,
+#endif
 };
 
 static int
@@ -603,12 +581,9 @@ module_exec(PyObject *module)
                                        "The exception that unwinds a goroutine that called goexit().",
                                        PyExc_BaseException, NULL);
     GoroutineInfo = PyStructSequence_NewType(&info_desc);
-    ThreadStats = PyStructSequence_NewType(&stats_desc);
-    if (!Error || !Goexit || !GoroutineInfo || !ThreadStats ||
-        PyModule_AddObjectRef(module, "Error", Error) < 0 ||
+    if (!Error || !Goexit || !GoroutineInfo || PyModule_AddObjectRef(module, "Error", Error) < 0 ||
         PyModule_AddObjectRef(module, "Goexit", Goexit) < 0 ||
-        PyModule_AddObjectRef(module, "GoroutineInfo", (PyObject *)GoroutineInfo) < 0 ||
-        PyModule_AddObjectRef(module, "ThreadStats", (PyObject *)ThreadStats) < 0)
+        PyModule_AddObjectRef(module, "GoroutineInfo", (PyObject *)GoroutineInfo) < 0)
         return -1;
     if (PyModule_AddStringConstant(module, "GOOS", "linux") < 0 ||
 #if defined(__x86_64__)

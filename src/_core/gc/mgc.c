@@ -642,20 +642,16 @@ gc_stop(void)
     atomic_store(&sched.forcegc, INT64_MAX);
 }
 
-/* For tests of the core that users have: two minutes are long. (Go has export_test.go.) */
-static PyObject *
-set_force_period_(PyObject *mod, PyObject *args)
+#if GORT_TESTS
+void
+gc_set_force_period(int64_t period, int64_t most)
 {
-    (void)mod;
-    double period, most;
-    if (!PyArg_ParseTuple(args, "dd", &period, &most))
-        return NULL;
-    pacer.force_period = (int64_t)(period * 1e9);
-    pacer.force_most = (int64_t)(most * 1e9);
+    pacer.force_period = period;
+    pacer.force_most = most;
     set_force_time();
     sysmon_wake();
-    Py_RETURN_NONE;
 }
+#endif
 
 static PyMethodDef functions[] = {
     {"start_gc", (PyCFunction)(void (*)(void))start_gc_, METH_VARARGS | METH_KEYWORDS,
@@ -668,13 +664,10 @@ static PyMethodDef functions[] = {
      "set_gc_percent(percent, /)\n--\n\nSets GOGC and returns the previous value; negative: off."},
     {"set_memory_limit", set_memory_limit_, METH_O,
      "set_memory_limit(limit, /)\n--\n\nSets the limit, unless it is negative; returns the previous one."},
-    {"set_force_period", set_force_period_, METH_VARARGS,
-     "set_force_period(seconds, most, /)\n--\n\n"
-     "Sets after which time a full collection is forced if it takes `most` seconds at most; for tests."},
     {"_collect_forced", collect_forced_, METH_NOARGS,
      "_collect_forced()\n--\n\nRuns a full collection that is due because of the time that has passed."},
     {"_gc_callback", (PyCFunction)(void (*)(void))callback_, METH_FASTCALL,
-     "_gc_callback(phase, info, /)\n--\n\nThe only entry of the collector's own gc.callbacks."},
+     "_gc_callback(phase, info, /)\n--\n\nThe only entry of the list that the collector has in place of gc.callbacks."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -35,6 +35,10 @@ void gc_before_fork(void); /* with the GIL, which it may give up */
 void gc_after_fork(const PyThreadState *left);
 int gort_gc_init(PyObject *module);
 
+/* For the tests: a full collection is forced after this time if it takes `most` at most, in nanoseconds. */
+void gc_set_force_period(int64_t period, int64_t most);
+int gort_forceperiod_init(PyObject *module); /* forceperiod.c */
+
 /* mgcscavenge.c. Hook: sysmon gives memory back if it is time for it. Returns when to be asked again, at the latest. */
 int64_t scavenge(int64_t now, bool idle);
 int gort_scavenge_init(PyObject *module);

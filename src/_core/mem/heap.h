@@ -195,6 +195,7 @@ void *heap_new_block(size_t n, bool zero); /* NULL: no memory */
 void heap_free_block(mspan *s, void *p);
 void *heap_resize_block(mspan *s, void *p, size_t n);
 int gort_mstats_init(PyObject *module);
+int gort_heapcheck_init(PyObject *module); /* heapcheck.c */
 
 /* Of one counter for each class, and of large blocks: */
 uint64_t sum_blocks(const uint64_t *counts);

@@ -55,7 +55,7 @@ void mem_fence_all(void *addr, size_t size);
 void mem_small_pages(void *addr, size_t size); /* one touched byte costs one small page */
 /* Does each guard take a mapping, of which there are only so many? */
 bool mem_guards_are_mappings(void);
-/* From now on as on a kernel that has no guard pages without mappings of their own; for tests. */
+/* From now on as on a kernel that has no guard pages without mappings of their own; GORT_TESTS. */
 void mem_without_guard_markers(void);
 #define PAGES_MAX 64
 void mem_guard_all(char *const *at, int n, size_t size); /* at most PAGES_MAX places; best effort */

@@ -204,4 +204,6 @@ main_leaves(g *gp)
         sigmask_move(false);
 }
 
+int gort_threadstats_init(PyObject *module); /* threadstats.c */
+
 #endif
