@@ -16,6 +16,7 @@ PIP := -m pip --disable-pip-version-check --quiet
 LINT := .venv-lint/bin
 # $(if $(BUILT),A,B): A if there is a gort in $(VENV), B otherwise.
 BUILT = $(wildcard $(VENV)/.built)
+PLATLIB = $$($(1)/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -83,23 +84,29 @@ ASAN = LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) \
 	ASAN_OPTIONS=detect_leaks=0:use_sigaltstack=0:detect_stack_use_after_return=0:handle_segv=0:handle_sigbus=0:handle_abort=0:handle_sigfpe=0:quarantine_size_mb=16 \
 	PYTHONMALLOC=malloc
 
+# What only the tests call is built where they run. Said in a way that the pip of CPython 3.11 knows; that one takes one
+# such option, and for several the lanes below bring their own pip.
+TESTS := --config-settings=setup-args=-Dtests=true
+
 $(VENV)-asan/.test: SETUP = -Csetup-args=-Db_sanitize=address -Csetup-args=-Db_lundef=false \
 	-Csetup-args=-Ddebug_level=3 -Csetup-args=-Dbuildtype=debugoptimized
 $(VENV)-ubsan/.test: SETUP = -Csetup-args=-Db_sanitize=undefined -Csetup-args=-Db_lundef=false \
 	-Csetup-args=-Dc_args=-fno-sanitize-recover=undefined -Csetup-args=-Dbuildtype=debugoptimized
 $(VENV)-debug/.test: SETUP = -Csetup-args=-Ddebug_level=3 -Csetup-args=-Dbuildtype=debugoptimized
 
-# Environments are rebuilt when a source file is newer than the stamp in them. One with the tests' requirements
-# is good for everything else too.
+# Environments are rebuilt when a source file is newer than the stamp in them. One with the tests' requirements, and a core
+# that has what they call, is good for everything else too; not the other way round.
 $(VENV)/.built: $(SOURCES)
 	$(PY) -m venv $(@D)
+	@rm -f $(@D)/.test
 	$(@D)/bin/python $(PIP) install .
 	@touch $@
 
 $(VENV)/.test $(VENV)-asan/.test $(VENV)-ubsan/.test $(VENV)-debug/.test: $(SOURCES)
 	$(PY) -m venv $(@D)
-	$(if $(SETUP),$(@D)/bin/python $(PIP) install 'pip>=23.1') # earlier ones do not know -C
-	$(@D)/bin/python $(PIP) install $(SETUP) '.[test]'
+	$(if $(SETUP),$(@D)/bin/python $(PIP) install 'pip>=23.1') # earlier ones keep one of several
+	$(@D)/bin/python $(PIP) install $(SETUP) $(TESTS) '.[test]'
+	@grep -q _check_heap $(call PLATLIB,$(@D))/gort/_core*.so # or many tests would be skipped
 	@touch $(@D)/.built $@
 
 .venv-lint/.ready: tools/lint.txt

@@ -1,4 +1,4 @@
-"""Fixtures that all tests share."""
+"""Fixtures that all tests share, and what the installed core is too small for."""
 
 from __future__ import annotations
 
@@ -7,8 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness import lacking
+
 if TYPE_CHECKING:
     from helpers import Task
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function):
+            callspec = getattr(item, "callspec", None)
+            if names := lacking(item.function, callspec.params if callspec else ()):
+                reason = f"gort was built without meson's option `tests`: no {', '.join(sorted(names))}"
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(params=("main", "goroutine", "thread"))

@@ -28,6 +28,8 @@ In the text, `...` alone on a line matches any number of lines, `...` within a l
 
 *Isolated tests* are ordinary test functions whose body runs in a new process: see `isolated`.
 
+Tests that need what only the tests call are skipped if the core was built without that: see `lacking`.
+
 tests/clib.c is compiled once for the session; the environment variable CLIB of every program is its path.
 """
 
@@ -52,6 +54,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import CodeType
 from typing import Any, TypeVar
 
 HERE = Path(__file__).resolve().parent
@@ -414,6 +417,62 @@ def programs() -> Iterator[Program]:
     for name in sorted(names):
         if not name.startswith(("test_", "conftest", "_")):
             yield Program.load(PROGRAMS / f"{name}.py")
+
+
+# -- what the installed core lacks ------------------------------------------------------------
+
+
+@functools.cache
+def not_built() -> frozenset[str]:
+    """The underscore names of _core.pyi that the installed core lacks: meson's option `tests` was off."""
+    from gort import _core
+
+    stub = ast.parse((HERE.parent / "src" / "gort" / "_core.pyi").read_text())
+    names = {node.name for node in stub.body if isinstance(node, ast.FunctionDef)}
+    names |= {ast.unparse(node.target) for node in stub.body if isinstance(node, ast.AnnAssign)}
+    return frozenset(name for name in names if name.startswith("_") and not hasattr(_core, name))
+
+
+def lacking(function: Callable[..., Any], arguments: object = ()) -> set[str]:
+    """Which of not_built() a test needs: in its code, what that calls in its module, texts and programs."""
+    missing = not_built()
+    found: set[str] = set()
+    seen: set[object] = set()
+    folder = Path(inspect.getfile(inspect.unwrap(function))).parent
+
+    def look(thing: object) -> None:
+        if isinstance(thing, str):
+            found.update(missing.intersection(re.findall(r"\w+", thing)))
+            if thing.endswith(".py") and (folder / thing).is_file():
+                look((folder / thing).read_text())
+        elif isinstance(thing, Program):
+            look(thing.path.read_text())
+        elif isinstance(thing, tuple | list):
+            for one in thing:
+                look(one)
+        elif isinstance(thing, Mapping):
+            look(list(thing.values()))
+        elif inspect.iscode(thing):
+            found.update(missing.intersection(thing.co_names))
+            look(thing.co_consts)
+        elif inspect.isfunction(thing) and (own := inspect.unwrap(thing)) not in seen:
+            seen.add(own)
+            look(own.__code__)
+            for name in names_in(own.__code__):
+                known = own.__globals__.get(name)
+                if not inspect.isfunction(known) or known.__module__ == own.__module__:
+                    look(known)
+
+    if missing:
+        look(function)
+        look(arguments)
+    return found
+
+
+def names_in(code: CodeType) -> set[str]:
+    """The names that a code object and those within it refer to."""
+    inner = [names_in(one) for one in code.co_consts if inspect.iscode(one)]
+    return set(code.co_names).union(*inner)
 
 
 # -- isolated tests ---------------------------------------------------------------------------

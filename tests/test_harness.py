@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness import Program, compare, execute, isolated, read_sections, run_source, version_fits
+import harness
+from harness import PROGRAMS, Program, compare, execute, isolated, read_sections, run_source, version_fits
 
 
 @pytest.mark.parametrize(
@@ -128,3 +131,59 @@ def _fails() -> None:
 def test_isolated_fails() -> None:
     with pytest.raises(AssertionError, match="(?s)ended with exit status 1.*ValueError: boom"):
         _fails()
+
+
+# -- what the installed core lacks --------------------------------------------------------------
+
+
+def direct() -> None:
+    core._check_heap()
+
+
+def in_a_text() -> None:
+    run_source("from gort import _core; _core._walk_stop()")
+
+
+@isolated()
+def through_another() -> None:
+    again: list[Callable[[], None]] = [lambda: direct()]
+    again[0]()
+
+
+def in_a_constant() -> None:
+    run_source("\n".join(PROGRAM))
+
+
+def of_another_word() -> None:
+    core._check_heap_later()
+
+
+PROGRAM = ["pass", "_core._entry_of(code)"]
+core: Any = None
+
+
+@pytest.mark.parametrize(
+    "function, arguments, names",
+    [
+        (direct, (), {"_check_heap"}),
+        (in_a_text, (), {"_walk_stop"}),
+        (through_another, (), {"_check_heap"}),
+        (in_a_constant, (), {"_entry_of"}),
+        (of_another_word, (), set()),
+        (of_another_word, {"name": "x", "source": "_walk_stop()"}, {"_walk_stop"}),
+        (of_another_word, {"program": Program(PROGRAMS / "allocfreetrace.py")}, {"_trace_gc"}),
+    ],
+)
+def test_what_a_test_needs(
+    function: Callable[[], None], arguments: object, names: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacks = frozenset({"_check_heap", "_entry_of", "_trace_gc", "_walk_stop"})
+    monkeypatch.setattr(harness, "not_built", lambda: lacks)
+    assert harness.lacking(function, arguments) == names
+
+
+def test_a_program_beside_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    from stress.test_stress import test_heap, test_stress
+
+    monkeypatch.setattr(harness, "not_built", lambda: frozenset({"_check_heap"}))
+    assert harness.lacking(test_heap) == {"_check_heap"} and harness.lacking(test_stress) == set()

@@ -309,7 +309,7 @@ def includes() -> set[Arrow]:
 def compiler() -> list[str] | str:
     """The command that compiles a file as meson does, or why there is none.
 
-    Without optimization, by which no reference disappears, and with all debug code.
+    Without optimization, by which no reference disappears, and with all debug code and what only tests call.
     """
     words = shlex.split(os.environ.get("CC", "cc"))
     headers = sysconfig.get_path("include")
@@ -317,8 +317,8 @@ def compiler() -> list[str] | str:
         return "there is no C compiler"
     if not Path(headers, "Python.h").is_file():
         return "Python's C headers are not there"
-    flags = ["-c", "-w", "-O0", "-std=gnu11", "-DGORT_DEBUG=3", "-fno-strict-aliasing", "-fwrapv"]
-    return [*words, *flags, f"-I{CORE}", f"-I{headers}"]
+    flags = ["-c", "-w", "-O0", "-std=gnu11", "-fno-strict-aliasing", "-fwrapv"]
+    return [*words, *flags, "-DGORT_DEBUG=3", "-DGORT_TESTS=1", f"-I{CORE}", f"-I{headers}"]
 
 
 def is_for_this_machine(name: str) -> bool:

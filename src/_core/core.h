@@ -43,6 +43,10 @@
 #ifndef GORT_DEBUG
 #define GORT_DEBUG 0
 #endif
+/* What only the tests call: meson's option `tests`. */
+#ifndef GORT_TESTS
+#define GORT_TESTS 0
+#endif
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)

@@ -5,6 +5,7 @@
 #include "cgo/cgo.h"
 #include "cpython/compat.h"
 #include "debug/memdebug.h"
+#include "debug/memstats.h"
 #include "gc/finalizer.h"
 #include "gc/mgc.h"
 #include "mem/heap.h"
@@ -24,7 +25,7 @@
 
 #include <string.h>
 
-static PyTypeObject *GoroutineInfo, *ThreadStats;
+static PyTypeObject *GoroutineInfo;
 
 /* -- goroutines --------------------------------------------------------------------------------- */
 
@@ -32,13 +33,7 @@ static PyObject *
 go_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     (void)mod;
-    if (nargs < 1)
-        return PyErr_Format(PyExc_TypeError, "go() takes a callable and its arguments");
-    if (!PyCallable_Check(args[0]))
-        return PyErr_Format(PyExc_TypeError, "go() takes a callable, not %R", args[0]);
-    if (unlikely(!runs(args[0])) && check_runs("go()", args[0]) < 0)
-        return NULL;
-    if (newproc_user(args[0], args + 1, nargs - 1, kwnames) < 0)
+    if (check_call("go()", args, nargs) < 0 || newproc_user(args[0], args + 1, nargs - 1, kwnames) < 0)
         return NULL;
     Py_RETURN_NONE;
 }
@@ -155,11 +150,22 @@ check_callable_(PyObject *mod, PyObject *args)
 }
 
 static PyObject *
+check_runs_(PyObject *mod, PyObject *args)
+{
+    (void)mod;
+    const char *what;
+    PyObject *fn;
+    if (!PyArg_ParseTuple(args, "sO:check_runs", &what, &fn) || check_runs(what, fn) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 unsignaled_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs)
 {
     (void)mod;
-    if (nargs < 1)
-        return PyErr_Format(PyExc_TypeError, "unsignaled() takes a callable and its arguments");
+    if (check_args("unsignaled()", args, nargs) < 0)
+        return NULL;
     bool mine = on_main_thread();
     if (mine && need_threading() < 0) /* before it seems not to be the main thread: f may start goroutines */
         return NULL;
@@ -263,23 +269,6 @@ goroutines_(PyObject *mod, PyObject *unused)
     if (list && PyList_Sort(list) < 0) /* by number: no two are equal */
         Py_CLEAR(list);
     return list;
-}
-
-static PyObject *
-thread_stats_(PyObject *mod, PyObject *unused)
-{
-    (void)mod, (void)unused;
-    PyObject *t = PyStructSequence_New(ThreadStats);
-    if (!t)
-        return NULL;
-    PyStructSequence_SET_ITEM(t, 0, PyLong_FromLong(sched.mcount));
-    PyStructSequence_SET_ITEM(t, 1, PyLong_FromLong(sched.nmidle));
-    PyStructSequence_SET_ITEM(t, 2, PyLong_FromLongLong(sched.mcreated + 1));
-    PyStructSequence_SET_ITEM(t, 3, PyLong_FromLongLong(sched.handoffs));
-    PyStructSequence_SET_ITEM(t, 4, PyLong_FromLongLong(sched.mainmoves));
-    if (PyErr_Occurred())
-        Py_CLEAR(t);
-    return t;
 }
 
 /* -- settings ------------------------------------------------------------------------------------ */
@@ -489,8 +478,10 @@ static PyMethodDef functions[] = {
      "Undoes one lock_os_thread(), if there was one: Go's runtime.UnlockOSThread."},
     {"check_callable", check_callable_, METH_VARARGS,
      "check_callable(what, fn, /)\n--\n\n"
-     "Raises TypeError if fn cannot be called or if calling it runs nothing.\n\n"
-     "The text of the exception begins with what."},
+     "Raises TypeError, with a text that begins with what, if fn cannot be called."},
+    {"check_runs", check_runs_, METH_VARARGS,
+     "check_runs(what, fn, /)\n--\n\n"
+     "check_callable(), and the same if calling fn runs nothing: it is a coroutine or generator function."},
     {"unsignaled", (PyCFunction)(void (*)(void))unsignaled_, METH_FASTCALL,
      "unsignaled(f, /, *args)\n--\n\n"
      "Returns f(*args). f must not park; signal handlers run after it, not within it."},
@@ -504,7 +495,6 @@ static PyMethodDef functions[] = {
     {"is_main", is_main_, METH_NOARGS, "is_main()\n--\n\nTrue in the main goroutine."},
     {"goroutines", goroutines_, METH_NOARGS,
      "goroutines()\n--\n\nA list with a GoroutineInfo for each goroutine, sorted by number."},
-    {"thread_stats", thread_stats_, METH_NOARGS, "thread_stats()\n--\n\nFigures of the scheduler's threads."},
     {"set_max_threads", set_max_threads_, METH_O,
      "set_max_threads(n, /)\n--\n\n"
      "Sets how many OS threads goroutines may use: Go's debug.SetMaxThreads.\n\n"
@@ -539,13 +529,6 @@ static PyStructSequence_Field info_fields[] = {
 };
 static PyStructSequence_Desc info_desc = {"gort._core.GoroutineInfo", "One goroutine.", info_fields, 9};
 
-static PyStructSequence_Field stats_fields[] = {
-    {"threads", NULL},  {"idle", NULL},       {"created", NULL},
-    {"handoffs", NULL}, {"main_moves", NULL}, {NULL, NULL},
-};
-static PyStructSequence_Desc stats_desc = {"gort._core.ThreadStats", "Figures of the scheduler's threads.",
-                                           stats_fields, 5};
-
 static int
 register_fork_hooks(PyObject *module)
 {
@@ -568,12 +551,15 @@ register_fork_hooks(PyObject *module)
 
 /* What each noun adds to the module. */
 static int (*const inits[])(PyObject *) = {
-    gort_chan_init,      gort_select_init, gort_sema_init,    gort_mutex_init,    gort_rwmutex_init,
-    gort_waitgroup_init, gort_cond_init,   gort_once_init,    gort_syncmap_init,  gort_run_init,
-    gort_pool_init,      gort_atomic_init, gort_timer_init,   gort_cgo_init,      gort_pc_init,
-    gort_traceback_init, gort_walk_init,   gort_mstats_init,  gort_memdebug_init, gort_gc_init,
-    gort_scavenge_init,  gort_mfinal_init, gort_session_init, gort_heapdump_init, gort_memstats_init,
-    gort_panic_init,
+    gort_chan_init,        gort_select_init,    gort_sema_init,        gort_mutex_init,    gort_rwmutex_init,
+    gort_waitgroup_init,   gort_cond_init,      gort_once_init,        gort_syncmap_init,  gort_run_init,
+    gort_pool_init,        gort_atomic_init,    gort_timer_init,       gort_cgo_init,      gort_pc_init,
+    gort_traceback_init,   gort_mstats_init,    gort_memdebug_init,    gort_gc_init,       gort_scavenge_init,
+    gort_mfinal_init,      gort_session_init,   gort_heapdump_init,    gort_memstats_init, gort_panic_init,
+    gort_runtimefile_init,
+#if GORT_TESTS
+    gort_forceperiod_init, gort_heapcheck_init, gort_threadstats_init, gort_walk_init,
+#endif
 };
 
 static int
@@ -602,15 +588,11 @@ module_exec(PyObject *module)
                                        "The exception that unwinds a goroutine that called goexit().",
                                        PyExc_BaseException, NULL);
     GoroutineInfo = PyStructSequence_NewType(&info_desc);
-    ThreadStats = PyStructSequence_NewType(&stats_desc);
-    if (!Error || !Goexit || !GoroutineInfo || !ThreadStats ||
-        PyModule_AddObjectRef(module, "Error", Error) < 0 ||
+    if (!Error || !Goexit || !GoroutineInfo || PyModule_AddObjectRef(module, "Error", Error) < 0 ||
         PyModule_AddObjectRef(module, "Goexit", Goexit) < 0 ||
-        PyModule_AddObjectRef(module, "GoroutineInfo", (PyObject *)GoroutineInfo) < 0 ||
-        PyModule_AddObjectRef(module, "ThreadStats", (PyObject *)ThreadStats) < 0)
+        PyModule_AddObjectRef(module, "GoroutineInfo", (PyObject *)GoroutineInfo) < 0)
         return -1;
-    if (PyModule_AddIntConstant(module, "DEBUG", GORT_DEBUG) < 0 ||
-        PyModule_AddStringConstant(module, "GOOS", "linux") < 0 ||
+    if (PyModule_AddStringConstant(module, "GOOS", "linux") < 0 ||
         PyModule_AddStringConstant(module, "GOARCH", ARCH_GOARCH) < 0)
         return -1;
     for (size_t i = 0; i < sizeof inits / sizeof *inits; i++) {

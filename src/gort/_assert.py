@@ -52,22 +52,22 @@ def type_assert(value: object, type_: Any, /, *, ok: bool = False) -> Any:
 
 def _message(value: object, want: Any) -> str:
     """Go's text: one form for nil, one for a missing method, one for the rest."""
-    have, asked = type(value), _name(want)
+    have, asked = type(value), type_name(want)
     if value is None:
         return f"interface conversion: interface {{}} is nil, not {asked}"
     missing = _missing_method(have, want)
     if missing:
-        return f"interface conversion: {_name(have)} is not {asked}: missing method {missing}"
-    message = f"interface conversion: interface {{}} is {_name(have)}, not {asked}"
+        return f"interface conversion: {type_name(have)} is not {asked}: missing method {missing}"
+    message = f"interface conversion: interface {{}} is {type_name(have)}, not {asked}"
     if isinstance(want, type) and have.__qualname__ == want.__qualname__:
         message += f" (types from different {'scopes' if have.__module__ == want.__module__ else 'packages'})"
     return message
 
 
-def _name(type_: Any) -> str:
+def type_name(type_: Any) -> str:
     """The type as Go would name it, with its package: `int`, `shapes.Point`, `int | str`."""
     if isinstance(type_, tuple):
-        return " | ".join(map(_name, type_))
+        return " | ".join(map(type_name, type_))
     if isinstance(type_, type):
         return (
             type_.__qualname__

@@ -1,4 +1,8 @@
-"""Types of the C core. Private: the public names are re-exported by the packages of gort."""
+"""Types of the C core. Private: the public names are re-exported by the packages of gort.
+
+Functions that begin with an underscore and are called by nobody here are for the tests: the core has them if
+meson's option `tests` was on when it was built.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from types import CodeType, FrameType, GenericAlias
@@ -25,7 +29,10 @@ class Goexit(BaseException):
 def go(fn: Callable[_P, Any], /, *args: _P.args, **kwargs: _P.kwargs) -> None: ...
 def run(fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T: ...
 def check_callable(what: str, fn: object, /) -> None:
-    """Raises TypeError, with a text that begins with what, if fn cannot be called or runs nothing."""
+    """Raises TypeError, with a text that begins with what, if fn cannot be called."""
+
+def check_runs(what: str, fn: object, /) -> None:
+    """check_callable(), and the same if calling fn runs nothing: it is a coroutine or generator function."""
 
 def unsignaled(f: Callable[..., _T], /, *args: Any) -> _T:
     """Returns f(*args). f must not park; signal handlers run after it, not within it."""
@@ -84,16 +91,28 @@ class GoroutineInfo(
 
 def goroutines() -> list[GoroutineInfo]: ...
 
-# -- stacks (pc.c, traceback.c) ----------------------------------------------------------------
+# -- stacks (pc.c, traceback.c, runtimefile.c) --------------------------------------------------
 
 def callers(skip: int, limit: int | None, /) -> list[int]: ...
 def findfunc(pc: int, /) -> tuple[int, CodeType, str | None] | None:
     """(entry, code, name of the module or None) of what owns pc; None if nothing does."""
 
 def pc_line(pc: int, /) -> int: ...
-def entry_of(code: CodeType, /) -> int: ...
+def _entry_of(code: CodeType, /) -> int: ...
 def traceback(all: bool, *, calls: Sequence[tuple[FrameType, int]] | None = None) -> str: ...
-def set_traceback(*, level: int, all: bool, crash: bool, ancestors: int, prefix: str) -> None: ...
+def set_traceback(*, level: int, all: bool, crash: bool, ancestors: int) -> None: ...
+def set_runtime_files(folder: str, launcher: str, /) -> None:
+    """Sets the folder of gort's own files, with a slash at the end, and which of them launches programs.
+
+    Called while gort is imported; later calls change nothing.
+    """
+
+def is_runtime_file(filename: str, /) -> bool:
+    """True for files whose frames are the runtime's, not the program's."""
+
+def is_launcher_file(filename: str, /) -> bool:
+    """True for the file of `gort run`: frames below its own are not the program's either."""
+
 def crash() -> NoReturn: ...
 def start_panic() -> None: ...
 def die_within(seconds: float, text: bytes, status: int, /) -> None:
@@ -114,7 +133,7 @@ def _walk_stop() -> tuple[int, int, list[tuple[str, str, int]]]:
     """(samples, samples dropped, [(function, its caller, times seen)])"""
 
 @final
-class ThreadStats(structseq[Any], tuple[int, int, int, int, int]):
+class _ThreadStats(structseq[Any], tuple[int, int, int, int, int]):
     __match_args__: Final = ("threads", "idle", "created", "handoffs", "main_moves")
     @property
     def threads(self) -> int: ...  # Ms that exist
@@ -127,7 +146,7 @@ class ThreadStats(structseq[Any], tuple[int, int, int, int, int]):
     @property
     def main_moves(self) -> int: ...  # times the main goroutine ran on a thread other than the main one
 
-def thread_stats() -> ThreadStats: ...
+def _thread_stats() -> _ThreadStats: ...
 def set_max_threads(n: int, /) -> int: ...
 def set_max_stack(n: int, /) -> int: ...
 def configure(
@@ -173,8 +192,8 @@ def _before_fork() -> None: ...
 def _after_fork_parent() -> None: ...
 def _after_fork_child() -> None: ...
 
-# -- the heap (pymem.c, mcache.c, mcentral.c, mheap.c, mgc.c, mgcscavenge.c, mstats.c, and the debug modes:
-# memdebug.c, efence.c, sbrk.c) -------------------------------------------------------------------
+# -- the heap (pymem.c, mcache.c, mcentral.c, mheap.c, mgc.c, mgcscavenge.c, mstats.c, memstats.c, heapdump.c,
+# heapcheck.c, and the debug modes: memdebug.c, efence.c, sbrk.c) --------------------------------
 
 def install_heap(
     *, allocfreetrace: bool = False, clobberfree: bool = False, efence: bool = False, sbrk: bool = False
@@ -192,6 +211,9 @@ def mem_stats() -> dict[str, Any] | None:
 
     None if the heap is not installed.
     """
+
+def mem_stats_dumped() -> list[tuple[str, int]]:
+    """The figures that a heap dump has, in its order: name, and how many numbers it is."""
 
 def start_gc(
     percent: int,
@@ -216,8 +238,8 @@ def set_gc_percent(percent: int, /) -> int:
 def set_memory_limit(limit: int, /) -> int:
     """Sets the limit, unless it is negative; returns the previous one."""
 
-def set_force_period(seconds: float, most: float, /) -> None:
-    """Sets after which time a full collection is forced if it takes `most` seconds at most; for tests."""
+def _set_force_period(seconds: float, most: float, /) -> None:
+    """Sets after which time a full collection is forced if it takes `most` seconds at most."""
 
 def _collect_forced() -> None: ...
 def age_pools(pools: dict[int, Any], phase: str, info: dict[str, Any], /) -> None:
@@ -227,7 +249,7 @@ def forget_pool(pools: dict[int, Any], key: int, reference: Any, /) -> None:
     """The callback of these weak references."""
 
 def _gc_callback(phase: str, info: dict[str, Any], /) -> None:
-    """The only entry of the collector's own gc.callbacks."""
+    """The only entry of the list that the collector has in place of gc.callbacks."""
 
 def scavenge_all() -> None:
     """Gives the memory of all idle spans and of dead goroutines back to the system."""
@@ -295,8 +317,9 @@ class Sema:
     """A counting semaphore; units are handed out in order of arrival."""
 
     def __new__(cls, count: int = 0, /) -> Self: ...
-    def acquire(self, reason: str = "semacquire", /) -> None:
-        """Takes one unit; parks while there is none. `reason` is one of WAIT_REASONS."""
+    def acquire(self) -> None:
+        """Takes one unit; parks while there is none."""
+
     def try_acquire(self) -> bool: ...
     def release(self) -> None: ...
 
@@ -394,8 +417,6 @@ class WaitGroup:
         **kwargs: Any,
     ) -> bool: ...
 
-WAIT_REASONS: Final[tuple[str, ...]]
-
 # -- atomic (atomic.c) ------------------------------------------------------------------------
 
 class _Int:
@@ -480,13 +501,15 @@ def cgo_enable_traceback(libdw: str, /) -> bool:
 def cgo_find_glue() -> None:
     """Looks again for the loaded objects that belong to the interpreter, ctypes and cffi."""
 
-def cgo_frames_text(nth: int, /) -> str:
+_cgo_print_on_signal: Final[int]  # the address of a signal handler that writes the C frames it interrupted
+
+def _cgo_frames_text(nth: int, /) -> str:
     """The C frames that made the caller's nth callback, 0 the latest; -1: those of here."""
 
-def cgo_pcs(nth: int, /) -> list[int]:
+def _cgo_pcs(nth: int, /) -> list[int]:
     """The PCs of the C frames that made the caller's nth callback, 0 the latest."""
 
-def cgo_symbolize(pcs: Sequence[int], /) -> list[tuple[int, str | None, str | None, int]]:
+def _cgo_symbolize(pcs: Sequence[int], /) -> list[tuple[int, str | None, str | None, int]]:
     """(pc, function, file, line) for each function at each PC, inlined ones first; line 0 if not known.
 
     To the symbolizer this is one traceback: it is called with PC 0 at the end.
@@ -514,6 +537,5 @@ def cgo_configure(
 
 # -- build ------------------------------------------------------------------------------------
 
-DEBUG: Final[int]  # the debug level of this build, 0 to 3
 GOARCH: Final[str]
 GOOS: Final[str]

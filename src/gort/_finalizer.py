@@ -5,6 +5,7 @@ from types import FunctionType, MethodType
 from typing import Any, TypeVar
 
 from . import _core
+from ._assert import type_name
 from ._core import Error
 
 _T = TypeVar("_T")
@@ -26,34 +27,29 @@ def set_finalizer(obj: _T, finalizer: Callable[[_T], Any] | None) -> None:
     if obj is None:
         raise Error("runtime.SetFinalizer: first argument is nil")
     if not _core.can_carry_finalizer(obj):
-        what = "classes" if isinstance(obj, type) else f"objects of type {_name(type(obj))}"
+        what = "classes" if isinstance(obj, type) else f"objects of type {type_name(type(obj))}"
         raise Error(
-            f"runtime.SetFinalizer: first argument is {_name(type(obj))}, not pointer: "
+            f"runtime.SetFinalizer: first argument is {type_name(type(obj))}, not pointer: "
             f"CPython frees {what} without asking"
         )
     if finalizer is not None:
         if not callable(finalizer):
-            raise Error(f"runtime.SetFinalizer: second argument is {_name(type(finalizer))}, not a function")
+            raise Error(
+                f"runtime.SetFinalizer: second argument is {type_name(type(finalizer))}, not a function"
+            )
         if not _takes_one(finalizer):
             raise Error(
-                f"runtime.SetFinalizer: cannot pass {_name(type(obj))} to finalizer {_text(finalizer)}"
+                f"runtime.SetFinalizer: cannot pass {type_name(type(obj))} to finalizer {_text(finalizer)}"
             )
     if not _core.set_finalizer(obj, finalizer):
         raise Error("runtime.SetFinalizer: finalizer already set")
-
-
-def _name(type_: type) -> str:
-    """The type as Go would name it, with its package."""
-    if type_.__module__ == "builtins":
-        return type_.__qualname__
-    return f"{type_.__module__}.{type_.__qualname__}"
 
 
 def _text(function: Callable[..., Any]) -> str:
     """The function's name and parameters."""
     import inspect
 
-    name = getattr(function, "__qualname__", None) or _name(type(function))
+    name = getattr(function, "__qualname__", None) or type_name(type(function))
     return f"{name}{inspect.signature(function)}"
 
 

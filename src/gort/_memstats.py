@@ -77,13 +77,8 @@ def read_mem_stats() -> MemStats:
     figures = _core.mem_stats()
     assert figures is not None
     classes = figures.pop("classes")
-    systems = ("heap", "stack", "mspan", "mcache", "gc", "other")
     return MemStats(
         **figures,
-        alloc=figures["heap_alloc"],
-        sys=sum(figures[f"{name}_sys"] for name in systems),
-        heap_objects=figures["mallocs"] - figures["frees"],
-        buck_hash_sys=0,
         enable_gc=True,
         debug_gc=False,
         by_size=tuple(

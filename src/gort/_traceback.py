@@ -29,10 +29,6 @@ if TYPE_CHECKING:
     from types import FrameType, ModuleType, TracebackType
     from typing import Any
 
-_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_LAUNCHER = _HERE + "_cli.py"
-_BOOTSTRAP = ("<frozen runpy>", "<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>")
-
 
 class Level:
     """A value of GOTRACEBACK."""
@@ -66,12 +62,13 @@ def _set(level: Level) -> None:
         all=level.all,
         crash=level.crash,
         ancestors=max(0, _env.integer("tracebackancestors")),
-        prefix=_HERE,
     )
 
 
 def start() -> None:
-    """Applies what the environment says."""
+    """Tells the core which files are the runtime's, and applies what the environment says."""
+    here = os.path.dirname(os.path.abspath(__file__)) + os.sep
+    _core.set_runtime_files(here, here + "_cli.py")
     _set(_level_of(_env.text("GOTRACEBACK")))
 
 
@@ -83,11 +80,6 @@ def set_level(text: str) -> None:
         raise ValueError(f"set_traceback(): {text!r} is not {_env.TRACEBACK_LEVELS}")
     asked, least = _level_of(text or "single"), _level_of(_env.text("GOTRACEBACK"))
     _set(Level(asked.frames | least.frames, asked.all or least.all, asked.crash or least.crash))
-
-
-def is_runtime_file(filename: str) -> bool:
-    """True for files whose frames belong to the runtime rather than to the program."""
-    return filename.startswith(_HERE) or filename in _BOOTSTRAP
 
 
 # -- the hooks ---------------------------------------------------------------------------------
@@ -447,7 +439,9 @@ def _display(exc: BaseException, level: Level) -> str:
     trace = exc.__traceback__
     if level.frames == 0:
         exc.__cause__ = trace = None
-    while level.frames == 1 and trace is not None and is_runtime_file(trace.tb_frame.f_code.co_filename):
+    while (
+        level.frames == 1 and trace is not None and _core.is_runtime_file(trace.tb_frame.f_code.co_filename)
+    ):
         trace = trace.tb_next
     stderr, sys.stderr = sys.stderr, io.StringIO()
     try:
@@ -465,9 +459,9 @@ def _hide_runtime(report: traceback.TracebackException) -> None:
         if one is not None:
             program: list[traceback.FrameSummary] = []
             for entry in one.stack:
-                if entry.filename == _LAUNCHER:
+                if _core.is_launcher_file(entry.filename):
                     program.clear()  # What called `gort run` is not the program's either.
-                elif not is_runtime_file(entry.filename):
+                elif not _core.is_runtime_file(entry.filename):
                     program.append(entry)
             one.stack[:] = program
             pending += [one.__cause__, one.__context__, *(one.exceptions or ())]

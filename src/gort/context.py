@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeAlias
 
 from . import time
-from ._core import Chan, Error, check_callable, go, select, unsignaled
+from ._core import Chan, Error, check_runs, go, select, unsignaled
 from ._duration import Duration, to_seconds
 
 __all__ = [
@@ -424,7 +424,7 @@ def after_func(ctx: Context, f: Callable[[], Any], /) -> Callable[[], bool]:
     generator function).
     """
     _check_context(ctx)
-    check_callable("after_func()", f)
+    check_runs("after_func()", f)
     child = _AfterFunc(ctx, f)
     child._follow()
 

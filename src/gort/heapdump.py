@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
+from . import _core
+
 Buffer: TypeAlias = bytes | bytearray | memoryview | mmap.mmap
 HEADER = b"go1.7 heap dump\n"
 
@@ -230,8 +232,11 @@ def _finalizer(r: _Reader, waiting: bool) -> Finalizer:
 
 
 def _mem_stats(r: _Reader) -> MemStats:
-    figures: dict[str, Any] = {name: r.uvarint() for name in MemStats._fields[:24]}
-    return MemStats(**figures, pause_ns=tuple(r.uvarint() for _ in range(256)), num_gc=r.uvarint())
+    figures: dict[str, Any] = {
+        name: r.uvarint() if n == 1 else tuple(r.uvarint() for _ in range(n))
+        for name, n in _core.mem_stats_dumped()
+    }
+    return MemStats(**figures)
 
 
 _KINDS: dict[int, Callable[[_Reader], Record]] = {

@@ -10,7 +10,7 @@ and a timer that nothing refers to is freed, stopped or not.
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from ._core import Chan, RuntimeTimer, check_callable, timer_chan
+from ._core import Chan, RuntimeTimer, check_runs, timer_chan
 from ._core import sleep as _sleep
 from ._duration import LONGEST, Duration, to_seconds
 
@@ -91,7 +91,7 @@ def after_func(d: Duration, f: Callable[[], Any], /) -> Timer:
     Raises ValueError if d is NaN.
     """
     seconds = to_seconds(d)
-    check_callable("after_func()", f)
+    check_runs("after_func()", f)
     timer = Timer.__new__(Timer)
     timer.c = cast(Chan[float], None)
     timer._timer = RuntimeTimer(fn=f)

@@ -1,10 +1,14 @@
 """What Python and C both know, they know alike: the runtime's own files, and the settings that C takes."""
 
 import inspect
+import shutil
+import sys
+from pathlib import Path
 
 import pytest
 
 from gort import _cli, _core, _env, _traceback
+from harness import execute
 
 HERE = _traceback.__file__.removesuffix("_traceback.py")
 
@@ -19,27 +23,51 @@ def stack_with(filename: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "filename",
+    "filename, runtime",
     [
-        "program.py",
-        HERE + "_cli.py",
-        HERE + "module.py",
-        HERE + "sync/module.py",
-        HERE.rstrip("/") + "-other/module.py",
-        "<frozen runpy>",
-        "<frozen importlib._bootstrap>",
-        "<frozen importlib._bootstrap_external>",
-        "<frozen importlib._bootstrap_other>",
-        "<frozen os>",
-        "<string>",
+        ("program.py", False),
+        ("", False),
+        (HERE + "_cli.py", True),
+        (HERE + "module.py", True),
+        (HERE + "sync/module.py", True),
+        (HERE + "mod\xfcl.py", True),
+        (HERE + "x" * 2000, True),
+        (HERE.rstrip("/") + "-other/module.py", False),
+        ("<frozen runpy>", True),
+        ("<frozen importlib._bootstrap>", True),
+        ("<frozen importlib._bootstrap_external>", True),
+        ("<frozen importlib._bootstrap_other>", False),
+        ("<frozen os>", False),
+        ("<string>", False),
     ],
 )
-def test_files_of_the_runtime(filename: str) -> None:
-    assert (f"{filename}:" not in stack_with(filename)) == _traceback.is_runtime_file(filename)
+def test_files_of_the_runtime(filename: str, runtime: bool) -> None:
+    assert _core.is_runtime_file(filename) == runtime
+    assert (f"{filename}:" not in stack_with(filename)) == runtime
+    assert _core.is_launcher_file(filename) == filename.endswith("gort/_cli.py")
 
 
-def test_files_of_the_runtime_are_some() -> None:
-    assert _traceback.is_runtime_file(HERE + "_cli.py") and not _traceback.is_runtime_file("program.py")
+DUMP = """
+import os, signal
+from gort import go, runtime
+def program(): print(runtime.stack(), flush=True); os.kill(os.getpid(), signal.SIGQUIT)
+program()
+"""
+
+
+@pytest.mark.parametrize("folder", ["plain", "k\xf6rper", "\u03a9mega", "\U0001f40d"])
+def test_the_runtime_knows_its_files_wherever_they_are(folder: str, tmp_path: Path) -> None:
+    """Without the interpreter, too: what SIGQUIT prints comes from the signal's handler."""
+    place = tmp_path / folder
+    shutil.copytree(HERE, place / "gort")
+    (tmp_path / "program.py").write_text(DUMP)
+    outcome = execute(
+        [sys.executable, "-m", "gort", "run", str(tmp_path / "program.py")], env={"PYTHONPATH": str(place)}
+    )
+    assert outcome.status == 2
+    for text in (outcome.stdout, outcome.stderr):
+        assert "__main__.program(...)" in text
+        assert "_cli" not in text and "runpy" not in text
 
 
 def test_launcher() -> None:

@@ -135,9 +135,9 @@ def test_num_cgo_call_counts_exactly() -> None:
 def handoffs_of(fn: Callable[..., Any], *args: Any) -> int:
     """How often a P is handed over while fn is called and a goroutine waits for its turn."""
     go(lambda: None)
-    before = _core.thread_stats().handoffs
+    before = _core._thread_stats().handoffs
     fn(*args)
-    return _core.thread_stats().handoffs - before
+    return _core._thread_stats().handoffs - before
 
 
 @isolated(env={"GOMAXPROCS": "1"})
@@ -170,12 +170,12 @@ def test_the_p_is_given_away_before_the_c_code_runs() -> None:
 
     @CALLBACK
     def look(n: int) -> int:
-        seen[0] = _core.thread_stats().handoffs
+        seen[0] = _core._thread_stats().handoffs
         return n
 
     def handoffs(lib: Any) -> int:
         go(lambda: None)
-        before = _core.thread_stats().handoffs
+        before = _core._thread_stats().handoffs
         cgo.call(lib.call, look, 1)
         runtime.gosched()
         return seen[0] - before
@@ -190,10 +190,10 @@ def test_nobody_waits_nobody_is_woken() -> None:
     go(lambda: None)
     runtime.gosched()
     gort.time.sleep(0.01)
-    before = _core.thread_stats()
+    before = _core._thread_stats()
     for _ in range(100):
         cgo.call(lib.accepts_any, None)
-    after = _core.thread_stats()
+    after = _core._thread_stats()
     assert (after.handoffs, after.created) == (before.handoffs, before.created)
 
 
@@ -209,10 +209,10 @@ def test_functions_that_are_known_to_be_quick_keep_the_p() -> None:
         for _ in range(5):
             cgo.call(quick, None)
         go(lambda: None)
-        before = _core.thread_stats().handoffs
+        before = _core._thread_stats().handoffs
         for _ in range(10):
             cgo.call(quick, None)
-        best = min(best, _core.thread_stats().handoffs - before)
+        best = min(best, _core._thread_stats().handoffs - before)
         gort.time.sleep(0.001)
     assert best == 0
     assert any(handoffs_of(cgo.call, slow, 50) == 1 for _ in range(TRIES))
@@ -224,7 +224,7 @@ def test_a_quick_function_that_blocks_is_quick_no_more() -> None:
 
     @CALLBACK
     def look(milliseconds: int) -> int:
-        seen.append(_core.thread_stats().handoffs - before)
+        seen.append(_core._thread_stats().handoffs - before)
         if milliseconds:
             time.sleep(milliseconds / 1000)
         return 0
@@ -237,7 +237,7 @@ def test_a_quick_function_that_blocks_is_quick_no_more() -> None:
             cgo.call(lib.call, look, 0)
         for milliseconds in (0, 50, 0):
             go(lambda: None)
-            before = _core.thread_stats().handoffs
+            before = _core._thread_stats().handoffs
             cgo.call(lib.call, look, milliseconds)  # while it sleeps sysmon takes the P
         return seen[-3:]
 
@@ -393,7 +393,7 @@ def texts_of(function: str, n: int = 1, enable: str = LINES) -> list[str]:
 
     @cgo.callback(CALLBACK)
     def look(n: int) -> int:
-        texts.append(_core.cgo_frames_text(0))
+        texts.append(_core._cgo_frames_text(0))
         return n
 
     getattr(lib, function)(look, n)
@@ -437,7 +437,7 @@ def test_libdw_uses_a_stack_of_its_own() -> None:
     cgo.enable_traceback()
     lib, texts = cgo.wrap(load()), []
     lib.stack_address.restype = ctypes.c_size_t
-    look = cgo.callback(CALLBACK)(lambda n: texts.append(_core.cgo_frames_text(0)) or n)
+    look = cgo.callback(CALLBACK)(lambda n: texts.append(_core._cgo_frames_text(0)) or n)
 
     def body() -> int:
         address = lib.stack_address()
@@ -476,7 +476,7 @@ def test_frames_of_nested_callbacks_are_told_apart() -> None:
     def inner(n: int) -> int:
         runtime.gosched()
         gort.time.sleep(0.001)
-        texts.append([_core.cgo_frames_text(nth) for nth in range(4)])
+        texts.append([_core._cgo_frames_text(nth) for nth in range(4)])
         return n
 
     @cgo.callback(CALLBACK)
@@ -507,7 +507,7 @@ def test_frames_of_a_plain_call_with_a_callback() -> None:
 
     @cgo.callback(CALLBACK)
     def look(n: int) -> int:
-        texts.append(_core.cgo_frames_text(0))
+        texts.append(_core._cgo_frames_text(0))
         return n
 
     lib.nested_middle(look, 1)
@@ -516,7 +516,7 @@ def test_frames_of_a_plain_call_with_a_callback() -> None:
         ["nested_inner", "nested_middle"],
         ["nested_inner", "nested_middle", "nested_outer"],
     ]
-    assert _core.cgo_frames_text(0) == ""
+    assert _core._cgo_frames_text(0) == ""
 
 
 @isolated()
@@ -526,7 +526,7 @@ def test_frames_on_other_threads() -> None:
 
     @cgo.callback(CALLBACK)
     def look(n: int) -> int:
-        texts.append(names(_core.cgo_frames_text(0)))
+        texts.append(names(_core._cgo_frames_text(0)))
         return n
 
     lib.call_on_thread(look, 1, 1)
@@ -552,9 +552,9 @@ def test_pcs_and_what_they_are() -> None:
 
     @cgo.callback(CALLBACK)
     def look(n: int) -> int:
-        pcs = _core.cgo_pcs(0)
-        seen.append((len(pcs), _core.cgo_symbolize(pcs)))
-        assert _core.cgo_pcs(1) == []
+        pcs = _core._cgo_pcs(0)
+        seen.append((len(pcs), _core._cgo_symbolize(pcs)))
+        assert _core._cgo_pcs(1) == []
         return n
 
     lib.nested_middle(look, 1)
@@ -569,10 +569,10 @@ def test_pcs_and_what_they_are() -> None:
         ]
         assert [name for _, name, _, _ in inlined] == ["folded", "calls_folded"]
         assert inlined[0][0] == inlined[1][0]
-    ((pc, name, file, line),) = _core.cgo_symbolize([4096])
+    ((pc, name, file, line),) = _core._cgo_symbolize([4096])
     assert (pc, name, file, line) == (4096, None, None, 0)
     with pytest.raises(TypeError):
-        _core.cgo_symbolize(["x"])  # type: ignore[list-item]
+        _core._cgo_symbolize(["x"])  # type: ignore[list-item]
 
 
 @isolated()
@@ -583,7 +583,7 @@ def test_frames_of_here() -> None:
 
     @ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_int)
     def look(n: int) -> int:
-        texts.append(_core.cgo_frames_text(-1))
+        texts.append(_core._cgo_frames_text(-1))
         return n
 
     lib.nested_inner(look, 1)
@@ -676,7 +676,7 @@ def test_fork_in_a_callback() -> None:
     def fork(n: int) -> int:
         pid = os.fork()
         if pid == 0:
-            good = names(_core.cgo_frames_text(0)) == ["nested_inner"]
+            good = names(_core._cgo_frames_text(0)) == ["nested_inner"]
             os._exit(7 if good else 1)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
@@ -704,11 +704,11 @@ def test_sequence_of_calls() -> None:
     @cgo.callback(CALLBACK)
     def inner(n: int) -> int:
         assert record_of(lib) == ["context 0: 102"]
-        assert _core.cgo_frames_text(1) == TEXT
+        assert _core._cgo_frames_text(1) == TEXT
         assert record_of(lib) == ["traceback 101 sig 0 max 1", *SYMBOLIZED]
-        assert _core.cgo_frames_text(0) == TEXT
+        assert _core._cgo_frames_text(0) == TEXT
         assert record_of(lib) == ["traceback 102 sig 0 max 1", *SYMBOLIZED]
-        assert _core.cgo_frames_text(2) == ""
+        assert _core._cgo_frames_text(2) == ""
         assert record_of(lib) == []
         return n
 
@@ -721,7 +721,7 @@ def test_sequence_of_calls() -> None:
 
     assert cgo.call(lib.call, outer, 5) == 5
     assert record_of(lib) == ["context 101: 101"]
-    assert _core.cgo_frames_text(-1) == TEXT
+    assert _core._cgo_frames_text(-1) == TEXT
     assert record_of(lib) == ["traceback 0 sig 0 max 1", *SYMBOLIZED]
 
 
@@ -789,7 +789,7 @@ def test_without_a_symbolizer() -> None:
     lib = load()
     use(lib, "record_traceback", "record_context", None)
     texts: list[str] = []
-    look = cgo.callback(CALLBACK)(lambda n: texts.append(_core.cgo_frames_text(0)) or n)
+    look = cgo.callback(CALLBACK)(lambda n: texts.append(_core._cgo_frames_text(0)) or n)
     cgo.call(lib.call, look, 1)
     assert texts == ["non-Python function\n\tpc=0x1000\nnon-Python function\n\tpc=0x2000\n"]
 
@@ -799,7 +799,7 @@ def test_without_a_context_function() -> None:
     lib = load()
     use(lib, "record_traceback", None, "record_symbolizer")
     texts: list[str] = []
-    look = cgo.callback(CALLBACK)(lambda n: texts.append(_core.cgo_frames_text(0)) or n)
+    look = cgo.callback(CALLBACK)(lambda n: texts.append(_core._cgo_frames_text(0)) or n)
     cgo.call(lib.call, look, 1)
     assert texts == [""]
     assert record_of(lib) == []
@@ -810,21 +810,21 @@ def test_without_a_traceback_function() -> None:
     lib = load()
     use(lib, None, "record_context", "record_symbolizer")
     texts: list[str] = []
-    look = cgo.callback(CALLBACK)(lambda n: texts.append(_core.cgo_frames_text(0)) or n)
+    look = cgo.callback(CALLBACK)(lambda n: texts.append(_core._cgo_frames_text(0)) or n)
     cgo.call(lib.call, look, 1)
-    assert texts == [""] and _core.cgo_frames_text(-1) == ""
+    assert texts == [""] and _core._cgo_frames_text(-1) == ""
     assert record_of(lib) == ["context 0: 101", "context 101: 101"]
 
 
 @isolated()
 def test_no_functions_at_all() -> None:
     runtime.SetCgoTraceback(0, None, None, None)
-    assert _core.cgo_frames_text(-1) == ""
+    assert _core._cgo_frames_text(-1) == ""
 
 
 def text_with(traceback: str, symbolizer: str | None) -> str:
     use(load(), traceback, None, symbolizer)
-    return _core.cgo_frames_text(-1)
+    return _core._cgo_frames_text(-1)
 
 
 @isolated()
@@ -1167,7 +1167,7 @@ def run_cffi() -> None:
     @cgo.callback(ffi.callback("int(int)"))
     def look(n: int) -> int:
         runtime.gosched()
-        texts.append(names(_core.cgo_frames_text(0)))
+        texts.append(names(_core._cgo_frames_text(0)))
         return n
 
     assert cgo.call(lib.call, look, 3) == 3
@@ -1189,7 +1189,7 @@ def run_cffi_pointers() -> None:
     ffi, lib = cffi_abi()
     context = ffi.cast("void *", lib.record_context)
     runtime.set_cgo_traceback(0, lib.record_traceback, context, lib.record_symbolizer)
-    assert _core.cgo_frames_text(-1) == TEXT
+    assert _core._cgo_frames_text(-1) == TEXT
     with pytest.raises(TypeError):
         runtime.set_cgo_traceback(0, ffi.cast("int", 5), None, None)
 

@@ -16,7 +16,7 @@ import pytest
 
 import gort
 import gort.sync.errgroup
-from gort import Chan, chan, context, default, go, run, runtime, select, sync, time, type_assert
+from gort import Chan, _core, chan, context, default, go, run, runtime, select, sync, time, type_assert
 from gort.runtime import Error, TypeAssertionError
 from harness import execute, isolated
 from helpers import wait_until
@@ -125,6 +125,7 @@ STARTERS: dict[str, Callable[..., Any]] = {
     "Once.do()": lambda f: sync.Once().do(f),
     "once_func()": sync.once_func,
     "Map.range()": lambda f: sync.Map().range(f),
+    "RuntimeTimer()": lambda f: _core.RuntimeTimer(fn=f),
 }
 
 
@@ -142,6 +143,39 @@ def test_what_runs_nothing_cannot_be_started(what: str) -> None:
         text = f"{name}: {f!r} is {kind}, and calling it runs nothing: start a function that "
         with pytest.raises(TypeError, match=re.escape(text)):
             STARTERS[what](f)
+
+
+# These call the function themselves, and hand on what it makes.
+CALLERS: dict[str, Callable[..., Any]] = {
+    "once_value()": sync.once_value,
+    "Pool()": sync.Pool,
+    "unsignaled()": _core.unsignaled,
+    "cgo_callback()": _core.cgo_callback,
+}
+
+
+@pytest.mark.parametrize("what", [*STARTERS, *CALLERS])
+def test_what_cannot_be_called_is_refused_in_the_same_words(what: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        {**STARTERS, **CALLERS}[what]("text")
+    assert str(caught.value) == f"{what.removeprefix('time.')} takes a callable, not 'text'"
+
+
+def test_a_function_is_needed() -> None:
+    without: dict[str, Any] = {"go()": go, "run()": run, "WaitGroup.go()": sync.WaitGroup().go}
+    for what in ("unsignaled()", "cgo_callback()"):
+        without[what] = CALLERS[what]
+    for what, call in without.items():
+        with pytest.raises(TypeError) as caught:
+            call()
+        assert str(caught.value) == f"{what} takes a callable and its arguments"
+
+
+def test_callers_hand_on_what_a_generator_function_makes() -> None:
+    assert list(sync.once_value(generator_function)()) == [1]
+    assert list(sync.Pool(generator_function).get() or ()) == [1]
+    for what in ("unsignaled()", "cgo_callback()"):
+        assert list(CALLERS[what](generator_function)) == [1]
 
 
 def test_run_is_seen_by_nobody() -> None:

@@ -24,6 +24,22 @@ def test_fields() -> None:
     assert [field.name for field in dataclasses.fields(runtime.MemStats)] == FIELDS
 
 
+@isolated(env=ON)
+def test_the_core_has_the_same_fields_in_the_same_order() -> None:
+    """The classes for users are typed copies of the core's list."""
+    from gort import _core, heapdump
+
+    figures = _core.mem_stats()
+    assert figures
+    assert [*figures] == [*FIELDS[: FIELDS.index("enable_gc")], "classes"]
+    lengths = [(name, len(value) if type(value) is tuple else 1) for name, value in figures.items()]
+    dumped = [
+        pair for pair in lengths[: FIELDS.index("num_gc") + 1] if pair[0] != "pause_end"
+    ]  # what Go's dumps have
+    assert _core.mem_stats_dumped() == dumped
+    assert [name for name, _ in dumped] == [*heapdump.MemStats._fields]
+
+
 def test_go_spelling() -> None:
     assert runtime.ReadMemStats is runtime.read_mem_stats
     assert runtime.MemStats.__name__ == "MemStats"

@@ -238,7 +238,7 @@ def test_main_thread_ident_when_main_is_away() -> None:
         while not any(g.wait_reason == "chan receive" for g in _core.goroutines()):
             sleep(0.001)
         ch.close()
-        while _core.thread_stats().main_moves == 0:
+        while _core._thread_stats().main_moves == 0:
             sleep(0.05)
         print(sys._current_frames()[threading.main_thread().ident] is sys._getframe())
         """

@@ -147,7 +147,7 @@ def test_lines_of_every_instruction(name: str) -> None:
     top = compile(Path(spec.origin).read_text(), spec.origin, "exec")
     checked = 0
     for code in codes(top):
-        entry = _core.entry_of(code)
+        entry = _core._entry_of(code)
         for start, end, line in code.co_lines():
             for offset in range(start, end, 2):
                 if line:  # a module's first instruction has line 0
@@ -161,11 +161,11 @@ def test_ranges_do_not_meet() -> None:
     spec = importlib.util.find_spec("argparse")
     assert spec and spec.origin
     top = compile(Path(spec.origin).read_text(), spec.origin, "exec")
-    ranges = sorted((_core.entry_of(code), len(code.co_code)) for code in codes(top))
+    ranges = sorted((_core._entry_of(code), len(code.co_code)) for code in codes(top))
     for (entry, size), (after, _) in zip(ranges, ranges[1:], strict=False):
         assert entry + size < after
-    assert len({_core.entry_of(code) for code in codes(top)}) == len(ranges)
-    assert sorted(_core.entry_of(code) for code in codes(top)) == [entry for entry, _ in ranges]
+    assert len({_core._entry_of(code) for code in codes(top)}) == len(ranges)
+    assert sorted(_core._entry_of(code) for code in codes(top)) == [entry for entry, _ in ranges]
 
 
 def dead_code() -> tuple[int, int]:

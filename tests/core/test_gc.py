@@ -763,21 +763,21 @@ WAITS = {
 go(int)
 done = chan(1)
 garbage(lambda: done.send(None))
-_core.set_force_period(0.05, 10)
+_core._set_force_period(0.05, 10)
 select(done, time.after(30))
 """,
     "in C": """
 go(int)
 reader, writer = os.pipe()
 garbage(lambda: os.write(writer, b"."))
-_core.set_force_period(0.05, 10)
+_core._set_force_period(0.05, 10)
 os.read(reader, 1)
 """,
     "computing": """
 go(int)
 done = []
 garbage(lambda: done.append(None))
-_core.set_force_period(0.05, 10)
+_core._set_force_period(0.05, 10)
 while not done:
     pass
 """,
@@ -785,7 +785,7 @@ while not done:
 class Plain: pass
 done = []
 garbage(lambda: done.append(threading.current_thread() is threading.main_thread()))
-_core.set_force_period(0.05, 10)
+_core._set_force_period(0.05, 10)
 while not done:
     bytearray(200_000)
     Plain()
@@ -811,13 +811,33 @@ print(after.num_gc > before.num_gc, after.num_forced_gc - before.num_forced_gc, 
     assert TRACE.fullmatch(asked)["forced"] and not TRACE.fullmatch(by_time)["forced"]  # type: ignore[index]
 
 
+@pytest.mark.parametrize("thresholds", ["", "gc.set_threshold(5000, 7, 8)"])
+def test_a_forced_one_leaves_the_thresholds_alone(thresholds: str) -> None:
+    """The goroutine that collects asks for it without any thresholds of gort's."""
+    run_source(
+        f"""
+{FORCED}
+go(int)
+{thresholds}
+thresholds = gc.get_threshold()
+done = chan(1)
+garbage(lambda: done.send(None))
+_core._set_force_period(0.05, 10)
+done.recv()
+_core._set_force_period(3600, 10)
+time.sleep(0.01)  # The collection goes on after it has called done.
+print(gc.get_threshold() == thresholds)
+""",
+    ).check(stdout="True", stderr="")
+
+
 @pytest.mark.parametrize(
     "prevented",
     [
         "debug.set_gc_percent(-1)",
         "gc.disable()",
-        "_core.set_force_period(0.01, 0)",  # It would take longer than that.
-        "_core.set_force_period(3600, 10)",
+        "_core._set_force_period(0.01, 0)",  # It would take longer than that.
+        "_core._set_force_period(3600, 10)",
     ],
 )
 def test_not_forced(prevented: str) -> None:
@@ -826,7 +846,7 @@ def test_not_forced(prevented: str) -> None:
 {FORCED}
 from gort.runtime import debug
 go(int)
-_core.set_force_period(0.01, 10)
+_core._set_force_period(0.01, 10)
 {prevented}
 before = runtime.read_mem_stats().num_gc  # One may have come in between.
 for _ in range(20):
@@ -845,7 +865,7 @@ def test_nothing_is_forced_in_a_program_without_goroutines_that_waits() -> None:
     runtime.gc()
     before = runtime.read_mem_stats().num_gc
     _core.set_scavenger(True, False)  # Has sysmon started.
-    _core.set_force_period(0.01, 10)
+    _core._set_force_period(0.01, 10)
     time.sleep(0.3)
     assert runtime.read_mem_stats().num_gc == before
 

@@ -54,7 +54,7 @@ def block_at_once(n: int) -> None:
         python_time.sleep(0.02)
     lock.release()
     group.wait()
-    while _core.thread_stats().idle < n - 2:
+    while _core._thread_stats().idle < n - 2:
         python_time.sleep(0.02)
 
 

@@ -391,13 +391,13 @@ def test_goroutine_that_gives_up_the_gil_for_moments_does_not_starve_the_others(
 
 
 def test_handoffs_are_counted() -> None:
-    before = _core.thread_stats()
+    before = _core._thread_stats()
     wg = WaitGroup()
     for _ in range(10):
         wg.go(python_time.sleep, 0.05)
     go(gosched)
     wg.wait()
-    after = _core.thread_stats()
+    after = _core._thread_stats()
     assert after.handoffs > before.handoffs
     assert after.threads >= 1 and after.created >= after.threads >= after.idle
 
@@ -410,10 +410,10 @@ def test_threads_are_used_again() -> None:
         wg.wait()
 
     round_()
-    created = _core.thread_stats().created
+    created = _core._thread_stats().created
     for _ in range(10):
         round_()
-    assert _core.thread_stats().created <= created + 16
+    assert _core._thread_stats().created <= created + 16
 
 
 # -- gomaxprocs -------------------------------------------------------------------------------

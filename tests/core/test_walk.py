@@ -234,7 +234,7 @@ def test_pcs() -> None:
         return value.value or 0
 
     code, other = fresh(), fresh()
-    entry = _core.entry_of(code)
+    entry = _core._entry_of(code)
     ours = next(i for i in range(255) if set_extra(other, i, None) == 0)
     assert extra(code)
     for care in (1, 2):

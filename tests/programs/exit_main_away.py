@@ -6,7 +6,7 @@ That goroutine must not run on while the interpreter is taken apart.
 #: exit 0
 import gort
 from gort import go
-from gort._core import goroutines, thread_stats
+from gort._core import _thread_stats, goroutines
 from gort.time import sleep
 
 
@@ -24,6 +24,6 @@ go(busy, ch)
 while not any(g.wait_reason == "chan receive" for g in goroutines()):
     sleep(0.001)
 ch.close()
-while thread_stats().main_moves == 0:
+while _thread_stats().main_moves == 0:
     sleep(0.05)
-print("main was moved:", thread_stats().main_moves > 0)
+print("main was moved:", _thread_stats().main_moves > 0)

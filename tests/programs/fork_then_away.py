@@ -7,7 +7,7 @@ import threading
 import warnings
 
 from gort import chan, go
-from gort._core import goroutines, thread_stats
+from gort._core import _thread_stats, goroutines
 from gort.time import sleep
 
 warnings.simplefilter("ignore")  # from 3.12 on fork complains about threads
@@ -25,9 +25,9 @@ def away():
     while not any(g.wait_reason == "chan receive" for g in goroutines()):
         sleep(0.001)
     ch.close()
-    while thread_stats().main_moves == before:
+    while _thread_stats().main_moves == before:
         sleep(0.05)
-    moved = thread_stats().main_moves > before
+    moved = _thread_stats().main_moves > before
     main = threading.main_thread()
     print(moved, main is threading.current_thread(), main.ident == threading.get_ident(), flush=True)
 
@@ -36,7 +36,7 @@ def fork():
     global ch, before
     pid = os.fork()
     if pid == 0:
-        ch, before = chan(), thread_stats().main_moves
+        ch, before = chan(), _thread_stats().main_moves
         away()
         os._exit(7)
     done.send(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))

@@ -6,7 +6,7 @@ import threading
 import warnings
 
 from gort import chan, go
-from gort._core import goroutines, thread_stats
+from gort._core import _thread_stats, goroutines
 from gort.time import sleep
 
 warnings.simplefilter("ignore")  # from 3.12 on fork complains about threads
@@ -23,9 +23,9 @@ go(busy)
 while not any(g.wait_reason == "chan receive" for g in goroutines()):
     sleep(0.001)
 ch.close()
-while thread_stats().main_moves == 0:
+while _thread_stats().main_moves == 0:
     sleep(0.05)
-print("main was moved:", thread_stats().main_moves > 0, flush=True)
+print("main was moved:", _thread_stats().main_moves > 0, flush=True)
 pid = os.fork()
 if pid == 0:
     thread = threading.Thread(target=print, args=("thread in the child",))

@@ -283,22 +283,6 @@ cgo_print_signal(out *o, void *ucontext)
         print_traceback(o, &t);
 }
 
-static int
-copy_pcs(const callers *t, uintptr_t *pcs, int max)
-{
-    int n = t->n < max ? t->n : max;
-    memcpy(pcs, t->pc, (size_t)n * sizeof *pcs);
-    return n;
-}
-
-/* The PCs of what cgo_print_context prints, at most max of them. */
-static int
-context_pcs(g *gp, int nth, uintptr_t *pcs, int max)
-{
-    callers t;
-    return take_context(&t, gp, nth) ? copy_pcs(&t, pcs, max) : 0;
-}
-
 /* -- functions of C ---------------------------------------------------------------------------- */
 
 /* Types of ctypes and cffi, as far as they are loaded. */
@@ -466,8 +450,8 @@ static PyObject *
 cgo_callback_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs)
 {
     (void)mod;
-    if (nargs < 1)
-        return PyErr_Format(PyExc_TypeError, "cgo_callback() takes a callable and its arguments");
+    if (check_args("cgo_callback()", args, nargs) < 0)
+        return NULL;
     cgoframe f = {.callback = true};
     cgoframe **list = frames();
     if (context_fn) {
@@ -554,6 +538,7 @@ cgo_configure_(PyObject *mod, PyObject *args, PyObject *kw)
     Py_RETURN_NONE;
 }
 
+#if GORT_TESTS
 static void
 append_function(void *list, uintptr_t pc, const cgo_symbolizer_arg *s)
 {
@@ -622,12 +607,12 @@ cgo_pcs_(PyObject *mod, PyObject *arg)
     int nth = (int)PyLong_AsLong(arg);
     if (PyErr_Occurred())
         return NULL;
-    uintptr_t pcs[MAX_PCS];
+    callers t;
     m *mp = getm();
-    int n = context_pcs(mp ? mp->curg : NULL, nth, pcs, MAX_PCS);
+    int n = take_context(&t, mp ? mp->curg : NULL, nth) ? t.n : 0;
     PyObject *list = PyList_New(n);
     for (int i = 0; i < n && list; i++) {
-        PyObject *pc = PyLong_FromSize_t(pcs[i]);
+        PyObject *pc = PyLong_FromSize_t(t.pc[i]);
         if (pc)
             PyList_SET_ITEM(list, i, pc);
         else
@@ -636,7 +621,7 @@ cgo_pcs_(PyObject *mod, PyObject *arg)
     return list;
 }
 
-/* A signal handler for tests: what cgo_print_signal says goes to standard error. */
+/* A signal handler: what cgo_print_signal says goes to standard error. */
 static void
 print_on_signal(int sig, void *info, void *ucontext)
 {
@@ -646,6 +631,7 @@ print_on_signal(int sig, void *info, void *ucontext)
     cgo_print_signal(&o, ucontext);
     out_flush(&o);
 }
+#endif
 
 static PyMethodDef functions[] = {
     {"cgo_call", (PyCFunction)(void (*)(void))cgo_call_, METH_FASTCALL | METH_KEYWORDS,
@@ -670,14 +656,16 @@ static PyMethodDef functions[] = {
      "Sets gort's own functions; True if the library libdw could be loaded."},
     {"cgo_configure", (PyCFunction)(void (*)(void))cgo_configure_, METH_VARARGS | METH_KEYWORDS,
      "Hands over what gort.cgo has for the core."},
-    {"cgo_pcs", cgo_pcs_, METH_O,
-     "cgo_pcs(nth, /)\n--\n\nThe PCs of the C frames that made the caller's nth callback."},
-    {"cgo_symbolize", cgo_symbolize_, METH_O,
-     "cgo_symbolize(pcs, /)\n--\n\n"
+#if GORT_TESTS
+    {"_cgo_pcs", cgo_pcs_, METH_O,
+     "_cgo_pcs(nth, /)\n--\n\nThe PCs of the C frames that made the caller's nth callback."},
+    {"_cgo_symbolize", cgo_symbolize_, METH_O,
+     "_cgo_symbolize(pcs, /)\n--\n\n"
      "(pc, function, file, line) for each function at each PC, inlined ones first."},
-    {"cgo_frames_text", cgo_frames_text_, METH_O,
-     "cgo_frames_text(nth, /)\n--\n\n"
+    {"_cgo_frames_text", cgo_frames_text_, METH_O,
+     "_cgo_frames_text(nth, /)\n--\n\n"
      "The C frames that made the caller's nth callback, 0 the latest; -1: those of here."},
+#endif
     {NULL, NULL, 0, NULL},
 };
 
@@ -685,8 +673,12 @@ int
 gort_cgo_init(PyObject *module)
 {
     str_flags = PyUnicode_InternFromString("_flags_");
+    int err = str_flags ? 0 : -1;
+#if GORT_TESTS
     PyObject *handler = PyLong_FromVoidPtr((void *)(uintptr_t)print_on_signal);
-    int err = str_flags && handler ? PyModule_AddObjectRef(module, "_cgo_print_on_signal", handler) : -1;
+    if (!handler || PyModule_AddObjectRef(module, "_cgo_print_on_signal", handler) < 0)
+        err = -1;
     Py_XDECREF(handler);
+#endif
     return err < 0 || gort_cgo_check_init(module) < 0 ? -1 : PyModule_AddFunctions(module, functions);
 }

@@ -103,6 +103,7 @@ efence_free(mspan *s, void *p)
     errno = err;
 }
 
+#if GORT_TESTS
 static void
 efence_tally(mspan *s, uint64_t *live, uint64_t *large)
 {
@@ -112,6 +113,9 @@ efence_tally(mspan *s, uint64_t *live, uint64_t *large)
     live[n <= SMALL_MAX ? class_of(n) : 0]++;
     *large += n <= SMALL_MAX ? 0 : counted_size(n);
 }
+#else
+#define efence_tally NULL
+#endif
 
 const allocator efence_allocator = {
     .sparing = true, .alloc = efence_alloc, .free = efence_free, .size = efence_size, .tally = efence_tally};

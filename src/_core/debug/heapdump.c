@@ -30,6 +30,7 @@
 
 #include "cpython/compat.h"
 #include "debug/dumpfile.h"
+#include "debug/memstats.h"
 #include "gc/finalizer.h"
 #include "gc/mgc.h"
 #include "lib/addrmap.h"
@@ -490,37 +491,13 @@ put_finalizer(PyObject *obj, PyTypeObject *type, PyObject *fn, bool waiting)
 static void
 put_mem_stats(void)
 {
-    /* the first 26 fields of MemStats in their order; what is not among `figures` and is not a sum of some is
-     * 0 */
-    static const char *const fields[] = {
-        "heap_alloc",    "total_alloc", "sys",         "lookups",    "mallocs",       "frees",
-        "heap_alloc",    "heap_sys",    "heap_idle",   "heap_inuse", "heap_released", "heap_objects",
-        "stack_inuse",   "stack_sys",   "mspan_inuse", "mspan_sys",  "mcache_inuse",  "mcache_sys",
-        "buck_hash_sys", "gc_sys",      "other_sys",   "next_gc",    "last_gc",       "pause_total_ns",
-        "pause_ns",      "num_gc"};
-    static gcstats gc; /* large */
-    figure figures[MSTATS_FIGURES];
-    int n = mstats_figures(figures, &gc);
+    static memstats m; /* large */
+    memstats_read(&m);
     put_uvarint(KindMemStats);
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
-        uint64_t value = 0;
-        for (int j = 0; j < n; j++) {
-            const char *name = figures[j].name;
-            size_t length = strlen(name);
-            if (strcmp(fields[i], name) == 0)
-                value = figures[j].value;
-            else if (strcmp(fields[i], "sys") == 0 && length > 4 && strcmp(name + length - 3, "sys") == 0)
-                value += figures[j].value;
-            else if (strcmp(fields[i], "heap_objects") == 0)
-                value += strcmp(name, "mallocs") == 0 ? figures[j].value
-                         : strcmp(name, "frees") == 0 ? -figures[j].value
-                                                      : 0;
-        }
-        if (strcmp(fields[i], "pause_ns") != 0)
-            put_uvarint(value);
-        else
-            for (int j = 0; j < PAUSES; j++)
-                put_uvarint(gc.pause_ns[j]);
+    for (size_t i = 0; i < nmemstats_fields; i++) {
+        const memstats_field *f = &memstats_fields[i];
+        for (size_t j = 0; f->dumped && j < f->n; j++)
+            put_uvarint(memstats_numbers(&m, f)[j]);
     }
 }
 

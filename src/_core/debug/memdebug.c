@@ -316,6 +316,7 @@ begin_tracing_(PyObject *mod, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+#if GORT_TESTS
 static PyObject *
 trace_gc_(PyObject *mod, PyObject *unused)
 {
@@ -331,13 +332,16 @@ without_guard_markers_(PyObject *mod, PyObject *unused)
     mem_without_guard_markers();
     Py_RETURN_NONE;
 }
+#endif
 
 static PyMethodDef functions[] = {
     {"begin_tracing", begin_tracing_, METH_NOARGS,
      "begin_tracing()\n--\n\n"
      "The program begins: from now on allocfreetrace, if it is on, writes records."},
+#if GORT_TESTS
     {"_trace_gc", trace_gc_, METH_NOARGS, NULL},
     {"_without_guard_markers", without_guard_markers_, METH_NOARGS, NULL},
+#endif
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,8 +1,7 @@
-/* memdebug.h: the debug modes of the heap (memdebug.c, efence.c, sbrk.c), and MemStats (memstats.c). GIL held. */
+/* memdebug.h: the debug modes of the heap (memdebug.c, efence.c, sbrk.c). GIL held. */
 #ifndef GORT_MEMDEBUG_H
 #define GORT_MEMDEBUG_H
 
-#include "gc/mgc.h"
 #include "mem/heap.h"
 
 extern const allocator efence_allocator, sbrk_allocator;
@@ -20,17 +19,7 @@ void trace_gc(void);
 /* Adds to the module what tests and the debug modes' Python side call. -1: exception set. */
 int gort_memdebug_init(PyObject *module);
 
-/* The figures of MemStats, as of now, by their names there; how many. Those of classes are not in it, nor sums,
- * nor the pauses, which are in *gc. */
-typedef struct {
-    const char *name;
-    uint64_t value;
-} figure;
-#define MSTATS_FIGURES 32
-int mstats_figures(figure to[MSTATS_FIGURES], gcstats *gc);
-
-/* Add to the module what runtime.read_mem_stats() and debug.write_heap_dump() call. -1: exception set. */
-int gort_memstats_init(PyObject *module);
+/* Adds to the module what debug.write_heap_dump() calls. -1: exception set. */
 int gort_heapdump_init(PyObject *module); /* heapdump.c */
 
 #endif

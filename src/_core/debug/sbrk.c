@@ -93,6 +93,7 @@ sbrk_resize(mspan *s, void *p, size_t n)
     return q;
 }
 
+#if GORT_TESTS
 static void
 sbrk_tally(mspan *s, uint64_t *live, uint64_t *large)
 {
@@ -107,6 +108,9 @@ sbrk_tally(mspan *s, uint64_t *live, uint64_t *large)
     if (at != s->fresh || at > s->limit)
         throw("heap: a chunk's blocks do not add up");
 }
+#else
+#define sbrk_tally NULL
+#endif
 
 const allocator sbrk_allocator = {
     .alloc = sbrk_alloc, .free = sbrk_free, .size = sbrk_size, .resize = sbrk_resize, .tally = sbrk_tally};

@@ -51,12 +51,11 @@ gofloat(char *buf, double x)
 void
 gctrace_cycle(const gcpacer *pacer, const gccycle *c)
 {
-    char buf[400], b[8][24];
+    char b[8][24];
     bool forced = pacer->phase == RunForced;
     int64_t before = c->marking - pacer->start.time, mark = c->markend - c->marking,
             after = c->end - c->markend;
-    int n = snprintf(
-        buf, sizeof buf,
+    err_printf(
         "gc %u @%lld.%03llds %d%%: %s+%s+%s ms clock, %s+%s/%s/%s+%s ms cpu, %llu->%llu->%llu MB, %llu MB goal, "
         "%d P%s\n",
         c->num, (long long)((pacer->start.time - sched.starttime) / 1000000000),
@@ -66,18 +65,15 @@ gctrace_cycle(const gcpacer *pacer, const gccycle *c)
         ms(b[7], after * sched.nprocs), (unsigned long long)(pacer->start.heap >> 20),
         (unsigned long long)((pacer->start.heap + c->allocated) >> 20), (unsigned long long)(c->heap >> 20),
         (unsigned long long)(c->goal >> 20), sched.nprocs, forced ? " (forced)" : "");
-    write_all(errfd, buf, (size_t)n);
 }
 
 void
 pacertrace_start(const gcpacer *pacer)
 {
-    char buf[200], b[2][24];
-    int n = snprintf(buf, sizeof buf, "pacer: assist ratio=%s (scan %llu MB in %llu->%llu MB) workers=0+%s\n",
-                     gofloat(b[0], 0), (unsigned long long)(pacer->least >> 20),
-                     (unsigned long long)(pacer->start.heap >> 20),
-                     (unsigned long long)(pacer_goal(pacer) >> 20), gofloat(b[1], 0));
-    write_all(errfd, buf, (size_t)n);
+    char b[2][24];
+    err_printf("pacer: assist ratio=%s (scan %llu MB in %llu->%llu MB) workers=0+%s\n", gofloat(b[0], 0),
+               (unsigned long long)(pacer->least >> 20), (unsigned long long)(pacer->start.heap >> 20),
+               (unsigned long long)(pacer_goal(pacer) >> 20), gofloat(b[1], 0));
 }
 
 /* H_m_prev is what the last cycle left, H_T, H_a and H_g the heap at the start, at the end of marking and as
@@ -85,14 +81,13 @@ pacertrace_start(const gcpacer *pacer)
 void
 pacertrace_end(const gcpacer *pacer, const gccycle *c)
 {
-    char buf[500], b[8][24];
+    char concurrent[440] = "", b[8][24];
     double prev = c->before ? (double)c->before : 1, marked = (double)(pacer->start.heap + c->allocated);
     double h_t = (double)pacer->start.heap / prev - 1, h_a = marked / prev - 1,
            h_g = (double)c->goal / prev - 1;
-    int n = 0;
     if (pacer->phase != RunForced)
-        n = snprintf(
-            buf, sizeof buf,
+        snprintf(
+            concurrent, sizeof concurrent,
             "pacer: H_m_prev=%llu h_t=%s H_T=%llu h_a=%s H_a=%llu h_g=%s H_g=%llu u_a=%s u_g=%s W_a=%llu "
             "goalΔ=%s actualΔ=%s u_a/u_g=%s\n",
             (unsigned long long)c->before, gofloat(b[0], h_t), (unsigned long long)pacer->start.heap,
@@ -102,10 +97,8 @@ pacertrace_end(const gcpacer *pacer, const gccycle *c)
     mheap_stats h;
     mheap_read(&h);
     size_t swept = c->startinuse > h.inuse ? (c->startinuse - h.inuse) >> HEAP_PAGE_SHIFT : 0;
-    n += snprintf(
-        buf + n, sizeof buf - (size_t)n,
-        "pacer: sweep done at heap size %lluMB; allocated %lluMB during sweep; swept %zu pages at %s pages/byte\n",
-        (unsigned long long)(c->heap >> 20), (unsigned long long)(c->allocated >> 20), swept,
+    err_printf(
+        "%spacer: sweep done at heap size %lluMB; allocated %lluMB during sweep; swept %zu pages at %s pages/byte\n",
+        concurrent, (unsigned long long)(c->heap >> 20), (unsigned long long)(c->allocated >> 20), swept,
         gofloat(b[0], 0));
-    write_all(errfd, buf, (size_t)n);
 }

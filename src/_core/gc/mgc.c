@@ -151,7 +151,7 @@ collect_forced_(PyObject *mod, PyObject *unused)
     (void)mod, (void)unused;
     /* Asked before the call, which has no argument to say that the program did not ask for it; but only if
      * the call will collect: otherwise a full collection would stay wanted. */
-    bool asked = collector_enabled() && !collector_busy() && pacer_ask(&pacer, WantTimed);
+    bool asked = collector_enabled() && !collector_busy() && threshold_ask(WantTimed);
     PyGC_Collect();
     if (asked && pacer.phase == WantTimed)
         threshold_drop(); /* no memory to tell us of it: otherwise nothing would ask any more */
@@ -397,10 +397,10 @@ others_collect(void)
 static enum turn
 collect_turn(void *of, g *gp, bool front)
 {
-    (void)of;
+    (void)of, (void)front; /* behind: the end of a collection has woken all of them */
     if (!others_collect())
         return HAD;
-    int r = wait_in(gp, &gc.waiting, front, waitReasonWaitForGCCycle, NULL, NULL);
+    int r = wait_in(gp, &gc.waiting, false, waitReasonWaitForGCCycle, NULL, NULL);
     return r < 0 ? INTERRUPTED : LOOK_AGAIN; /* the next one may have begun */
 }
 
@@ -561,20 +561,16 @@ gc_stop(void)
     atomic_store(&sched.forcegc, INT64_MAX);
 }
 
-/* For tests, which run on the core that users have: two minutes are long. (Go has export_test.go.) */
-static PyObject *
-set_force_period_(PyObject *mod, PyObject *args)
+#if GORT_TESTS
+void
+gc_set_force_period(int64_t period, int64_t most)
 {
-    (void)mod;
-    double period, most;
-    if (!PyArg_ParseTuple(args, "dd", &period, &most))
-        return NULL;
-    pacer.force_period = (int64_t)(period * 1e9);
-    pacer.force_most = (int64_t)(most * 1e9);
+    pacer.force_period = period;
+    pacer.force_most = most;
     set_force_time();
     sysmon_wake();
-    Py_RETURN_NONE;
 }
+#endif
 
 static PyMethodDef functions[] = {
     {"start_gc", (PyCFunction)(void (*)(void))start_gc_, METH_VARARGS | METH_KEYWORDS,
@@ -587,13 +583,10 @@ static PyMethodDef functions[] = {
      "set_gc_percent(percent, /)\n--\n\nSets GOGC and returns the previous value; negative: off."},
     {"set_memory_limit", set_memory_limit_, METH_O,
      "set_memory_limit(limit, /)\n--\n\nSets the limit, unless it is negative; returns the previous one."},
-    {"set_force_period", set_force_period_, METH_VARARGS,
-     "set_force_period(seconds, most, /)\n--\n\n"
-     "Sets after which time a full collection is forced if it takes `most` seconds at most; for tests."},
     {"_collect_forced", collect_forced_, METH_NOARGS,
      "_collect_forced()\n--\n\nRuns a full collection that is due because of the time that has passed."},
     {"_gc_callback", (PyCFunction)(void (*)(void))callback_, METH_FASTCALL,
-     "_gc_callback(phase, info, /)\n--\n\nThe only entry of the collector's own gc.callbacks."},
+     "_gc_callback(phase, info, /)\n--\n\nThe only entry of the list that the collector has in place of gc.callbacks."},
     {NULL, NULL, 0, NULL},
 };
 

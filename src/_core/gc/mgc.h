@@ -50,6 +50,10 @@ void gc_after_fork(const PyThreadState *left);
 /* Adds to the module what sets the pacer and asks for collections. -1: exception set. */
 int gort_gc_init(PyObject *module);
 
+/* For the tests: a full collection is forced after this time if it takes `most` at most, in nanoseconds. */
+void gc_set_force_period(int64_t period, int64_t most);
+int gort_forceperiod_init(PyObject *module); /* forceperiod.c. -1: exception set */
+
 /* -- mgcscavenge.c -- */
 
 /* Hook: sysmon gives memory back if it is time for it. Returns when to be asked again, at the latest. */

@@ -38,14 +38,12 @@
 static noinline void
 bad_pointer(PyObject *holder, const void *p, const mspan *s, const char *what)
 {
-    char buf[400];
-    int n = snprintf(buf, sizeof buf, "runtime: pointer %p to %s", p, what);
+    char span[120] = "";
     if (s)
-        n += snprintf(buf + n, sizeof buf - (size_t)n, " span.base()=%p span.limit=%p span.state=%d",
-                      (void *)s->base, (void *)(s->base + ((size_t)s->npages << HEAP_PAGE_SHIFT)), s->state);
-    n += snprintf(buf + n, sizeof buf - (size_t)n, "\nruntime: found in object at *(%p), a %.100s\n",
-                  (void *)holder, Py_TYPE(holder)->tp_name);
-    write_all(errfd, buf, (size_t)n);
+        snprintf(span, sizeof span, " span.base()=%p span.limit=%p span.state=%d", (void *)s->base,
+                 (void *)(s->base + ((size_t)s->npages << HEAP_PAGE_SHIFT)), s->state);
+    err_printf("runtime: pointer %p to %s%s\nruntime: found in object at *(%p), a %.100s\n", p, what, span,
+               (void *)holder, Py_TYPE(holder)->tp_name);
     fatal("found bad pointer in Go heap (incorrect use of unsafe or cgo?)");
 }
 
@@ -209,16 +207,11 @@ gc_checkmark_end(void)
         PyObject_GC_Track(garbage);
     }
     if (found) {
-        char buf[400];
-        int n = snprintf(buf, sizeof buf, "runtime: the collection takes %p, a %.100s, for garbage",
-                         (void *)found, Py_TYPE(found)->tp_name);
+        char by[160] = "a frame or the interpreter holds it";
         if (from)
-            n += snprintf(buf + n, sizeof buf - (size_t)n, "; it is held by %p, a %.100s", (void *)from,
-                          Py_TYPE(from)->tp_name);
-        else
-            n += snprintf(buf + n, sizeof buf - (size_t)n, "; a frame or the interpreter holds it");
-        buf[n++] = '\n';
-        write_all(errfd, buf, (size_t)n);
+            snprintf(by, sizeof by, "it is held by %p, a %.100s", (void *)from, Py_TYPE(from)->tp_name);
+        err_printf("runtime: the collection takes %p, a %.100s, for garbage; %s\n", (void *)found,
+                   Py_TYPE(found)->tp_name, by);
         fatal("checkmark found unmarked object");
     }
     addrmap_clear(&marks.reached);

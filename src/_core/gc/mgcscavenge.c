@@ -44,15 +44,12 @@ static struct {
 static void
 report(const mheap_stats *h, size_t released, const char *forced)
 {
-    char buf[200];
-    int n = 0;
+    char first[64] = "";
     if (released >> 20)
-        n = snprintf(buf, sizeof buf, "%sscvg: %zu MB released\n", forced, released >> 20);
-    n += snprintf(buf + n, sizeof buf - (size_t)n,
-                  "%sscvg: inuse: %zu, idle: %zu, sys: %zu, released: %zu, consumed: %zu (MB)\n", forced,
-                  h->inuse >> 20, h->idle >> 20, h->sys >> 20, h->released >> 20,
-                  (h->sys - h->released) >> 20);
-    write_all(errfd, buf, (size_t)n);
+        snprintf(first, sizeof first, "%sscvg: %zu MB released\n", forced, released >> 20);
+    err_printf("%s%sscvg: inuse: %zu, idle: %zu, sys: %zu, released: %zu, consumed: %zu (MB)\n", first,
+               forced, h->inuse >> 20, h->idle >> 20, h->sys >> 20, h->released >> 20,
+               (h->sys - h->released) >> 20);
 }
 
 /* Gives n bytes back, span by span, the largest first; returns how many it was in the end. */

@@ -46,15 +46,22 @@ threshold_restore(void)
     collector_set_thresholds(saved);
 }
 
+bool
+threshold_ask(enum gcphase what)
+{
+    bool first = pacer_wanted(pacer) == Idle;
+    if (!pacer_ask(pacer, what))
+        return false;
+    if (first)
+        collector_thresholds(saved); /* for threshold_restore, when it begins */
+    return true;
+}
+
 void
 threshold_want(enum gcphase what)
 {
-    bool first = pacer_wanted(pacer) == Idle;
-    if (!threshold_automatic() || !pacer_ask(pacer, what))
-        return;
-    if (first)
-        collector_thresholds(saved);
-    set_ours();
+    if (threshold_automatic() && threshold_ask(what))
+        set_ours();
 }
 
 void

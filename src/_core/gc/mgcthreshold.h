@@ -10,6 +10,8 @@ int threshold_init(gcpacer *p);
 bool threshold_automatic(void);
 /* The pacer wants this, if collections may begin by themselves: CPython begins it at the next new container. */
 void threshold_want(enum gcphase what);
+/* The same if the caller collects itself, at once. False: the pacer wants no less already. */
+bool threshold_ask(enum gcphase what);
 /* The pacer wants nothing any more. */
 void threshold_drop(void);
 /* What it wanted begins: the program's thresholds are in place again. */

@@ -1,7 +1,5 @@
 /* list.h: doubly linked lists whose links lie in the elements. A list is a head, or a first and a last; `next` and `prev` are
  * the names of the links. Macros, because each kind of element has names and a type of its own.
- *
- * An element is complete before the head leads to it: whoever walks a list without its lock finds nothing half done.
  */
 #ifndef GORT_LIST_H
 #define GORT_LIST_H

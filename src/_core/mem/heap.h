@@ -207,6 +207,7 @@ void heap_free_block(mspan *s, void *p);
 void *heap_resize_block(mspan *s, void *p, size_t n); /* NULL: no memory, and p is as it was */
 /* Adds to the module what installs the heap and checks it. -1: exception set. */
 int gort_mstats_init(PyObject *module);
+int gort_heapcheck_init(PyObject *module); /* heapcheck.c */
 
 /* The sums of counters, one for each class ([0]: large blocks): of blocks, and of bytes, to which `large`
  * adds the bytes of large blocks. */

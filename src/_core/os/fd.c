@@ -6,7 +6,8 @@
  *   2. What the runtime prints goes to errfd, which is never a file that was opened later than the process
  *      began.
  *
- * standard_fds: once, at the start. write_all is async-signal-safe.
+ * standard_fds: once, at the start. write_all is async-signal-safe; err_printf is as far as libc's formatting is,
+ * which takes no lock for texts and whole numbers.
  *
  * Differs from Go: by the time that the runtime begins, a file may have got the number of a standard error
  * that was closed. What the runtime prints then goes nowhere.
@@ -16,6 +17,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <unistd.h>
 
 int errfd = 2;
@@ -53,4 +56,20 @@ write_all(int fd, const char *buf, size_t n)
         n -= (size_t)w;
     }
     return true;
+}
+
+void
+err_printf(const char *format, ...)
+{
+    char buf[640];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(buf, sizeof buf, format, args);
+    va_end(args);
+    if (n >= (int)sizeof buf) {
+        n = sizeof buf;
+        buf[n - 1] = '\n'; /* a text that is cut ends its line all the same */
+    }
+    if (n > 0)
+        write_all(errfd, buf, (size_t)n);
 }

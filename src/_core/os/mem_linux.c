@@ -210,11 +210,13 @@ mem_fence_all(void *addr, size_t size)
     mmap(addr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 }
 
+#if GORT_TESTS
 void
 mem_without_guard_markers(void)
 {
     noguard = true;
 }
+#endif
 
 /* One process_madvise for many places costs a quarter less than a call each, where the kernel takes it for
  * oneself (6.15). (For touching pages it gains nothing: faults need no lock that two threads share.) */

@@ -55,7 +55,7 @@ void mem_fence_all(void *addr, size_t size);
 void mem_small_pages(void *addr, size_t size); /* one touched byte costs one small page */
 /* Does each guard take a mapping, of which there are only so many? */
 bool mem_guards_are_mappings(void);
-/* From now on as on a kernel that has no guard pages without mappings of their own; for tests. */
+/* From now on as on a kernel that has no guard pages without mappings of their own; GORT_TESTS. */
 void mem_without_guard_markers(void);
 #define PAGES_MAX 64
 void mem_guard_all(char *const *at, int n, size_t size); /* at most PAGES_MAX places; best effort */
@@ -117,7 +117,7 @@ extern const uint64_t sigmask_faults;              /* what an instruction of the
 extern const uint64_t sigmask_profile;             /* SIGPROF */
 void context_set_sigmask(void *uc, uint64_t mask); /* what the interrupted thread goes on with */
 /* What a signal handler's third argument says: where the thread was, and its ith register; false: there are
- * no longer. */
+ * no more. */
 uintptr_t context_pc(const void *uc);
 bool context_reg(const void *uc, int i, const char **name, uint64_t *value);
 /* What a place in a program's execution is for an unwinder: the registers that a function keeps for its
@@ -154,5 +154,7 @@ extern int errfd;
  * else it may be a file. */
 void standard_fds(bool had_stderr);
 bool write_all(int fd, const char *buf, size_t n); /* false: errno */
+/* Lines to errfd in one write. What does not fit into 640 bytes is cut. */
+__attribute__((format(printf, 1, 2))) void err_printf(const char *format, ...);
 
 #endif

@@ -9,13 +9,10 @@
 
 #include "os/os.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 _Noreturn void throw(const char *text)
 {
-    char buf[256];
-    int n = snprintf(buf, sizeof buf, "fatal error: %s\n", text);
-    write_all(errfd, buf, (size_t)n < sizeof buf ? (size_t)n : sizeof buf - 1);
+    err_printf("fatal error: %s\n", text);
     abort();
 }

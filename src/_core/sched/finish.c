@@ -75,7 +75,7 @@ sched_stop(void)
 {
     sched.stopping = true; /* first: the others look at it before they ask for the GIL or make anything */
     sysmon_asks_no_more(); /* before rest, which gives up the GIL */
-    /* CPython ends all threads but the one that main's thread state names: main moves no longer */
+    /* CPython ends all threads but the one that main's thread state names: main stays where it is from now on */
     if (maing && maing->m)
         ts_set_thread(maing->ts, maing->m->ident);
     sysmon_wake();

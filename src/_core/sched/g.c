@@ -115,8 +115,30 @@ flags_of(PyObject *fn)
 }
 
 int
+check_callable(const char *what, PyObject *fn)
+{
+    if (likely(PyCallable_Check(fn)))
+        return 0;
+    PyErr_Format(PyExc_TypeError, "%s takes a callable, not %R", what, fn);
+    return -1;
+}
+
+int
+check_args(const char *what, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (likely(nargs > 0))
+        return check_callable(what, args[0]);
+    PyErr_Format(PyExc_TypeError, "%s takes a callable and its arguments", what);
+    return -1;
+}
+
+int
 check_runs(const char *what, PyObject *fn)
 {
+    if (likely(runs(fn)))
+        return 0;
+    if (check_callable(what, fn) < 0)
+        return -1;
     int flags = flags_of(fn) & CO_RUNS_NOTHING;
     if (likely(flags == 0))
         return 0;
@@ -133,16 +155,6 @@ check_runs(const char *what, PyObject *fn)
             "it returns",
             what, fn, flags & CO_ASYNC_GENERATOR ? "an asynchronous generator" : "a generator");
     return -1;
-}
-
-int
-check_callable(const char *what, PyObject *fn)
-{
-    if (!PyCallable_Check(fn)) {
-        PyErr_Format(PyExc_TypeError, "%s takes a callable, not %R", what, fn);
-        return -1;
-    }
-    return runs(fn) ? 0 : check_runs(what, fn);
 }
 
 /* -- exceptions as objects ---------------------------------------------------------------------- */
@@ -335,7 +347,7 @@ call_panic_hook(PyObject *exc)
             status = 2;
     }
     else {
-        write_all(errfd, "panic during panic\n", 19);
+        panic_during_panic();
         PyErr_Print();
     }
     _exit(status);

@@ -47,11 +47,7 @@ extern PyObject *panic_hook, *fatal_hook, *threading_hook; /* as set_hooks set t
 
 /* newproc for the program: refused once the interpreter ends. */
 int newproc_user(PyObject *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
-/* -1, with a TypeError that begins with `what`, if a call of fn only makes a coroutine or a generator. */
-int check_runs(const char *what, PyObject *fn);
-/* The same, also if fn cannot be called at all. */
-int check_callable(const char *what, PyObject *fn);
-/* True: fn is certainly not such a function, as nearly all are not. False: ask check_runs. */
+/* Does a call of fn surely run something? True of nearly all functions. */
 static inline bool
 runs(PyObject *fn)
 {
@@ -59,6 +55,19 @@ runs(PyObject *fn)
         return !(((PyCodeObject *)PyFunction_GET_CODE(fn))->co_flags &
                  (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR));
     return PyCFunction_Check(fn);
+}
+/* TypeErrors, whose text begins with `what`: "go()". -1: it is set. */
+int check_callable(const char *what, PyObject *fn); /* fn can be called */
+int check_runs(const char *what, PyObject *fn); /* and that does more than make a coroutine or a generator */
+/* args are a callable and its arguments. */
+int check_args(const char *what, PyObject *const *args, Py_ssize_t nargs);
+/* Both, for what starts a goroutine. */
+static inline int
+check_call(const char *what, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (unlikely(nargs < 1))
+        return check_args(what, args, nargs);
+    return likely(runs(args[0])) ? 0 : check_runs(what, args[0]);
 }
 /* Clears the exception that is set and returns it, owned, with its traceback. */
 PyObject *take_exception(void);
@@ -69,6 +78,7 @@ void give_exception(PyObject *exc); /* sets it; steals */
 /* The runtime's own fatal error: reports it with all goroutines, and ends the process with status 2. The hook
  * that writes the report runs Python code, and may park. GIL held, a thread state attached. */
 _Noreturn void fatal(const char *text);
+void panic_during_panic(void); /* says that it is one; async-signal-safe */
 /* Adds to the module what _traceback.py calls when the process dies. -1: exception set. */
 int gort_panic_init(PyObject *module);
 

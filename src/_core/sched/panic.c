@@ -14,7 +14,6 @@
 #include "sched/g.h"
 #include "sched/sigmask.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -84,13 +83,18 @@ fatal(const char *text)
     sched.throwing = true; /* first: the hook may park, and must not be taken for a deadlock then */
     PyObject *r = fatal_hook ? PyObject_CallFunction(fatal_hook, "s", text) : NULL;
     if (!r) {
-        char buf[256];
-        int n = snprintf(buf, sizeof buf, "fatal error: %s\n", text);
-        write_all(errfd, buf, (size_t)n);
+        err_printf("fatal error: %s\n", text);
         if (PyErr_Occurred())
             PyErr_Print();
     }
     _exit(2);
+}
+
+void
+panic_during_panic(void)
+{
+    static const char said[] = "panic during panic\n";
+    write_all(errfd, said, sizeof said - 1);
 }
 
 /* -- for Python ------------------------------------------------------------------------------------ */

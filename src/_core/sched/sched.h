@@ -168,8 +168,8 @@ _Noreturn void sched_abandon(g *gp); /* gp ends with the program */
 /* -- fork.c, deadlock.c -------------------------------------------------------------------------------- */
 
 extern bool fork_unfinished; /* this is the child of a fork, between the two steps */
-void
-fork_pin(g *gp); /* locks main, which gp is, to its thread until the second step, where CPython needs that */
+/* Locks main, which gp is, to its thread until the second step, where CPython needs that. */
+void fork_pin(g *gp);
 void g_lost(g *gp); /* gp does not exist in the child: gives back what was handed over to it */
 /* Ends the program if nothing can run again. Otherwise, how long the M that asks, which is about to sleep,
  * may do so: for ever if somebody else will wake it. On g0. */
@@ -232,5 +232,7 @@ main_leaves(g *gp)
     if (unlikely(gp->m != m0))
         sigmask_move(false);
 }
+
+int gort_threadstats_init(PyObject *module); /* threadstats.c */
 
 #endif

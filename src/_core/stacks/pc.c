@@ -291,15 +291,17 @@ pc_line_(PyObject *mod, PyObject *o)
     return PyLong_FromLong(f ? func_line(f, pc) : 0);
 }
 
+#if GORT_TESTS
 static PyObject *
 entry_of_(PyObject *mod, PyObject *code)
 {
     (void)mod;
     if (!PyCode_Check(code))
-        return PyErr_Format(PyExc_TypeError, "entry_of() takes a code object, not %R", code);
+        return PyErr_Format(PyExc_TypeError, "_entry_of() takes a code object, not %R", code);
     func *f = func_of((PyCodeObject *)code, NULL);
     return f ? PyLong_FromSize_t(f->entry) : PyErr_NoMemory();
 }
+#endif
 
 static PyMethodDef functions[] = {
     {"callers", (PyCFunction)(void (*)(void))callers_, METH_FASTCALL,
@@ -309,7 +311,9 @@ static PyMethodDef functions[] = {
      "(entry, code, name of the module or None) of what owns pc; None if nothing does."},
     {"pc_line", pc_line_, METH_O,
      "pc_line(pc, /)\n--\n\nThe line of the instruction at pc; 0 if no code owns it."},
-    {"entry_of", entry_of_, METH_O, "entry_of(code, /)\n--\n\nThe first PC of a code object."},
+#if GORT_TESTS
+    {"_entry_of", entry_of_, METH_O, "_entry_of(code, /)\n--\n\nThe first PC of a code object."},
+#endif
     {NULL, NULL, 0, NULL},
 };
 

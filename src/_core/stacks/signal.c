@@ -33,6 +33,7 @@
 #include "cpython/compat.h"
 #include "hooks.h"
 #include "os/os.h"
+#include "sched/g.h"
 #include "sched/sigmask.h"
 #include "sched/stack.h"
 #include "sched/sysmon.h"
@@ -105,7 +106,7 @@ static void
 died_again(int times)
 {
     if (times == 2) {
-        write_all(errfd, "panic during panic\n", 19);
+        panic_during_panic();
         return;
     }
     if (times == 3) {

@@ -39,10 +39,6 @@
 PyCodeObject *callback_code;
 struct tracebackcfg tb = {.level = 1};
 
-static char *runtime_prefix; /* gort's own directory, with a slash at the end */
-static size_t runtime_prefix_len;
-static char *launcher; /* its file _cli.py */
-
 /* -- names ---------------------------------------------------------------------------------------- */
 
 /* A str; `otherwise` if it is not one. */
@@ -79,60 +75,6 @@ put_unicode(out *o, PyObject *s, const char *otherwise, bool careful)
 }
 
 /* -- frames --------------------------------------------------------------------------------------- */
-
-/* A str of 1-byte characters, as far as prefixes are compared with it. */
-typedef struct {
-    const char *data;
-    size_t length;
-    char copy[512];
-} prefixed;
-
-static bool
-prefixed_load(prefixed *p, PyObject *s, bool careful)
-{
-    Py_ssize_t length;
-    if (str_data(s, &p->data, &length, careful) != 1)
-        return false;
-    p->length = (size_t)length;
-    if (careful) {
-        if (!mem_read(p->copy, p->data, p->length < sizeof p->copy ? p->length : sizeof p->copy))
-            return false;
-        p->data = p->copy;
-    }
-    return true;
-}
-
-static bool
-starts_with(const prefixed *p, const char *prefix, size_t n)
-{
-    return n <= p->length && n <= sizeof p->copy && memcmp(p->data, prefix, n) == 0;
-}
-
-static bool
-equals(const prefixed *p, const char *s)
-{
-    return p->length == strlen(s) && starts_with(p, s, p->length);
-}
-
-/* Does the code belong to the runtime and not to the program? */
-static bool
-is_runtime(PyObject *file, bool careful)
-{
-    prefixed p;
-    if (!prefixed_load(&p, file, careful))
-        return false;
-    return (runtime_prefix && starts_with(&p, runtime_prefix, runtime_prefix_len)) ||
-           equals(&p, "<frozen runpy>") || equals(&p, "<frozen importlib._bootstrap>") ||
-           equals(&p, "<frozen importlib._bootstrap_external>");
-}
-
-/* Is it the launcher of `gort run`, below which there is nothing of the program's? */
-static bool
-is_launcher(PyObject *file, bool careful)
-{
-    prefixed p;
-    return launcher && prefixed_load(&p, file, careful) && equals(&p, launcher);
-}
 
 static void
 put_name(out *o, const codeview *code, PyObject *module, bool careful)
@@ -198,8 +140,8 @@ put_frames(out *o, g *gp, PyThreadState *ts, bool careful)
             hooks.print_context(o, gp, callbacks++);
         if (!code_look(&code, at.code, careful))
             break;
-        if (tb.level < 2 && is_runtime(code.filename, careful)) {
-            if (is_launcher(code.filename, careful))
+        if (tb.level < 2 && is_runtime_file(code.filename, careful)) {
+            if (is_launcher_file(code.filename, careful))
                 break;
             continue;
         }
@@ -294,7 +236,7 @@ put_tail(out *o, g *gp, bool careful)
             func *f = findfunc(a->pcs[i]);
             codeview code;
             if (!f || !code_look(&code, func_code(f), TRUSTING) ||
-                (tb.level < 2 && is_runtime(code.filename, false)))
+                (tb.level < 2 && is_runtime_file(code.filename, false)))
                 continue;
             put_name(o, &code, func_module(f), false);
             put_str(o, "(...)\n");
@@ -421,7 +363,7 @@ of_program(PyThreadState *ts, bool careful)
     pyframe at;
     for (bool more = frame_first(&at, ts, careful); more; more = frame_next(&at, careful)) {
         codeview code;
-        if (code_look(&code, at.code, careful) && !is_runtime(code.filename, careful))
+        if (code_look(&code, at.code, careful) && !is_runtime_file(code.filename, careful))
             return true;
     }
     return false;
@@ -574,8 +516,8 @@ put_calls(out *o, PyObject *calls)
         pyframe at = {.code = code, .globals = globals, .lasti = PyFrame_GetLasti((PyFrameObject *)frame)};
         codeview v;
         code_look(&v, code, TRUSTING);
-        if (tb.level < 2 && is_runtime(v.filename, false))
-            err = is_launcher(v.filename, false);
+        if (tb.level < 2 && is_runtime_file(v.filename, false))
+            err = is_launcher_file(v.filename, false);
         else if (n++ < MAX_FRAMES)
             put_frame(o, &at, &v, line, false);
         else {
@@ -631,26 +573,10 @@ static PyObject *
 set_traceback_(PyObject *mod, PyObject *args, PyObject *kw)
 {
     (void)mod;
-    static char *names[] = {"level", "all", "crash", "ancestors", "prefix", NULL};
+    static char *names[] = {"level", "all", "crash", "ancestors", NULL};
     int level, all, crash, n;
-    const char *prefix;
-    if (!PyArg_ParseTupleAndKeywords(args, kw, "$ippis:set_traceback", names, &level, &all, &crash, &n,
-                                     &prefix))
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "$ippi:set_traceback", names, &level, &all, &crash, &n))
         return NULL;
-    size_t len = strlen(prefix);
-    char *copy = strdup(prefix), *file = malloc(len + sizeof "_cli.py");
-    if (!copy || !file) {
-        free(copy);
-        free(file);
-        return PyErr_NoMemory();
-    }
-    memcpy(file, prefix, len);
-    memcpy(file + len, "_cli.py", sizeof "_cli.py");
-    free(runtime_prefix);
-    free(launcher);
-    runtime_prefix = copy;
-    runtime_prefix_len = len;
-    launcher = file;
     tb = (struct tracebackcfg){.level = level, .all = all, .crash = crash, .ancestors = n};
     Py_RETURN_NONE;
 }

@@ -39,9 +39,18 @@ void put_threads(out *o, PyThreadState *me, bool careful);
 /* The goroutine or thread that holds the GIL, which is this one. Returns the goroutine; NULL: it is not
  * one. */
 g *put_running(out *o);
-/* Add to the module what makes tracebacks, and the test of the walker (walk.c). -1: exception set. */
+/* Adds to the module what makes tracebacks. -1: exception set. */
 int gort_traceback_init(PyObject *module);
-int gort_walk_init(PyObject *module);
+
+/* -- runtimefile.c -- */
+
+/* Does the code of this file belong to the runtime and not to the program? */
+bool is_runtime_file(PyObject *file, bool careful);
+/* Is it the launcher of `gort run`, below which there is nothing of the program's? */
+bool is_launcher_file(PyObject *file, bool careful);
+int gort_runtimefile_init(PyObject *module); /* -1: exception set */
+
+int gort_walk_init(PyObject *module); /* walk.c. -1: exception set */
 
 /* The code of the Python function that every call from C to Python made through gort.cgo passes; NULL: not loaded. cgo.c
  * sets it. */

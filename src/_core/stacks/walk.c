@@ -2,7 +2,7 @@
  *
  * A thread of its own sends SIGPROF to every M that runs a goroutine; the handler walks that thread's Python
  * frames and counts each pair (function, its caller) that it sees. The test knows which pairs are possible:
- * any other one is a frame that was never on the stack. Internal; tests/stress/walk.py and
+ * any other one is a frame that was never on the stack. Built for the tests only: tests/stress/walk.py and
  * tests/core/test_walk.py use it.
  *
  * Invariant: the table is written by one handler at a time (`busy`); a second one drops its sample.

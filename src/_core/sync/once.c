@@ -60,7 +60,7 @@ once_do(Once *o, PyObject *f, PyObject **result)
 static PyObject *
 Once_do(Once *o, PyObject *f)
 {
-    if (check_callable("Once.do()", f) < 0)
+    if (check_runs("Once.do()", f) < 0)
         return NULL;
     PyObject *result;
     int mine = once_do(o, f, &result);

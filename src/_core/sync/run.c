@@ -80,9 +80,7 @@ static PyObject *
 run_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     (void)mod;
-    if (nargs < 1)
-        return PyErr_Format(PyExc_TypeError, "run() takes a callable and its arguments");
-    if (check_callable("run()", args[0]) < 0)
+    if (check_call("run()", args, nargs) < 0)
         return NULL;
     g *gp = getg();
     Outcome *o = gp ? PyObject_New(Outcome, Outcome_Type) : NULL;

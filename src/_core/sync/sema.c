@@ -1,4 +1,4 @@
-/* sema.c: Sema, a counting semaphore with a fair queue, and WAIT_REASONS, the texts that its acquire() takes.
+/* sema.c: Sema, a counting semaphore with a fair queue.
  *
  * Invariants
  *   1. count > 0 means that all waiters have been woken.
@@ -33,19 +33,6 @@ Sema_new(PyTypeObject *type, PyObject *args, PyObject *kw)
     return (PyObject *)s;
 }
 
-static int
-reason_of(PyObject *o, enum waitreason *why)
-{
-    for (int i = 1; i < waitReasonCount; i++) {
-        if (PyUnicode_Check(o) && PyUnicode_CompareWithASCIIString(o, waitreason_text[i]) == 0) {
-            *why = (enum waitreason)i;
-            return 0;
-        }
-    }
-    PyErr_Format(PyExc_ValueError, "%R is not a wait reason", o);
-    return -1;
-}
-
 static bool
 sema_take(void *of, g *gp)
 {
@@ -62,16 +49,20 @@ sema_lost(void *of, bool woken)
     ((Sema *)of)->count += woken;
 }
 
-PyObject *
-Sema_acquire(Sema *s, PyObject *const *args, Py_ssize_t nargs)
+static const waitable unit = {waitReasonSemacquire, sema_take, sema_lost};
+
+int
+sema_acquire(Sema *s)
 {
-    waitable unit = {waitReasonSemacquire, sema_take, sema_lost};
-    if (nargs > 1)
-        return PyErr_Format(PyExc_TypeError, "acquire() takes a wait reason and nothing else");
-    if (nargs == 1 && reason_of(args[0], &unit.why) < 0)
-        return NULL;
     g *gp = getg();
-    if (!gp || wait_for(gp, &s->waiters, &unit, s, NULL) < 0)
+    return gp ? wait_for(gp, &s->waiters, &unit, s, NULL) : -1;
+}
+
+static PyObject *
+Sema_acquire(Sema *s, PyObject *unused)
+{
+    (void)unused;
+    if (sema_acquire(s) < 0)
         return NULL;
     Py_RETURN_NONE;
 }
@@ -105,10 +96,8 @@ Sema_release(Sema *s, PyObject *unused)
 }
 
 static PyMethodDef Sema_methods[] = {
-    {"acquire", (PyCFunction)(void (*)(void))Sema_acquire, METH_FASTCALL,
-     "acquire($self, reason='semacquire', /)\n--\n\n"
-     "Takes one unit, waiting for it in order of arrival.\n\n"
-     "reason: one of WAIT_REASONS."},
+    {"acquire", (PyCFunction)Sema_acquire, METH_NOARGS,
+     "acquire($self, /)\n--\n\nTakes one unit, waiting for it in order of arrival."},
     {"try_acquire", (PyCFunction)Sema_try_acquire, METH_NOARGS,
      "try_acquire($self, /)\n--\n\nTakes one unit if there is one; never waits."},
     {"release", (PyCFunction)Sema_release, METH_NOARGS,
@@ -129,17 +118,6 @@ static PyType_Spec Sema_spec = {"gort._core.Sema", sizeof(Sema), 0, Py_TPFLAGS_D
 int
 gort_sema_init(PyObject *module)
 {
-    if (!(Sema_Type = add_type(module, &Sema_spec)))
-        return -1;
-    PyObject *reasons = PyTuple_New(waitReasonCount - 1);
-    for (int i = 1; reasons && i < waitReasonCount; i++) {
-        PyObject *s = PyUnicode_FromString(waitreason_text[i]);
-        if (!s)
-            return -1;
-        PyTuple_SET_ITEM(reasons, i - 1, s);
-    }
-    if (!reasons || PyModule_AddObjectRef(module, "WAIT_REASONS", reasons) < 0)
-        return -1;
-    Py_DECREF(reasons);
-    return 0;
+    Sema_Type = add_type(module, &Sema_spec);
+    return Sema_Type ? 0 : -1;
 }

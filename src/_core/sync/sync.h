@@ -12,9 +12,8 @@ typedef struct {
 extern PyTypeObject *Sema_Type;
 /* Gives one unit back, to the first waiter if there is one. Never waits; no Python code runs. */
 void sema_release(Sema *s);
-/* Sema.acquire(), which takes a wait reason. NULL: a signal's handler has raised, or the reason is
- * unknown. */
-PyObject *Sema_acquire(Sema *s, PyObject *const *args, Py_ssize_t nargs);
+/* Sema.acquire(). -1: a signal's handler has raised, and no unit was taken. */
+int sema_acquire(Sema *s);
 
 typedef struct Mutex Mutex;
 extern PyTypeObject *Mutex_Type;

@@ -402,7 +402,7 @@ Map_items(Map *map, PyObject *unused)
 static PyObject *
 Map_range(Map *map, PyObject *f)
 {
-    if (check_callable("Map.range()", f) < 0)
+    if (check_runs("Map.range()", f) < 0)
         return NULL;
     PyObject *list = snapshot(map);
     for (Py_ssize_t i = 0; list && i < PyList_GET_SIZE(list); i++) {

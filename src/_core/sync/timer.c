@@ -312,8 +312,8 @@ RuntimeTimer_new(PyTypeObject *type, PyObject *args, PyObject *kw)
     PyObject *fn = NULL, *context = NULL, *ch = NULL;
     if (!PyArg_ParseTupleAndKeywords(args, kw, "|$O:RuntimeTimer", names, &fn))
         return NULL;
-    if (fn && !PyCallable_Check(fn))
-        return PyErr_Format(PyExc_TypeError, "RuntimeTimer() takes a callable, not %R", fn);
+    if (fn && check_runs("RuntimeTimer()", fn) < 0)
+        return NULL;
     if (fn && (need_threading() < 0 || !(context = PyContext_CopyCurrent())))
         return NULL;
     if (!fn && !(ch = timer_chan_new()))

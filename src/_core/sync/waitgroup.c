@@ -133,12 +133,7 @@ static PyMethodDef run_def = {"WaitGroup.go", (PyCFunction)(void (*)(void))WaitG
 static PyObject *
 WaitGroup_go(WaitGroup *wg, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    if (nargs < 1 || !PyCallable_Check(args[0]))
-        return PyErr_Format(PyExc_TypeError, "WaitGroup.go() takes a callable and its arguments, not %R",
-                            nargs ? args[0] : Py_None);
-    if (unlikely(!runs(args[0])) && check_runs("WaitGroup.go()", args[0]) < 0)
-        return NULL;
-    if (wg_start(wg, &run_def, args, nargs, kwnames) < 0)
+    if (check_call("WaitGroup.go()", args, nargs) < 0 || wg_start(wg, &run_def, args, nargs, kwnames) < 0)
         return NULL;
     Py_RETURN_NONE;
 }
@@ -190,10 +185,8 @@ WaitGroup_go_task(WaitGroup *wg, PyObject *const *args, Py_ssize_t nargs, PyObje
 {
     if (check_task(args, nargs) < 0)
         return NULL;
-    PyObject *r = args[1] == Py_None ? NULL : Sema_acquire((Sema *)args[1], NULL, 0);
-    if (!r && PyErr_Occurred())
+    if (args[1] != Py_None && sema_acquire((Sema *)args[1]) < 0)
         return NULL;
-    Py_XDECREF(r);
     return WaitGroup_start_task(wg, args, nargs, kwnames);
 }
 

@@ -44,8 +44,7 @@ def once_value(f: Callable[[], _T], /) -> Callable[[], _T]:
     If f raises, every call raises the same exception. Raises TypeError if f cannot be called. Mirrors Go's
     sync.OnceValue.
     """
-    if not callable(f):
-        raise TypeError(f"once_value() takes a callable, not {f!r}")
+    _core.check_callable("once_value()", f)
     once = Once()
 
     @functools.wraps(f)
@@ -61,7 +60,7 @@ def once_func(f: Callable[[], Any], /) -> Callable[[], None]:
     If f raises, every call raises the same exception. Raises TypeError if f cannot be called, or if calling
     it runs nothing (a coroutine or generator function). Mirrors Go's sync.OnceFunc.
     """
-    _core.check_callable("once_func()", f)
+    _core.check_runs("once_func()", f)
     once = Once()
 
     @functools.wraps(f)
@@ -81,8 +80,8 @@ class Pool(Generic[_T]):
     __slots__ = ("__weakref__", "_items", "_victims", "new")
 
     def __init__(self, new: Callable[[], _T] | None = None, /) -> None:
-        if new is not None and not callable(new):
-            raise TypeError(f"Pool() takes a callable, not {new!r}")
+        if new is not None:
+            _core.check_callable("Pool()", new)
         self.new = new
         self._items: list[_T] = []
         self._victims: list[_T] = []

@@ -28,12 +28,12 @@ class Group:
         SystemExit ends the process, as in any goroutine. Raises TypeError if fn cannot be called, or if
         calling it runs nothing (a coroutine or generator function). Mirrors Go's Group.Go.
         """
-        _core.check_callable("Group.go()", fn)
+        _core.check_runs("Group.go()", fn)
         self._running._go(fn, self._places, self._fail, *args, **kwargs)
 
     def try_go(self, fn: Callable[_P, Any], /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
         """Like go(), but instead of waiting it starts nothing and returns False. Mirrors Go's Group.TryGo."""
-        _core.check_callable("Group.try_go()", fn)
+        _core.check_runs("Group.try_go()", fn)
         return self._running._try_go(fn, self._places, self._fail, *args, **kwargs)
 
     def wait(self) -> None:
