@@ -74,11 +74,13 @@ typedef struct ancestors ancestors;
 typedef struct handover handover;
 typedef struct thread thread;
 
-/* Go's numbers, as schedtrace prints them. Glost is gort's: alive when the process forked, gone in the child. */
+/* Go's numbers, as schedtrace prints them. Glost is gort's: alive when the process forked, gone in the
+ * child. */
 enum gstatus { Gidle = 0, Grunnable = 1, Grunning = 2, Gsyscall = 3, Gwaiting = 4, Gdead = 6, Glost = 9 };
 enum pstatus { Pidle = 0, Prunning = 1, Psyscall = 2, Pgcstop = 3, Pdead = 4 };
 
-/* Why a goroutine is parked. One table for dumps, schedtrace and profiles; a reason is never used for two things. */
+/* Why a goroutine is parked. One table for dumps, schedtrace and profiles; a reason is never used for two
+ * things. */
 #define WAIT_REASONS(X)                                                                                      \
     X(waitReasonZero, "")                                                                                    \
     X(waitReasonChanReceive, "chan receive")                                                                 \
@@ -239,15 +241,15 @@ typedef struct waiter {
     bool parked; /* cond.c */
 } waiter;
 
-/* A g with G_PTHREAD. In the child of a fork that another thread made, queues go on pointing to its sudogs, but its stack
- * is given to the next thread, or unmapped: so they do not lie there. */
+/* A g with G_PTHREAD. In the child of a fork that another thread made, queues go on pointing to its sudogs,
+ * but its stack is given to the next thread, or unmapped: so they do not lie there. */
 typedef struct {
     g g;
     waiter *free;
 } pthread_g;
 
-/* For a fork: what becomes of a lock if the goroutine that waits for it, or that it was handed over to but has not run
- * since, is lost. */
+/* For a fork: what becomes of a lock if the goroutine that waits for it, or that it was handed over to but
+ * has not run since, is lost. */
 struct handover {
     wait *w;
     void *lock;
@@ -313,8 +315,8 @@ getm_first(void)
     return this_m;
 }
 
-/* What runs here: a goroutine, or what stands for a plain thread in wait queues, which is made at its first wait.
- * NULL: exception set. */
+/* What runs here: a goroutine, or what stands for a plain thread in wait queues, which is made at its first
+ * wait. NULL: exception set. */
 g *getg(void);
 
 #endif

@@ -1,7 +1,7 @@
 /* hooks.c: who takes what comes up from below: see hooks.h.
  *
- * A constant: nothing has to be filled in before it is used, and nobody can change it. It is above all layers, as it
- * names functions of most; it is the one symbol that those below use of a file above them.
+ * A constant: nothing has to be filled in before it is used, and nobody can change it. It is above all
+ * layers, as it names functions of most; it is the one symbol that those below use of a file above them.
  */
 #include "hooks.h"
 

@@ -27,7 +27,8 @@ struct hooks {
     /* At the installation of the heap: the hooks of these debug modes. */
     PyMemAllocatorEx (*debug_hooks)(unsigned modes, const PyMemAllocatorEx *previous);
 
-    /* In the middle of an allocation or a free: no Python code runs, and no memory of Python's is allocated. */
+    /* In the middle of an allocation or a free: no Python code runs, and no memory of Python's is
+     * allocated. */
 
     /* heap_countdown has fallen below 0: as many bytes have been allocated as its owner wanted to wait
      * for. */
@@ -45,11 +46,13 @@ struct hooks {
     void (*free_ancestors)(ancestors *a);
     /* sched.owing is set. In a goroutine that was just resumed; runs Python code. */
     void (*pay_owed)(void);
-    /* In the child of a fork, as `forked`: the timer is out of the heap, and will not fire. No Python code runs. */
+    /* In the child of a fork, as `forked`: the timer is out of the heap, and will not fire. No Python code
+     * runs. */
     void (*timer_lost)(timer *t);
     /* sched.forcegc has come. No Python code runs. */
     void (*force_gc)(void);
-    /* sysmon, without the GIL: gives memory back if it is time for it. Returns when to be asked again, at the latest. */
+    /* sysmon, without the GIL: gives memory back if it is time for it. Returns when to be asked again, at the
+     * latest. */
     int64_t (*scavenge)(int64_t now, bool idle);
     /* Is there a signal handler that is neither Python's nor ours? */
     bool (*handled_in_c)(void);
@@ -59,8 +62,8 @@ struct hooks {
     void (*quit)(void);
     /* In the handler of the runtime's own signal, in any thread. */
     void (*kicked)(void *uc);
-    /* In the child of a fork, before Python code may wait in gort; without the GIL if C code forked without it. ts is of the
-     * thread that is left, gp its goroutine; NULL: it is a plain thread. */
+    /* In the child of a fork, before Python code may wait in gort; without the GIL if C code forked without
+     * it. ts is of the thread that is left, gp its goroutine; NULL: it is a plain thread. */
     void (*forked)(const PyThreadState *ts, const g *gp);
     /* And when Python code may run. */
     void (*forked_late)(void);

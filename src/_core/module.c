@@ -1,5 +1,5 @@
-/* module.c: the extension module gort._core: initialisation and the functions of goroutines and the scheduler. The
- * types are in the files of their nouns. */
+/* module.c: the extension module gort._core: initialisation and the functions of goroutines and the
+ * scheduler. The types are in the files of their nouns. */
 #include "core.h"
 
 #include "cgo/cgo.h"
@@ -416,7 +416,8 @@ after_fork_child_(PyObject *mod, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-/* compile() of builtins makes the classes of the module ast first, to know a tree when it sees one: 120 of them. */
+/* compile() of builtins makes the classes of the module ast first, to know a tree when it sees one: 120 of
+ * them. */
 static PyObject *
 compile_(PyObject *mod, PyObject *args)
 {

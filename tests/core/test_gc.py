@@ -817,13 +817,14 @@ def test_a_forced_one_leaves_the_thresholds_alone(thresholds: str) -> None:
     run_source(
         f"""
 {FORCED}
+from gort import select
 go(int)
 {thresholds}
 thresholds = gc.get_threshold()
 done = chan(1)
 garbage(lambda: done.send(None))
 _core._set_force_period(0.05, 10)
-done.recv()
+select(done, time.after(30))
 _core._set_force_period(3600, 10)
 time.sleep(0.01)  # The collection goes on after it has called done.
 print(gc.get_threshold() == thresholds)

@@ -101,8 +101,8 @@ cgo_innermost(void)
     return *frames();
 }
 
-/* Not for a goroutine that uses greenlets: they copy away the stack that the frames lie on, and end their calls in any
- * order. */
+/* Not for a goroutine that uses greenlets: they copy away the stack that the frames lie on, and end their
+ * calls in any order. */
 static inline void
 push(cgoframe **list, cgoframe *f)
 {

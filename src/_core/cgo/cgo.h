@@ -1,12 +1,13 @@
-/* cgo.h: what cgo.c, which keeps the calls between Python and C, and cgo_unwind.c, which knows what C frames they
- * have, want from each other. */
+/* cgo.h: what cgo.c, which keeps the calls between Python and C, and cgo_unwind.c, which knows what C frames
+ * they have, want from each other. */
 #ifndef GORT_CGO_H
 #define GORT_CGO_H
 
 #include "core.h"
 #include "lib/out.h"
 
-/* What the functions of SetCgoTraceback are called with. The layout is documented: programs bring their own. */
+/* What the functions of SetCgoTraceback are called with. The layout is documented: programs bring their
+ * own. */
 typedef struct {
     uintptr_t Context;
 } cgo_context_arg;
@@ -25,8 +26,8 @@ typedef struct {
     uintptr_t Entry, More, Data;
 } cgo_symbolizer_arg;
 
-/* A call from Python to C, or from C back to Python, that has not returned. It lies on the stack of the C function that
- * made it: there is nothing to free, and a goroutine takes it along to another thread. */
+/* A call from Python to C, or from C back to Python, that has not returned. It lies on the stack of the C
+ * function that made it: there is nothing to free, and a goroutine takes it along to another thread. */
 typedef struct cgoframe cgoframe;
 struct cgoframe {
     cgoframe *outer;
@@ -40,11 +41,12 @@ cgoframe *cgo_innermost(void);
 
 /* Hooks of dumps. */
 
-/* The frames of the C code that made gp's nth call to Python that has not returned, 0 the latest: for each a line
- * `name(...)` and a line with a tab, the place. Nothing if there is no traceback function. Async-signal-safe as far as
- * the program's functions are. */
+/* The frames of the C code that made gp's nth call to Python that has not returned, 0 the latest: for each a
+ * line `name(...)` and a line with a tab, the place. Nothing if there is no traceback function.
+ * Async-signal-safe as far as the program's functions are. */
 void cgo_print_context(out *o, g *gp, int nth);
-/* The frames of the C code that this thread was in when the signal came. Nothing if there is no traceback function. */
+/* The frames of the C code that this thread was in when the signal came. Nothing if there is no traceback
+ * function. */
 void cgo_print_signal(out *o, void *ucontext);
 
 /* Add to the module the list of calls, and the check of arguments (cgo_check.c). -1: exception set. */
@@ -60,7 +62,8 @@ void cgo_unwind_traceback(cgo_traceback_arg *arg);
 void cgo_unwind_symbolizer(cgo_symbolizer_arg *arg);
 /* Loads libdw by this name. False: there is none, and places are files and offsets. GIL held. */
 bool cgo_unwind_init(const char *libdw);
-/* Looks which loaded objects belong to the interpreter; again after a library for calls into C was loaded. GIL held. */
+/* Looks which loaded objects belong to the interpreter; again after a library for calls into C was loaded.
+ * GIL held. */
 void cgo_find_glue(void);
 
 #endif

@@ -158,8 +158,8 @@ cgo_record_context(cgo_context_arg *arg, const registers *regs)
 typedef struct {
     uintptr_t *buf, n, max, end;
     bool arrived; /* behind gort_unwind_from, at the place to begin from */
-    bool
-        only_libc; /* so far; if the interpreter called it, it is not the program's: a wait for the GIL, say */
+    /* so far; if the interpreter called it, it is not the program's: a wait for the GIL, say */
+    bool only_libc;
     int skipped;
 } walk;
 
@@ -297,7 +297,8 @@ cgo_unwind_init(const char *libdw)
     static char *path; /* the default one */
     static Dwfl_Callbacks callbacks;
     callbacks.find_elf = dlsym(lib, "dwfl_linux_proc_find_elf");
-    /* looks for debug files on this machine; dwfl_standard_find_debuginfo may ask servers, and wait for them */
+    /* looks for debug files on this machine; dwfl_standard_find_debuginfo may ask servers, and wait for
+     * them */
     callbacks.find_debuginfo = dlsym(lib, "dwfl_build_id_find_debuginfo");
     callbacks.debuginfo_path = &path;
     libdw_stack = mem_reserve(LIBDW_STACK);
@@ -387,8 +388,8 @@ add(work *k, const char *func, const char *file, int line)
     k->at[k->n++].line = line;
 }
 
-/* The functions that are inlined at pc, innermost first, before the one that holds the code. *file and *line are where the
- * innermost is and become where the outermost is called. */
+/* The functions that are inlined at pc, innermost first, before the one that holds the code. *file and *line
+ * are where the innermost is and become where the outermost is called. */
 static void
 add_inlined(work *k, Dwfl_Module *mod, uintptr_t pc, const char **file, int *line)
 {

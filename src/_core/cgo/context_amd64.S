@@ -1,8 +1,9 @@
 /* context_amd64.S: where a call from C to Python comes from.
  *
  *   void cgo_unwind_context(cgo_context_arg *arg);
- *       calls cgo_record_context(arg, regs) with the registers that its caller will have when this returns. In assembly,
- *       because the frame of a C function that looked at its caller's registers would be gone before they are used.
+ *       calls cgo_record_context(arg, regs) with the registers that its caller will have when this returns.
+ *       In assembly, because the frame of a C function that looked at its caller's registers would be gone
+ *       before they are used.
  *
  * registers (os.h) holds, in words: pc sp rbx rbp r12 r13 r14 r15.
  */

@@ -271,7 +271,8 @@ bool threading_hooks(PyObject **trace, PyObject **profile);
 /* In the child of a fork: main, whose thread has this identifier, gets another handle if threading takes the
  * one that it has for ended. */
 void threading_main_forked(unsigned long ident);
-/* In the child of a fork, before CPython's own repair: nobody holds the lock that threading needs for that. */
+/* In the child of a fork, before CPython's own repair: nobody holds the lock that threading needs for
+ * that. */
 void threading_lock_after_fork(void);
 
 /* -- lock.c, and the conventions of methods that rlock.c and bufferedio.c replace ------------- */

@@ -7,8 +7,8 @@
  *
  * Invariants
  *   1. While the main goroutine runs, main_thread is its OS thread; while it does not, no thread's.
- *   2. A signal that is pending while main runs is seen by it at its next look at the eval breaker; and so is a call
- *      (Py_AddPendingCall) that was asked for while it was parked.
+ *   2. A signal that is pending while main runs is seen by it at its next look at the eval breaker; and so is
+ *      a call (Py_AddPendingCall) that was asked for while it was parked.
  *
  * main_thread_set: with the GIL, by the scheduler. The others read or write one word, and need no lock.
  *
@@ -16,10 +16,10 @@
  * handlers, and the main goroutine, when it is elsewhere, none.
  *
  * Versions. Pending signals are a flag of _PyRuntime and a look that the interpreter's eval breaker asks for;
- * CPython's C handler asks for it only if it ran in the main goroutine's thread (signals_force), and so does a
- * thread that asks for a call; CPython makes up for it when a thread takes the GIL, which main does not when it is
- * resumed. In 3.13 they are a bit of main's thread state, which only the main goroutine runs with, and the C handler
- * sets it in whatever thread it runs.
+ * CPython's C handler asks for it only if it ran in the main goroutine's thread (signals_force), and so does
+ * a thread that asks for a call; CPython makes up for it when a thread takes the GIL, which main does not
+ * when it is resumed. In 3.13 they are a bit of main's thread state, which only the main goroutine runs with,
+ * and the C handler sets it in whatever thread it runs.
  */
 #include "cpython/internal.h"
 

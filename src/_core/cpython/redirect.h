@@ -21,8 +21,8 @@ typedef struct {
 /* All n or none. 1: done. 0: this CPython is not as expected, nothing is changed, and a RuntimeWarning has
  * said so and that `otherwise`. -1: exception set. */
 int redirect(const redirection *r, size_t n, const char *otherwise);
-/* What a module's function, or a type's method that it has not inherited, is called through. Borrowed; NULL: it is not
- * there, or not written in C. No exception is set. */
+/* What a module's function, or a type's method that it has not inherited, is called through. Borrowed; NULL:
+ * it is not there, or not written in C. No exception is set. */
 PyMethodDef *def_in(PyObject *owner, const char *name);
 PyMethodDef *builtin_def(const char *module, const char *name);
 /* With what calling convention, METH_...? */

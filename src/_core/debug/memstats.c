@@ -1,7 +1,7 @@
 /* memstats.c: MemStats: what the heap, the stacks and the collector count, for runtime.read_mem_stats().
  *
- * All figures of one call are taken at once, before any Python object is made for them. Their names and order are those
- * of MemStats: one list (MEMSTATS) serves read_mem_stats(), the heap dump and what reads it.
+ * All figures of one call are taken at once, before any Python object is made for them. Their names and order
+ * are those of MemStats: one list (MEMSTATS) serves read_mem_stats(), the heap dump and what reads it.
  *
  * Lock: the GIL.
  *

@@ -1,8 +1,8 @@
 /* sbrk.c: GODEBUG=sbrk=1: blocks one behind the other, never freed.
  *
- * A block has its size, as MemStats counts it, in the 16 bytes before it: a resize needs it, which keeps the block if
- * there is room. Blocks lie in chunks of 256 KiB; one of more than a quarter of that has a chunk for itself. Chunks are
- * spans of class 0, in use for ever.
+ * A block has its size, as MemStats counts it, in the 16 bytes before it: a resize needs it, which keeps the
+ * block if there is room. Blocks lie in chunks of 256 KiB; one of more than a quarter of that has a chunk for
+ * itself. Chunks are spans of class 0, in use for ever.
  *
  * Invariants
  *   1. Blocks of a chunk lie from its base to `fresh` without a gap; the rest of it is zeros, up to `limit`.

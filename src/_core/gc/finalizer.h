@@ -13,8 +13,8 @@ void finalizers_forked(void);     /* in the child, before all Python code */
 void finalizers_after_fork(void); /* and when it may run */
 void finalizers_settle(void); /* a collection has ended: finds the order of the finalizers that it came to */
 void finalizers_stop(void);   /* the program ends: lets go of everything; runs destructors */
-/* Each finalizer that is set or waits to run. An object that is none of the heap's may be gone: its address tells which
- * it was. Nothing may change meanwhile. */
+/* Each finalizer that is set or waits to run. An object that is none of the heap's may be gone: its address
+ * tells which it was. Nothing may change meanwhile. */
 void finalizers_each(void (*visit)(PyObject *obj, PyTypeObject *type, PyObject *fn, bool waiting));
 
 #endif

@@ -1,4 +1,5 @@
-/* forceperiod.c: has collections forced sooner than after two minutes, which are long for a test. Built for the tests only.
+/* forceperiod.c: has collections forced sooner than after two minutes, which are long for a test. Built for
+ * the tests only.
  *
  * Lock: the GIL.
  */

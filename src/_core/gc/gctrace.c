@@ -56,8 +56,8 @@ gctrace_cycle(const gcpacer *pacer, const gccycle *c)
     int64_t before = c->marking - pacer->start.time, mark = c->markend - c->marking,
             after = c->end - c->markend;
     err_printf(
-        "gc %u @%lld.%03llds %d%%: %s+%s+%s ms clock, %s+%s/%s/%s+%s ms cpu, %llu->%llu->%llu MB, %llu MB goal, "
-        "%d P%s\n",
+        "gc %u @%lld.%03llds %d%%: %s+%s+%s ms clock, %s+%s/%s/%s+%s ms cpu, "
+        "%llu->%llu->%llu MB, %llu MB goal, %d P%s\n",
         c->num, (long long)((pacer->start.time - sched.starttime) / 1000000000),
         (long long)((pacer->start.time - sched.starttime) / 1000000 % 1000), (int)(c->cpu_fraction * 100),
         ms(b[0], before), ms(b[1], mark), ms(b[2], after), ms(b[3], before * sched.nprocs),
@@ -97,8 +97,8 @@ pacertrace_end(const gcpacer *pacer, const gccycle *c)
     mheap_stats h;
     mheap_read(&h);
     size_t swept = c->startinuse > h.inuse ? (c->startinuse - h.inuse) >> HEAP_PAGE_SHIFT : 0;
-    err_printf(
-        "%spacer: sweep done at heap size %lluMB; allocated %lluMB during sweep; swept %zu pages at %s pages/byte\n",
-        concurrent, (unsigned long long)(c->heap >> 20), (unsigned long long)(c->allocated >> 20), swept,
-        gofloat(b[0], 0));
+    err_printf("%spacer: sweep done at heap size %lluMB; allocated %lluMB during sweep; "
+               "swept %zu pages at %s pages/byte\n",
+               concurrent, (unsigned long long)(c->heap >> 20), (unsigned long long)(c->allocated >> 20),
+               swept, gofloat(b[0], 0));
 }

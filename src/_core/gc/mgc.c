@@ -4,10 +4,10 @@
  * itself stays CPython's, and so do gc.enable, disable, collect, freeze, callbacks and get_stats.
  *
  * How it collects. Nothing can run in the middle of an allocation, so gc_look() asks CPython to, by its
- * thresholds (mgcthreshold.c). So collections happen where CPython has them, and never while gc is disabled. The
- * collector calls callback_() when one begins and ends: gort gives it a list of callbacks with nothing else in
- * it, and calls those of the program's own list, gc.callbacks, itself. Rejected: an entry in gc.callbacks, which
- * a program may clear, and be left with thresholds that make every allocation collect.
+ * thresholds (mgcthreshold.c). So collections happen where CPython has them, and never while gc is disabled.
+ * The collector calls callback_() when one begins and ends: gort gives it a list of callbacks with nothing
+ * else in it, and calls those of the program's own list, gc.callbacks, itself. Rejected: an entry in
+ * gc.callbacks, which a program may clear, and be left with thresholds that make every allocation collect.
  *
  * A full one that is due by time begins at the next allocation that looks, or in a goroutine (gc_force).
  *
@@ -290,8 +290,8 @@ cycle_ends(uint64_t heap, int64_t markend, int64_t cpu, bool measured)
         pacertrace_end(&pacer, &c);
 }
 
-/* Has the thread done nothing but this collection since it began? Otherwise a finalizer has parked: others have
- * run here, or this is another thread. */
+/* Has the thread done nothing but this collection since it began? Otherwise a finalizer has parked: others
+ * have run here, or this is another thread. */
 static bool
 in_one_go(void)
 {
@@ -586,7 +586,8 @@ static PyMethodDef functions[] = {
     {"_collect_forced", collect_forced_, METH_NOARGS,
      "_collect_forced()\n--\n\nRuns a full collection that is due because of the time that has passed."},
     {"_gc_callback", (PyCFunction)(void (*)(void))callback_, METH_FASTCALL,
-     "_gc_callback(phase, info, /)\n--\n\nThe only entry of the list that the collector has in place of gc.callbacks."},
+     "_gc_callback(phase, info, /)\n--\n\n"
+     "The only entry of the list that the collector has in place of gc.callbacks."},
     {NULL, NULL, 0, NULL},
 };
 

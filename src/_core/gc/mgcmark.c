@@ -227,8 +227,9 @@ gc_checkmark_end(void)
 #define US 1000
 #define STOP_MAX ((int64_t)10 * 1000000000)
 
-/* Waits until no goroutine computes in C without the GIL: each is asleep in the kernel, or waits for the GIL. One that
- * computes for more than 10 seconds is not waited for: it might itself wait for what only the interpreter does. */
+/* Waits until no goroutine computes in C without the GIL: each is asleep in the kernel, or waits for the GIL.
+ * One that computes for more than 10 seconds is not waited for: it might itself wait for what only the
+ * interpreter does. */
 void
 gc_stop_the_world(void)
 {

@@ -1,11 +1,12 @@
 /* mgcthreshold.c: how CPython's collector is asked for a collection: by the thresholds of its generations.
  *
- * What the pacer wants is asked by thresholds with which CPython's own test, at the next new container, comes out
- * as wanted. When that collection begins, the program's are put back. gc.get_threshold() and gc.set_threshold()
- * are the program's thresholds at all times: they are in place while CPython's own functions run.
+ * What the pacer wants is asked by thresholds with which CPython's own test, at the next new container, comes
+ * out as wanted. When that collection begins, the program's are put back. gc.get_threshold() and
+ * gc.set_threshold() are the program's thresholds at all times: they are in place while CPython's own
+ * functions run.
  *
- * Invariant: thresholds are ours (-1) while the pacer wants something, and `saved` holds the program's then; and
- * at no other time. Only the functions of this file make the pacer want something, or nothing.
+ * Invariant: thresholds are ours (-1) while the pacer wants something, and `saved` holds the program's then;
+ * and at no other time. Only the functions of this file make the pacer want something, or nothing.
  *
  * With the GIL. No Python code runs, except in CPython's two functions.
  *

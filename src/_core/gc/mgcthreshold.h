@@ -8,7 +8,8 @@
 int threshold_init(gcpacer *p);
 /* May collections begin by themselves? */
 bool threshold_automatic(void);
-/* The pacer wants this, if collections may begin by themselves: CPython begins it at the next new container. */
+/* The pacer wants this, if collections may begin by themselves: CPython begins it at the next new
+ * container. */
 void threshold_want(enum gcphase what);
 /* The same if the caller collects itself, at once. False: the pacer wants no less already. */
 bool threshold_ask(enum gcphase what);

@@ -1,8 +1,8 @@
 /* addrmap.h: maps addresses to words: a hash table with open addressing.
  *
- * Its memory is malloc's: nothing that is kept here makes the heap change, so that it can be filled while the heap is
- * looked at, and in the middle of freeing. All zeros is an empty map. A pointer to a value holds until the next put
- * or remove.
+ * Its memory is malloc's: nothing that is kept here makes the heap change, so that it can be filled while the
+ * heap is looked at, and in the middle of freeing. All zeros is an empty map. A pointer to a value holds
+ * until the next put or remove.
  *
  * It has no lock; each map has its owner's.
  *

@@ -1,5 +1,6 @@
-/* list.h: doubly linked lists whose links lie in the elements. A list is a head, or a first and a last; `next` and `prev` are
- * the names of the links. Macros, because each kind of element has names and a type of its own.
+/* list.h: doubly linked lists whose links lie in the elements. A list is a head, or a first and a last;
+ * `next` and `prev` are the names of the links. Macros, because each kind of element has names and a type of
+ * its own.
  */
 #ifndef GORT_LIST_H
 #define GORT_LIST_H

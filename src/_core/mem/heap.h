@@ -36,11 +36,12 @@
 
 typedef struct mspan mspan;
 
-/* Scavenged: idle, and in nobody's list while its memory is given back. Retired: its addresses are never used again
- * (efence). */
+/* Scavenged: idle, and in nobody's list while its memory is given back. Retired: its addresses are never used
+ * again (efence). */
 enum spanstate { SpanDead = 0, SpanIdle = 1, SpanInUse = 2, SpanScavenged = 3, SpanRetired = 4 };
 
-/* One cache line. Its place goes with the span's first page and is never unmapped: looking at any span is safe. */
+/* One cache line. Its place goes with the span's first page and is never unmapped: looking at any span is
+ * safe. */
 struct mspan {
     void *freelist;  /* freed blocks, linked through their first words */
     char *fresh;     /* blocks from here to limit have never been handed out */
@@ -98,8 +99,8 @@ bool mcache_refill(unsigned class);
 mspan *mcentral_take(unsigned class);
 /* The slow path of a free: p is counted as freed already. s may be gone after it. */
 void mcentral_free(mspan *s, void *p);
-/* One more block of s is special, or one less: while there is one, each free in s goes to mcentral_free, and that asks
- * hooks.special_freed. */
+/* One more block of s is special, or one less: while there is one, each free in s goes to mcentral_free, and
+ * that asks hooks.special_freed. */
 void span_add_special(mspan *s);
 void span_drop_special(mspan *s);
 
@@ -127,7 +128,8 @@ span_block_size(const mspan *s)
     return s->class ? class_size[s->class] : (size_t)s->npages << HEAP_PAGE_SHIFT;
 }
 
-/* The second word of a freed block of two words or more. No object has it there: a type, or a link of the collector. */
+/* The second word of a freed block of two words or more. No object has it there: a type, or a link of the
+ * collector. */
 static inline void
 mark_free(void *p)
 {

@@ -1,7 +1,7 @@
 /* heapcheck.c: a walk over the whole heap that checks what its figures are made of. Built for the tests only.
  *
- * Every page must lead to its span, every free block must lie where a block is, and the sums must be those that were
- * counted. What does not fit is fatal.
+ * Every page must lead to its span, every free block must lie where a block is, and the sums must be those
+ * that were counted. What does not fit is fatal.
  *
  * Lock: the GIL.
  */

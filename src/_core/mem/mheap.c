@@ -320,8 +320,9 @@ obey_limit(void)
         release_span(s);
 }
 
-/* A large block has taken memory from the kernel although there may be idle memory, in pieces that are too small for it.
- * As much of that goes as was taken, as long as there is more than the scavenger would leave in the end. */
+/* A large block has taken memory from the kernel although there may be idle memory, in pieces that are too
+ * small for it. As much of that goes as was taken, as long as there is more than the scavenger would leave in
+ * the end. */
 static void
 shed(size_t taken)
 {
@@ -336,8 +337,8 @@ shed(size_t taken)
     }
 }
 
-/* A span with memory that is large enough together with a part of the clean one behind it: so a large block takes less
- * memory from the kernel than it would elsewhere. */
+/* A span with memory that is large enough together with a part of the clean one behind it: so a large block
+ * takes less memory from the kernel than it would elsewhere. */
 static mspan *
 find_and_join(size_t npages)
 {
@@ -405,8 +406,8 @@ cut_idle(mspan *s, size_t npages)
         mheap.released -= bytes(npages);
 }
 
-/* Has the kernel back the first pages of a clean idle span all at once, which costs it half of what it takes page by
- * page. They are no longer clean then. */
+/* Has the kernel back the first pages of a clean idle span all at once, which costs it half of what it takes
+ * page by page. They are no longer clean then. */
 static void
 warm(mspan *s)
 {
@@ -505,7 +506,8 @@ mheap_trim(mspan *s, size_t npages)
 
 /* -- retired spans (efence) ------------------------------------------------------------------- */
 
-/* All pages of the region are retired: its tables and, where the kernel does it, its page tables are given back. */
+/* All pages of the region are retired: its tables and, where the kernel does it, its page tables are given
+ * back. */
 static void
 forget_region(arena *a, size_t region)
 {

@@ -1,7 +1,8 @@
 /* mstats.c: the heap's own figures.
  *
- * Counting is exact: each block that the hooks hand out and each that they take back is counted under its class when it
- * happens, and bytes are counts times the class's size (large blocks: whole pages, counted by themselves).
+ * Counting is exact: each block that the hooks hand out and each that they take back is counted under its
+ * class when it happens, and bytes are counts times the class's size (large blocks: whole pages, counted by
+ * themselves).
  *
  * The debug modes count in the same way (memdebug.c). MemStats is made of these and of other layers' figures
  * (debug/memstats.c), and heapcheck.c checks what they are made of.

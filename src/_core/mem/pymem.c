@@ -283,8 +283,8 @@ heap_resize_block(mspan *s, void *p, size_t n)
 
 /* -- installation ----------------------------------------------------------------------------- */
 
-/* The hooks read no ctx: a thread of another interpreter, which this thread's GIL does not keep away, may see the old
- * function with the new ctx or the reverse. */
+/* The hooks read no ctx: a thread of another interpreter, which this thread's GIL does not keep away, may see
+ * the old function with the new ctx or the reverse. */
 const char *
 heap_install(unsigned modes)
 {

@@ -6,8 +6,8 @@
  *   2. What the runtime prints goes to errfd, which is never a file that was opened later than the process
  *      began.
  *
- * standard_fds: once, at the start. write_all is async-signal-safe; err_printf is as far as libc's formatting is,
- * which takes no lock for texts and whole numbers.
+ * standard_fds: once, at the start. write_all is async-signal-safe; err_printf is as far as libc's formatting
+ * is, which takes no lock for texts and whole numbers.
  *
  * Differs from Go: by the time that the runtime begins, a file may have got the number of a standard error
  * that was closed. What the runtime prints then goes nowhere.

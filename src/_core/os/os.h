@@ -133,7 +133,8 @@ typedef struct {
 /* Those of a signal handler's third argument. */
 void ucontext_registers(const void *ucontext, registers *r);
 
-/* Gives this thread a signal stack, unless it has one: returns it, for stack_altstack_free when the thread ends. */
+/* Gives this thread a signal stack, unless it has one: returns it, for stack_altstack_free when the thread
+ * ends. */
 void *stack_altstack(void);
 void stack_altstack_free(void *stack);
 

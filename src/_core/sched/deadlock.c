@@ -33,7 +33,8 @@
 
 static PyObject *getsignal, *default_int_handler;
 
-/* Asking is for g0, where no Python code may run: what it takes is fetched at the start. -1: exception set. */
+/* Asking is for g0, where no Python code may run: what it takes is fetched at the start. -1: exception
+ * set. */
 int
 deadlock_init(void)
 {
@@ -46,8 +47,8 @@ deadlock_init(void)
     return getsignal && default_int_handler ? 0 : -1;
 }
 
-/* A Python signal handler may send on a channel: such a program waits, it is not dead. (A C function is asked, with small
- * ints, for references: nothing is allocated.) */
+/* A Python signal handler may send on a channel: such a program waits, it is not dead. (A C function is
+ * asked, with small ints, for references: nothing is allocated.) */
 static bool
 signal_could_wake(void)
 {
@@ -144,7 +145,8 @@ checkdead(void)
     }
     if (signals_pending())
         return nanotime(); /* it came when m0 had looked for work */
-    /* It ends m0's sleep, unless it comes right before: look again. So does sysmon (wake_m0), if there is one. */
+    /* It ends m0's sleep, unless it comes right before: look again. So does sysmon (wake_m0), if there is
+     * one. */
     if (signal_could_wake())
         return remember(!sched.sysmonstarted || nanotime() - maing->waitsince < 2000 * MS ? later()
                                                                                           : INT64_MAX);

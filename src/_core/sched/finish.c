@@ -1,11 +1,13 @@
 /* finish.c: the interpreter is about to end: nothing is scheduled any more.
  *
- * CPython ends all threads but one, and frees their thread states. Ms and goroutines come to rest before, or outlive it:
+ * CPython ends all threads but one, and frees their thread states. Ms and goroutines come to rest before, or
+ * outlive it:
  *   - Ms that are idle, or on their way, sleep for good;
- *   - Ms whose goroutines are in C or compute are left to CPython, which ends them when they want the GIL, like daemon
- *     threads; their thread states are never freed, because they read them before and after that.
+ *   - Ms whose goroutines are in C or compute are left to CPython, which ends them when they want the GIL,
+ *     like daemon threads; their thread states are never freed, because they read them before and after that.
  *
- * With the GIL, by the thread that ends the interpreter; sched_abandon and stop_forever by those that find it ending.
+ * With the GIL, by the thread that ends the interpreter; sched_abandon and stop_forever by those that find it
+ * ending.
  *
  * Differs from Go, where the process ends while the other threads run.
  */
@@ -34,9 +36,10 @@ sched_abandon(g *gp)
     sleep_forever(gp->m);
 }
 
-/* Those Ms whose goroutines are in C or compute are left to CPython, which ends them like daemon threads when they want
- * the GIL. It would free the thread states that they read before and after that: on their way to the GIL, and when they have
- * given it up. An M runs no other goroutine than the one that it runs now: with this the thread states are all known. */
+/* Those Ms whose goroutines are in C or compute are left to CPython, which ends them like daemon threads when
+ * they want the GIL. It would free the thread states that they read before and after that: on their way to
+ * the GIL, and when they have given it up. An M runs no other goroutine than the one that it runs now: with
+ * this the thread states are all known. */
 static void
 keep_thread_states(void)
 {
@@ -75,7 +78,8 @@ sched_stop(void)
 {
     sched.stopping = true; /* first: the others look at it before they ask for the GIL or make anything */
     sysmon_asks_no_more(); /* before rest, which gives up the GIL */
-    /* CPython ends all threads but the one that main's thread state names: main stays where it is from now on */
+    /* CPython ends all threads but the one that main's thread state names: main stays where it is from now
+     * on */
     if (maing && maing->m)
         ts_set_thread(maing->ts, maing->m->ident);
     sysmon_wake();

@@ -72,8 +72,8 @@ g_lost(g *gp)
     gp->handover = NULL;
 }
 
-/* All goroutines are lost but gp (NULL: a plain thread forked), and all plain threads but `plain` (NULL: it did not
- * wait in gort). */
+/* All goroutines are lost but gp (NULL: a plain thread forked), and all plain threads but `plain` (NULL: it
+ * did not wait in gort). */
 static void
 lose_others(g *gp, const thread *plain)
 {

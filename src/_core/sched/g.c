@@ -3,15 +3,18 @@
  *     newproc: gfget -> runnable -> [gomain: the function] -> dead (gfput)
  *
  * Invariants
- *   1. Between two lives a g waits for the next one with its C stack inside gomain's loop (in godead), with its thread
- *      state reset (or, after a fork or without memory, with none: newproc makes one). If none comes for some
- *      seconds, all of it is given up (reclaim.c).
- *   2. All that a life owns (function, arguments, context, thread-locals) is released by the goroutine itself, on its
- *      own stack, before it is dead (retire): destructors may run any Python code, park included, after a goexit too.
- *   3. An exception that escapes is a panic: the hook prints, the process ends. Only Goexit ends a goroutine quietly.
+ *   1. Between two lives a g waits for the next one with its C stack inside gomain's loop (in godead), with
+ *      its thread state reset (or, after a fork or without memory, with none: newproc makes one). If none
+ *      comes for some seconds, all of it is given up (reclaim.c).
+ *   2. All that a life owns (function, arguments, context, thread-locals) is released by the goroutine
+ *      itself, on its own stack, before it is dead (retire): destructors may run any Python code, park
+ *      included, after a goexit too.
+ *   3. An exception that escapes is a panic: the hook prints, the process ends. Only Goexit ends a goroutine
+ *      quietly.
  *
- * Differs from Go: arguments are Python objects, kept for the goroutine's whole life; the context of contextvars is
- * copied from the creator; the number of the creator and the place of the go() are kept for dumps.
+ * Differs from Go: arguments are Python objects, kept for the goroutine's whole life; the context of
+ * contextvars is copied from the creator; the number of the creator and the place of the go() are kept for
+ * dumps.
  */
 #include "core.h"
 
@@ -32,8 +35,9 @@ PyObject *panic_hook, *fatal_hook, *threading_hook;
 
 /* -- does a function block in C? ---------------------------------------------------------------
  *
- * Goroutines of functions that are known to park without blocking may start on the main thread; the others start
- * elsewhere, so that the main goroutine finds its thread free. A guess that is wrong costs time, never correctness. */
+ * Goroutines of functions that are known to park without blocking may start on the main thread; the others
+ * start elsewhere, so that the main goroutine finds its thread free. A guess that is wrong costs time, never
+ * correctness. */
 
 #define NKNOWN 512
 static struct {
@@ -41,7 +45,8 @@ static struct {
     bool good;
 } known[NKNOWN];
 
-/* What fn(args...) runs: its code; of a builtin that is handed a function first (WaitGroup.go), that function's. */
+/* What fn(args...) runs: its code; of a builtin that is handed a function first (WaitGroup.go), that
+ * function's. */
 static void *
 code_of(PyObject *fn, PyObject *const *args, Py_ssize_t nargs)
 {
@@ -290,8 +295,8 @@ newproc_as(uint8_t flags, PyObject *fn, PyObject *const *args, Py_ssize_t nargs,
             goto failed;
     }
     bool traced = threading_traces();
-    g *gp =
-        gfget_with_ts(); /* after all that may run Python code: until newproc1 gp is in no queue and no list */
+    /* after all that may run Python code: until newproc1 gp is in no queue and no list */
+    g *gp = gfget_with_ts();
     if (!gp)
         goto failed;
     set_call(gp, fn, argv ? argv : gp->args, args, nargs, kwnames);
@@ -370,8 +375,8 @@ escaped(g *gp)
         call_panic_hook(exc);
 }
 
-/* A goroutine forked, and in the child, where it is the main goroutine, its function returned: the child ends as a
- * program does. */
+/* A goroutine forked, and in the child, where it is the main goroutine, its function returned: the child ends
+ * as a program does. */
 static void
 child_exit(void)
 {
@@ -396,9 +401,9 @@ drop_origin(g *gp)
     return last;
 }
 
-/* The function has ended: lets go of all that this life owns. Destructors run here as in any other place: they may wait,
- * block, fork, start goroutines or leave thread-locals behind, and dumps look at gp meanwhile. So each field is NULL, or
- * holds no more than it says, before what it held is let go of. */
+/* The function has ended: lets go of all that this life owns. Destructors run here as in any other place:
+ * they may wait, block, fork, start goroutines or leave thread-locals behind, and dumps look at gp meanwhile.
+ * So each field is NULL, or holds no more than it says, before what it held is let go of. */
 static void
 retire(g *gp)
 {
@@ -439,8 +444,9 @@ run(g *gp)
         trace_as_threading_does();
     PyObject *r = PyObject_Vectorcall(gp->fn, gp->args + 1,
                                       (size_t)gp->nargs | PY_VECTORCALL_ARGUMENTS_OFFSET, gp->kwnames);
-    /* Before anything is let go of (the result, the frames of an exception): what that destroys may wait, as may the hook
-     * of a panic out of a `finally`, though this goroutine swallowed its Goexit; and if it calls goexit, that ends it alone. */
+    /* Before anything is let go of (the result, the frames of an exception): what that destroys may wait, as
+     * may the hook of a panic out of a `finally`, though this goroutine swallowed its Goexit; and if it calls
+     * goexit, that ends it alone. */
     gp->goexiting = false;
     gp->retiring = true;
     if (likely(r != NULL))

@@ -61,8 +61,8 @@ get_main_ident(PyObject *mod, PyObject *unused)
     return main_ident ? PyLong_FromUnsignedLong(main_ident) : o_get_main_ident(mod, unused);
 }
 
-/* The thread that runs the goroutine with this identity: *ident; unchanged for a thread's own. 0 in it: a parked goroutine.
- * False: there is no such goroutine; exception set. */
+/* The thread that runs the goroutine with this identity: *ident; unchanged for a thread's own. 0 in it: a
+ * parked goroutine. False: there is no such goroutine; exception set. */
 static bool
 thread_of(unsigned long *ident)
 {
@@ -83,7 +83,8 @@ thread_of(unsigned long *ident)
 
 static PyObject *(*o_pthread_kill)(PyObject *, PyObject *const *, Py_ssize_t);
 
-/* A goroutine that is parked is on no thread. A signal's handler is run by main all the same: the first thread gets it. */
+/* A goroutine that is parked is on no thread. A signal's handler is run by main all the same: the first
+ * thread gets it. */
 static PyObject *
 pthread_kill_(PyObject *mod, PyObject *const *args, Py_ssize_t nargs)
 {

@@ -1,9 +1,10 @@
-/* kick.c: the runtime's own signal: it ends a system call of a thread early, has a thread go on with another mask,
- * and after a SIGQUIT that nobody answers its handler writes the dump (hooks.kicked).
+/* kick.c: the runtime's own signal: it ends a system call of a thread early, has a thread go on with another
+ * mask, and after a SIGQUIT that nobody answers its handler writes the dump (hooks.kicked).
  *
  * Invariant: no SA_RESTART, which would undo what it is for.
  *
- * kick may be called by any thread, without the GIL. The handler runs on the thread's alternate stack and takes no lock.
+ * kick may be called by any thread, without the GIL. The handler runs on the thread's alternate stack and
+ * takes no lock.
  *
  * Differs from Go, which preempts goroutines by SIGURG: here Python code is asked through the eval breaker.
  */

@@ -165,8 +165,8 @@ allm_remove(m *mp)
     idleunlock();
 }
 
-/* The thread state is made here and not by the thread itself: malloc gives each thread that comes to it an arena of 64 MiB
- * of addresses. It stays with the record when the thread ends. NULL: no memory. */
+/* The thread state is made here and not by the thread itself: malloc gives each thread that comes to it an
+ * arena of 64 MiB of addresses. It stays with the record when the thread ends. NULL: no memory. */
 static m *
 allocm(void)
 {
@@ -328,8 +328,8 @@ takeover_refused(bool sysmon)
         thread_refused(ENOMEM);
 }
 
-/* Wakes an M that will take a P for itself once it has the GIL: from sysmon a P that is stuck, else `standby` if the
- * goroutine that it is about to run gives up the GIL. Needs no GIL. */
+/* Wakes an M that will take a P for itself once it has the GIL: from sysmon a P that is stuck, else `standby`
+ * if the goroutine that it is about to run gives up the GIL. Needs no GIL. */
 bool
 wake_for_takeover(p *standby, bool chain)
 {
@@ -362,8 +362,8 @@ wake_m0(void)
         notewakeup(m0);
 }
 
-/* Takes the P of a goroutine that sysmon saw make no progress, or that mp stood by for: it is in C, or waits for the
- * GIL like any thread. */
+/* Takes the P of a goroutine that sysmon saw make no progress, or that mp stood by for: it is in C, or waits
+ * for the GIL like any thread. */
 p *
 retake(m *mp)
 {

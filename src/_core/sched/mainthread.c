@@ -1,12 +1,13 @@
 /* mainthread.c: the main goroutine, its home m0, and who it is to the threading module.
  *
- * The process's main thread is m0, the home of the main goroutine, whether gort was imported there first or not. In the child
- * of a fork the goroutine that forked becomes the main one, and its M the new m0 (fork.c).
+ * The process's main thread is m0, the home of the main goroutine, whether gort was imported there first or
+ * not. In the child of a fork the goroutine that forked becomes the main one, and its M the new m0 (fork.c).
  *
- * threading finds threads by get_ident(), which main's moves to other threads do not change (ident.c): there is nothing to
- * tell it while the process lives. From 3.13 on a Thread has a handle besides. In the child CPython takes all handles for
- * ended that do not name the thread that it finds itself on; if main forked while it was away from the thread that
- * threading knows it by, its own is one of them, and it gets another (threading_main_forked).
+ * threading finds threads by get_ident(), which main's moves to other threads do not change (ident.c): there
+ * is nothing to tell it while the process lives. From 3.13 on a Thread has a handle besides. In the child
+ * CPython takes all handles for ended that do not name the thread that it finds itself on; if main forked
+ * while it was away from the thread that threading knows it by, its own is one of them, and it gets another
+ * (threading_main_forked).
  *
  * With the GIL.
  *
@@ -48,8 +49,8 @@ forker_is_ending(void)
     return ending != 0 && PyThreadState_GetID(PyThreadState_Get()) == ending;
 }
 
-/* Main's thread state is about to be deleted: nobody must look at it any more, and what is left of the thread runs on
- * the thread itself. */
+/* Main's thread state is about to be deleted: nobody must look at it any more, and what is left of the thread
+ * runs on the thread itself. */
 static void
 unbind_main(void)
 {
@@ -75,8 +76,8 @@ unbind_main(void)
         startm(pp, NULL); /* some M has to fall asleep last */
 }
 
-/* CPython clears the thread state of a thread that has forked, in the child: its function, or a callback of C's, has
- * returned. */
+/* CPython clears the thread state of a thread that has forked, in the child: its function, or a callback of
+ * C's, has returned. */
 static void
 forker_ends(PyObject *capsule)
 {
@@ -85,8 +86,8 @@ forker_ends(PyObject *capsule)
         unbind_main(); /* else it is not bound, or lost in another fork, or the interpreter ends */
 }
 
-/* The thread itself ends. Without gort the process would end with its last thread, as if exit(0) had been called: gort's
- * threads must not keep it. */
+/* The thread itself ends. Without gort the process would end with its last thread, as if exit(0) had been
+ * called: gort's threads must not keep it. */
 _Noreturn void
 forker_gone(void)
 {

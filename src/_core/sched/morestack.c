@@ -134,7 +134,8 @@ set_opened(g *gp, bool opened)
     }
     else if (atomic_fetch_sub(&nopened, 1) == 1) {
         eval_watch(false);
-        /* a fault elsewhere, without the GIL, may have found it on just before: it is counted then, or sees it off */
+        /* a fault elsewhere, without the GIL, may have found it on just before: it is counted then, or sees
+         * it off */
         atomic_thread_fence(memory_order_seq_cst);
         if (atomic_load(&nopened))
             eval_watch(true);

@@ -1,17 +1,18 @@
 /* p.c: Ps, the rights to run goroutines, and their queues of runnable ones.
  *
  * Invariants
- *   1. A P is idle (in sched.pidle), has an M (p.m and m.p, or m.nextp of an M on its way, point at each other), or is dead
- *      because GOMAXPROCS is smaller now.
+ *   1. A P is idle (in sched.pidle), has an M (p.m and m.p, or m.nextp of an M on its way, point at each
+ *      other), or is dead because GOMAXPROCS is smaller now.
  *   2. A goroutine in a queue is Grunnable and has no M.
  *
- * With the GIL. sysmon reads status, m, schedtick and the sizes of the queues without it; allp grows and never shrinks.
+ * With the GIL. sysmon reads status, m, schedtick and the sizes of the queues without it; allp grows and
+ * never shrinks.
  *
- * Rejected: Go's runnext slot. A pair of goroutines that wake each other would starve the others, which Go cures by
- * preemption. Queues are first in, first out; only what timers wake goes in front.
+ * Rejected: Go's runnext slot. A pair of goroutines that wake each other would starve the others, which Go
+ * cures by preemption. Queues are first in, first out; only what timers wake goes in front.
  *
- * Differs from Go: local queues are lists without bound, because under the GIL nobody steals concurrently, and a list costs
- * no memory of its own.
+ * Differs from Go: local queues are lists without bound, because under the GIL nobody steals concurrently,
+ * and a list costs no memory of its own.
  */
 #include "core.h"
 

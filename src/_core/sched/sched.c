@@ -162,7 +162,8 @@ its_own_goroutine(m *mp)
     return NULL;
 }
 
-/* A P for mp: an idle one, or, if sysmon woke mp for that and there still is work, that of a goroutine that makes no progress. */
+/* A P for mp: an idle one, or, if sysmon woke mp for that and there still is work, that of a goroutine that
+ * makes no progress. */
 static bool
 find_p(m *mp, bool takeover)
 {
@@ -237,8 +238,8 @@ sleep_idle(m *mp)
     stopm(mp, sleep_until());
 }
 
-/* One look for a goroutine that mp, which has a P if there is one, is to run. NULL: look again: mp has slept, may have given
- * up the GIL, or what there was is for another M. takeover: sysmon has woken mp for one. */
+/* One look for a goroutine that mp, which has a P if there is one, is to run. NULL: look again: mp has slept,
+ * may have given up the GIL, or what there was is for another M. takeover: sysmon has woken mp for one. */
 static g *
 look_for_work(m *mp, bool takeover)
 {
@@ -304,7 +305,8 @@ execute_from_g0(m *mp, g *gp)
     annotate_arrive(mp->g0_fake);
 }
 
-/* In the child of a fork. The handler cannot make it: it runs under CPython's lock for the list of thread states. */
+/* In the child of a fork. The handler cannot make it: it runs under CPython's lock for the list of thread
+ * states. */
 static noinline void
 scheduler_state(m *mp)
 {
@@ -557,7 +559,8 @@ timer_added(void)
 void
 newproc1(g *gp)
 {
-    /* before gp is queued: if no thread can be had the program dies in there, and its hooks must not find gp */
+    /* before gp is queued: if no thread can be had the program dies in there, and its hooks must not find
+     * gp */
     if (unlikely(!sched.sysmonstarted))
         sysmon_start();
     /* before the queue, whose goroutines are Grunnable and without an M (p.c) */

@@ -140,7 +140,8 @@ bool wake_for_takeover(p *standby, bool chain);
 void wake_m0(void);                     /* to look for signals, if it is asleep */
 #define M_STACK (512 << 10)             /* the stack of an OS thread made for goroutines */
 _Noreturn void thread_refused(int err); /* no new thread, errno says why: the program ends */
-/* PyEval_RestoreThread, by a thread that is not left waiting while others give up the GIL only to take it again. */
+/* PyEval_RestoreThread, by a thread that is not left waiting while others give up the GIL only to take it
+ * again. */
 void gil_take(PyThreadState *ts);
 
 void allm_add(m *mp);    /* under idlelock, with mcount */
@@ -180,8 +181,8 @@ int64_t checkdead(void);
 /* If main is parked and a signal waits, or a session has something to tell it: readies it, to run the
  * handlers. */
 void interrupt_main(void);
-/* Ends the running goroutine gp, which is on the free list already, and runs others. Its next life continues after the
- * call. */
+/* Ends the running goroutine gp, which is on the free list already, and runs others. Its next life continues
+ * after the call. */
 void godead(g *gp);
 void newproc1(g *gp); /* makes a new goroutine runnable, and starts sysmon with the first one */
 /* By gp, before all else when it runs again: attaches its thread state. May run Python code. */

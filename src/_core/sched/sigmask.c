@@ -192,7 +192,8 @@ trampoline(const struct trampolines *t, int flags)
     }
 }
 
-/* -1: exception set. What a version of Python does not have is left out; a convention that is not known is an error. */
+/* -1: exception set. What a version of Python does not have is left out; a convention that is not known is an
+ * error. */
 int
 sigmask_init(void)
 {

@@ -1,4 +1,5 @@
-/* slab.h: slabs and bins of stacks, for stack.c, which hands them out, and reclaim.c, which gives them back. */
+/* slab.h: slabs and bins of stacks, for stack.c, which hands them out, and reclaim.c, which gives them
+ * back. */
 #ifndef GORT_SLAB_H
 #define GORT_SLAB_H
 
@@ -13,8 +14,8 @@ typedef struct slab slab;
 /* In use; all its stacks were given up, and its memory is to go back; it may be used for any bin. */
 enum slabstate { SlabUsed, SlabGiving, SlabEmpty };
 
-/* A stretch of addresses, cut into stacks of one size. The nth of them is given up, or has never been made, or has a g:
- * live, or dead and in one of its bin's lists. */
+/* A stretch of addresses, cut into stacks of one size. The nth of them is given up, or has never been made,
+ * or has a g: live, or dead and in one of its bin's lists. */
 struct slab {
     char *lo;
     size_t size, stride;

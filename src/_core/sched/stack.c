@@ -1,6 +1,7 @@
 /* stack.c: where goroutines live.
  *
- * A stack is a stretch of a large reserved slab; only what is touched costs memory. From its upper end downwards:
+ * A stack is a stretch of a large reserved slab; only what is touched costs memory. From its upper end
+ * downwards:
  *
  *     | g | short argument list | first data-stack chunk | C frames ... untouched ... | guard page |
  *     top                                                                              base
@@ -11,25 +12,27 @@
  *   1. A stack is never unmapped and its g never freed: sysmon and signal handlers may look at any g.
  *   2. A g on the free list keeps its stack and its thread state.
  *
- * Size. C code sets the pace: CPython bounds recursion in C by a count, not by the stack. 3.13 counts to 10,000: the
- * first DEEP_STACKS hold that, however hungry each call is, which is more than a thread's 8 MiB do. These are the
- * measure for all others. Few are deep: tops so far apart cost the page walks 3% of a start. Each stack of 2 MiB or
- * more costs a page-table page beside its own page. After the first BIG_STACKS, which is more than most programs ever
- * have at once, stacks are smaller, with a C recursion limit to match (3.12 and later; 3.11 has one counter for Python
- * and C, and gets another stack: morestack.c), and smaller again for those who have very many. The hungriest single
- * function known in the standard library, of decimal, takes 256 KiB.
- * Where addresses are limited there are no deep stacks: three goroutines are worth more than one that recurses.
+ * Size. C code sets the pace: CPython bounds recursion in C by a count, not by the stack. 3.13 counts to
+ * 10,000: the first DEEP_STACKS hold that, however hungry each call is, which is more than a thread's 8 MiB
+ * do. These are the measure for all others. Few are deep: tops so far apart cost the page walks 3% of a
+ * start. Each stack of 2 MiB or more costs a page-table page beside its own page. After the first BIG_STACKS,
+ * which is more than most programs ever have at once, stacks are smaller, with a C recursion limit to match
+ * (3.12 and later; 3.11 has one counter for Python and C, and gets another stack: morestack.c), and smaller
+ * again for those who have very many. The hungriest single function known in the standard library, of
+ * decimal, takes 256 KiB. Where addresses are limited there are no deep stacks: three goroutines are worth
+ * more than one that recurses.
  *
- * Most of what a first start costs is the kernel's work: the guard, the zeroed page. While goroutines are made by the
- * hundred, sysmon does it in advance (stacks_prepare), on another core.
+ * Most of what a first start costs is the kernel's work: the guard, the zeroed page. While goroutines are
+ * made by the hundred, sysmon does it in advance (stacks_prepare), on another core.
  *
- * Tops are spread over different pages of the stride ("colours"): equal low address bits would put all tops into the
- * same few sets of the TLB and the caches. Strides are multiples of 16 pages, and the number of colours is odd, so that
- * the two do not fall in step; each stack is a page further than the one before it. To wake 100,000
- * takes 1.07 us each so, 1.48 with steps of 7 pages over an even number, and about 1.6 with steps of 8 pages.
+ * Tops are spread over different pages of the stride ("colours"): equal low address bits would put all tops
+ * into the same few sets of the TLB and the caches. Strides are multiples of 16 pages, and the number of
+ * colours is odd, so that the two do not fall in step; each stack is a page further than the one before it.
+ * To wake 100,000 takes 1.07 us each so, 1.48 with steps of 7 pages over an even number, and about 1.6 with
+ * steps of 8 pages.
  *
- * Differs from Go: stacks do not grow by copying, since C frames hold addresses into them. They are virtual memory
- * that the kernel fills in.
+ * Differs from Go: stacks do not grow by copying, since C frames hold addresses into them. They are virtual
+ * memory that the kernel fills in.
  */
 #include "core.h"
 
@@ -179,8 +182,8 @@ new_slab(const bin *b, size_t stride)
         return NULL;
     }
     slab *s = &slabs[n];
-    /* Bounds of stacks lie in the middle of what one page-table page maps: the guard of a stack and the top of the one
-     * below it share it. */
+    /* Bounds of stacks lie in the middle of what one page-table page maps: the guard of a stack and the top
+     * of the one below it share it. */
     s->lo = (char *)(((uintptr_t)mem + PMD - 1) & ~(uintptr_t)(PMD - 1)) + PMD / 2;
     s->size = count * stride;
     s->stride = stride;
@@ -503,9 +506,9 @@ stack_stats(size_t *inuse, size_t *sys)
     *sys = reserved + sysstacks + threads + morestack_bytes();
 }
 
-/* Gives back what goroutines that do not run have touched of their stacks below where they are now: a deep call
- * is often the only one. The collector calls it; each time it looks at some goroutines more, at each of them once after
- * it has run. Differs from Go: Go halves a stack and moves it; here its addresses stay. */
+/* Gives back what goroutines that do not run have touched of their stacks below where they are now: a deep
+ * call is often the only one. The collector calls it; each time it looks at some goroutines more, at each of
+ * them once after it has run. Differs from Go: Go halves a stack and moves it; here its addresses stay. */
 #define SHRINK_MAX 4096
 
 static void

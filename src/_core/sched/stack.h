@@ -1,5 +1,5 @@
-/* stack.h: goroutines' stacks: where they are (stack.c), what becomes of them (reclaim.c), and more of one for a
- * call (morestack.c). */
+/* stack.h: goroutines' stacks: where they are (stack.c), what becomes of them (reclaim.c), and more of one
+ * for a call (morestack.c). */
 #ifndef GORT_STACK_H
 #define GORT_STACK_H
 
@@ -57,7 +57,8 @@ bool give_slabs_back(void);    /* what sysmon has not done yet; true: there are 
 int morestack_init(void);
 /* Calls fn(arg), which may park, on a stack of 8 MiB. False: there is none, and it was not called. */
 bool morestack(g *gp, void (*fn)(void *), void *arg);
-/* How far above its end the guard of a stack of this size lies, and is opened when it is reached; 0: it lies at the end. */
+/* How far above its end the guard of a stack of this size lies, and is opened when it is reached; 0: it lies
+ * at the end. */
 size_t redzone(size_t stride);
 /* gp, which runs, has touched addr in the frame at its stack pointer. True: it goes on. Async-signal-safe. */
 bool morestack_fault(g *gp, const char *addr);

@@ -62,9 +62,9 @@ static struct {
     int64_t next, wait;
 } kicks;
 
-/* A signal waits for the main goroutine, which runs. If it is in C on another thread than the process's first one, which
- * takes the signals, its call is not interrupted by itself. More than once, because the kick may come just before
- * the call; more and more seldom, because the call may be one that goes on regardless. */
+/* A signal waits for the main goroutine, which runs. If it is in C on another thread than the process's first
+ * one, which takes the signals, its call is not interrupted by itself. More than once, because the kick may
+ * come just before the call; more and more seldom, because the call may be one that goes on regardless. */
 static void
 hurry_main(const g *gp, int64_t now)
 {
@@ -170,8 +170,8 @@ retake_scan(int64_t now)
             alive = true;
     }
     quiet = !alive && !runnable && !due && !sig && !collect && !gilwait.since;
-    /* a P that makes progress will come to the global queue, the timers and the signal by itself: two Ms at work would
-     * only fight for the GIL */
+    /* a P that makes progress will come to the global queue, the timers and the signal by itself: two Ms at
+     * work would only fight for the GIL */
     wake |= stuck && !alive && (due || sig || collect || runnable);
     wake |= gilwait.unsure;
     wake |= sched.npidle == sched.nprocs && (runnable || collect || (sig && m0->curg));
@@ -196,8 +196,8 @@ sysmon_after_fork(void)
     atomic_store(&mheap_unwatched, true);
 }
 
-/* Nothing happens: sleeps until somebody wakes it, or `until`. In between only the scavenger is at work, and it leaves
- * word when it wants to go on. True: woken. */
+/* Nothing happens: sleeps until somebody wakes it, or `until`. In between only the scavenger is at work, and
+ * it leaves word when it wants to go on. True: woken. */
 static bool
 sleep_quietly(uint32_t mine, int64_t until, int64_t *scavenging)
 {
@@ -455,8 +455,8 @@ schedtrace(bool detailed)
     for (m *mp = sched.allm; mp; mp = mp->alllink) {
         p *pp = mp->p;
         g *gp = mp->curg, *lg = mp->lockedg;
-        out("  M%d: p=%d curg=%lld mallocing=0 throwing=%d preemptoff= locks=0 dying=0 spinning=%s blocked=%s "
-            "lockedg=%lld\n",
+        out("  M%d: p=%d curg=%lld mallocing=0 throwing=%d preemptoff= locks=0 dying=0 spinning=%s "
+            "blocked=%s lockedg=%lld\n",
             mp->id, pp ? pp->id : -1, gp ? (long long)gp->goid : -1LL, (int)sched.throwing,
             mp->takeover ? "true" : "false", mp->inidle ? "true" : "false", lg ? (long long)lg->goid : -1LL);
     }

@@ -3,10 +3,11 @@
  * Invariants
  *   1. heap is a 4-ary heap by `when`; a timer's index says where it is, -1: nowhere.
  *   2. sched.timer0 is the first timer's when, INT64_MAX if there is none; sysmon and idle Ms wait for it.
- *   3. A timer's f runs in the scheduler, on any stack: it runs no Python code, allocates nothing that the collector
- *      tracks and does not park. It may start goroutines and ready them.
+ *   3. A timer's f runs in the scheduler, on any stack: it runs no Python code, allocates nothing that the
+ *      collector tracks and does not park. It may start goroutines and ready them.
  *
- * One heap for all Ps: the GIL lets only one goroutine at a time touch it, so Go's heap per P would gain nothing.
+ * One heap for all Ps: the GIL lets only one goroutine at a time touch it, so Go's heap per P would gain
+ * nothing.
  */
 #include "sched/time.h"
 

@@ -6,7 +6,8 @@
 
 struct timer {
     int64_t when;
-    /* runs in the scheduler: no Python code, no parking; true: it goes back into the heap, with a new `when` */
+    /* runs in the scheduler: no Python code, no parking; true: it goes back into the heap, with a new
+     * `when` */
     bool (*f)(timer *t, int64_t now);
     int32_t index; /* in the heap; -1: not in it */
 };

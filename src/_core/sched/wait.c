@@ -1,11 +1,12 @@
 /* wait.c: the waits of wait.h that are out of line.
  *
- * What the handlers of a signal raise is dealt with when the waiter is out of its queue and everything is in order (wait_until).
+ * What the handlers of a signal raise is dealt with when the waiter is out of its queue and everything is in
+ * order (wait_until).
  *
  * With the GIL, by the goroutine that waits.
  *
- * Differs from Go: a wait of the main goroutine is interrupted by signals, so a waiter comes back to look, and may queue in
- * front of the others.
+ * Differs from Go: a wait of the main goroutine is interrupted by signals, so a waiter comes back to look,
+ * and may queue in front of the others.
  */
 #include "sched/wait.h"
 

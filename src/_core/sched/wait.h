@@ -8,8 +8,8 @@
  *   wait_for     wait_until with wait_in, for what takes one look and one queue.
  *
  * THE RULE OF PYTHON CODE (core.h) holds from waitq_push to the switch in gopark. With park_in and wait_in a
- * caller cannot break it. select, which queues several sudogs, and Cond, which unlocks between queue and park,
- * keep it in their turns.
+ * caller cannot break it. select, which queues several sudogs, and Cond, which unlocks between queue and
+ * park, keep it in their turns.
  */
 #ifndef GORT_WAIT_H
 #define GORT_WAIT_H
@@ -115,8 +115,8 @@ waiter_back(g *gp, waiter *at, const waiter *here)
 
 /* -- waiting ------------------------------------------------------------------------------------------ */
 
-/* One wait of gp in q, as `at`. False: a signal has interrupted main, no waker took it, and it is out of the queue, before
- * handlers run: if they raise, nothing may have happened to elem. */
+/* One wait of gp in q, as `at`. False: a signal has interrupted main, no waker took it, and it is out of the
+ * queue, before handlers run: if they raise, nothing may have happened to elem. */
 static inline bool
 park_in(g *gp, waitq *q, waiter *at, PyObject *elem, bool front, enum waitreason why)
 {
@@ -144,8 +144,8 @@ typedef struct {
 /* Takes it, or waits in q until a waker hands it over. 0, -1 and `kept` as in wait_until. */
 int wait_for(g *gp, waitq *q, const waitable *what, void *of, PyObject **kept);
 
-/* The handlers of the signals that interrupted a wait. False: what they raise ends it. With `kept` it does not, unless the
- * interpreter ends: see locker_lock_always. */
+/* The handlers of the signals that interrupted a wait. False: what they raise ends it. With `kept` it does
+ * not, unless the interpreter ends: see locker_lock_always. */
 bool run_handlers(PyObject **kept);
 
 /* What a turn of a wait came to. */
@@ -156,9 +156,9 @@ enum turn {
     INTERRUPTED, /* by a signal, and it is out of its queue: the handlers run now, before it looks again */
 };
 
-/* Takes turns until one has it, 0, or an exception ends the wait, -1. Whoever comes back to wait again does so in front: it
- * was in no queue meanwhile, and others came later. The first turn waits in front if `front` says so. Inline, with a `turn`
- * that the compiler knows, this is the loop that each primitive would have. */
+/* Takes turns until one has it, 0, or an exception ends the wait, -1. Whoever comes back to wait again does
+ * so in front: it was in no queue meanwhile, and others came later. The first turn waits in front if `front`
+ * says so. Inline, with a `turn` that the compiler knows, this is the loop that each primitive would have. */
 static inline int
 wait_until(g *gp, void *of, enum turn (*turn)(void *of, g *gp, bool front), bool front, PyObject **kept)
 {

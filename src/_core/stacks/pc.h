@@ -6,12 +6,13 @@
 
 typedef struct func func;
 
-/* The func of a code object, made at the first call; globals name its module. NULL: no memory (no exception set). */
+/* The func of a code object, made at the first call; globals name its module. NULL: no memory (no exception
+ * set). */
 func *func_of(PyCodeObject *code, PyObject *globals);
 /* The return PC of a call at byte offset lasti. */
 uintptr_t func_pc(const func *f, int lasti);
-/* The same for code of which nothing is known but that it was on a stack: with care (os.h), in signal handlers and within
- * the allocator too. 0: it has no PC yet, or it is gone. */
+/* The same for code of which nothing is known but that it was on a stack: with care (os.h), in signal
+ * handlers and within the allocator too. 0: it has no PC yet, or it is gone. */
 uintptr_t code_pc(PyCodeObject *code, int lasti, enum care care);
 /* The func that pc lies in; NULL: none, or its code no longer exists. GIL held: the table may be moving. */
 func *findfunc(uintptr_t pc);

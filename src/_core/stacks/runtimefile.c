@@ -1,7 +1,8 @@
 /* runtimefile.c: which files are the runtime's, so that tracebacks of the program leave their frames out.
  *
- * These are gort's own files, runpy and the interpreter's bootstrap. Names are compared as they are stored, whatever
- * characters gort's folder is called by, and in a signal handler without the interpreter (`careful`).
+ * These are gort's own files, runpy and the interpreter's bootstrap. Names are compared as they are stored,
+ * whatever characters gort's folder is called by, and in a signal handler without the interpreter
+ * (`careful`).
  *
  * Differs from Go, which goes by the package of a function.
  */

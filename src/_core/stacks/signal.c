@@ -442,8 +442,8 @@ handled_in_c(void)
     return false;
 }
 
-/* SIGABRT is also sent, and the program may want it for something: it ignores it, or has a handler in Python, which would
- * only be noted before the process ends. */
+/* SIGABRT is also sent, and the program may want it for something: it ignores it, or has a handler in Python,
+ * which would only be noted before the process ends. */
 static bool
 is_used(int sig)
 {

@@ -10,7 +10,8 @@ void quit(void);            /* hook: sysmon does so; ends the process */
 void quit_kicked(void *uc); /* hook: in a thread that sysmon has chosen to write the dump */
 void quit_after_fork(void); /* in the child: a SIGQUIT of the parent's is the parent's to answer */
 _Noreturn void crash(void); /* SIGABRT's default action */
-/* Would a fault of this thread, if it had one now, come to gort's handler? Three system calls, async-signal-safe. */
+/* Would a fault of this thread, if it had one now, come to gort's handler? Three system calls,
+ * async-signal-safe. */
 bool faults_are_caught(void);
 int start_dying(void);   /* 1 at the first call, 2 at the second, ... */
 bool handled_in_c(void); /* hook: is there a signal handler that is neither Python's nor ours? */

@@ -312,8 +312,8 @@ put_others(out *o, g *me, bool careful)
 
 /* -- threads --------------------------------------------------------------------------------------- */
 
-/* The g's of the threads that wait in gort, by thread state: open addressing, at most half full. Pages of their own, since
- * in a signal handler there is no allocator. */
+/* The g's of the threads that wait in gort, by thread state: open addressing, at most half full. Pages of
+ * their own, since in a signal handler there is no allocator. */
 typedef struct {
     g **slots;
     size_t size; /* a power of 2; 0: nobody waits, or no memory: then their status is told less exactly */

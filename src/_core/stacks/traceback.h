@@ -1,4 +1,5 @@
-/* traceback.h: text about goroutines, in Go's form: traceback.c writes it, cgo.c adds the frames of C code. */
+/* traceback.h: text about goroutines, in Go's form: traceback.c writes it, cgo.c adds the frames of C
+ * code. */
 #ifndef GORT_TRACEBACK_H
 #define GORT_TRACEBACK_H
 
@@ -52,8 +53,8 @@ int gort_runtimefile_init(PyObject *module); /* -1: exception set */
 
 int gort_walk_init(PyObject *module); /* walk.c. -1: exception set */
 
-/* The code of the Python function that every call from C to Python made through gort.cgo passes; NULL: not loaded. cgo.c
- * sets it. */
+/* The code of the Python function that every call from C to Python made through gort.cgo passes; NULL: not
+ * loaded. cgo.c sets it. */
 extern PyCodeObject *callback_code;
 
 #endif

@@ -68,9 +68,9 @@ enter(inside *in, PyObject *self, g *gp)
 
 static size_t buffered_size; /* of CPython's object */
 
-/* A goroutine is inside self, and has changed threads since it entered: CPython would have it wait for itself. The name of
- * the old thread, somewhere in the object as long as the lock is held, becomes the new one's. No other word there can be
- * the address of a thread. */
+/* A goroutine is inside self, and has changed threads since it entered: CPython would have it wait for
+ * itself. The name of the old thread, somewhere in the object as long as the lock is held, becomes the new
+ * one's. No other word there can be the address of a thread. */
 static void
 reenter(PyObject *self, unsigned long old, unsigned long new)
 {
@@ -118,8 +118,8 @@ enter_turn(void *of, g *gp, bool front)
     return HAD;
 }
 
-/* Somebody may be inside. Parks until it is our turn, if it is to be. *mine: our record; NULL: none was made. -1: exception
- * set. */
+/* Somebody may be inside. Parks until it is our turn, if it is to be. *mine: our record; NULL: none was made.
+ * -1: exception set. */
 static noinline int
 occupied(PyObject *self, g *gp, inside **mine)
 {

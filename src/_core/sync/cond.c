@@ -123,7 +123,8 @@ Cond_wait(Cond *c, PyObject *unused)
     PyObject *held = Py_NewRef(c->l);
     int r = locker_of(&l, held);
     if (unlikely(r == 0 && gp->greenlets)) {
-        /* code of the program, which runs while the waiter is queued, may switch greenlets: they copy the stack away */
+        /* code of the program, which runs while the waiter is queued, may switch greenlets: they copy the
+         * stack away */
         waiter *one = malloc(sizeof *one);
         if (one)
             r = wait_as(c, &l, gp, one);

@@ -1,19 +1,20 @@
 /* mutex.c: Mutex, Go's sync.Mutex.
  *
  * Invariants
- *   1. In normal mode a woken waiter owns nothing: it competes, and queues in front if it loses. In starvation mode unlock
- *      hands the lock over to the first waiter, who owns it before it runs.
+ *   1. In normal mode a woken waiter owns nothing: it competes, and queues in front if it loses. In
+ *      starvation mode unlock hands the lock over to the first waiter, who owns it before it runs.
  *   2. woken: a waiter was woken and has not run yet, so that unlock need not wake another.
- *   3. In the child of a fork, a lock that was handed over to a goroutine that is lost and has not run since is given back.
- *      What a lost goroutine holds stays held: nobody knows what it was about to do.
+ *   3. In the child of a fork, a lock that was handed over to a goroutine that is lost and has not run since
+ *      is given back. What a lost goroutine holds stays held: nobody knows what it was about to do.
  *
- * In normal mode an unlock wakes the first waiter but anybody may take the lock before it runs, which is quick; a waiter that
- * has not got it for 1 ms puts the mutex into starvation mode, until a waiter has waited less than 1 ms or is the last one.
+ * In normal mode an unlock wakes the first waiter but anybody may take the lock before it runs, which is
+ * quick; a waiter that has not got it for 1 ms puts the mutex into starvation mode, until a waiter has waited
+ * less than 1 ms or is the last one.
  *
  * With the GIL.
  *
- * Differs from Go: under the GIL there are no atomics and no spinning. Misuse that is fatal in Go (unlock of an unlocked
- * mutex) raises runtime.Error with Go's text.
+ * Differs from Go: under the GIL there are no atomics and no spinning. Misuse that is fatal in Go (unlock of
+ * an unlocked mutex) raises runtime.Error with Go's text.
  */
 #include "core.h"
 
@@ -76,8 +77,9 @@ lock_turn(void *of, g *gp, bool front)
     mu->nwait++;
     int r = wait_in(gp, &mu->waiters, front, waitReasonMutexLock, mu, mutex_lost);
     mu->nwait--;
+    /* not woken: `woken` is about another waiter, as is a lock that was handed over */
     if (unlikely(r < 0))
-        return INTERRUPTED; /* not woken: `woken` is about another waiter, as is a lock that was handed over */
+        return INTERRUPTED;
     bool late = nanotime() - l->since > STARVATION_NS;
     if (mu->starving) {
         /* handed over: mu->locked stayed true */

@@ -3,8 +3,8 @@
  *
  * With the GIL: in gc.callbacks, and as the callback of a weak reference.
  *
- * Rejected: functions in Python. Whenever one is called the main thread runs its signal handlers, and what they
- * raise is dropped here: a Ctrl-C would be lost.
+ * Rejected: functions in Python. Whenever one is called the main thread runs its signal handlers, and what
+ * they raise is dropped here: a Ctrl-C would be lost.
  *
  * Differs from Go: pools are not per P.
  */

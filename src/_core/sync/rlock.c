@@ -31,8 +31,8 @@
 
 static PyObject *(*o_release)(PyObject *, PyObject *), *(*o_acquire)(PyObject *, PyObject *, PyObject *);
 
-/* Waits until the lock is taken: 1; or until `timeout` nanoseconds (-1: for ever) are over: 0. -1: a signal's handler
- * raised. */
+/* Waits until the lock is taken: 1; or until `timeout` nanoseconds (-1: for ever) are over: 0. -1: a signal's
+ * handler raised. */
 static int
 acquire_timed(PyThread_type_lock lock, int64_t timeout)
 {

@@ -1,10 +1,11 @@
 /* run.c: gort.run: one function in a goroutine, and its outcome.
  *
- * In C, so that the first thing that a trace or profile function sees in the goroutine is the program's function, and
- * so that a signal either finds the goroutine not started or the outcome in its place.
+ * In C, so that the first thing that a trace or profile function sees in the goroutine is the program's
+ * function, and so that a signal either finds the goroutine not started or the outcome in its place.
  *
- * Invariant: `done` is set, with the outcome in place, before the waiter is woken. If a signal's exception ends the wait,
- * nobody waits any more: the goroutine goes on, and its outcome is dropped with the last reference.
+ * Invariant: `done` is set, with the outcome in place, before the waiter is woken. If a signal's exception
+ * ends the wait, nobody waits any more: the goroutine goes on, and its outcome is dropped with the last
+ * reference.
  *
  * Go has no such function.
  */

@@ -34,8 +34,8 @@ struct RWMutex {
 
 PyTypeObject *RWMutex_Type, *RLocker_Type;
 
-/* Does a writer wait for the readers that came before it? Not one that is lost in a fork, wherever it was: it may have been
- * in no queue, running signal handlers. */
+/* Does a writer wait for the readers that came before it? Not one that is lost in a fork, wherever it was: it
+ * may have been in no queue, running signal handlers. */
 static inline bool
 draining(RWMutex *rw)
 {
@@ -259,8 +259,8 @@ RWMutex_exit(RWMutex *rw, PyObject *const *args, Py_ssize_t nargs)
 
 /* -- RLocker ------------------------------------------------------------------------------------- */
 
-/* The reader's side as a Locker. In C as the locks are: between any two instructions of Python code a signal handler may
- * raise, also between rlock() and the block of a `with`. */
+/* The reader's side as a Locker. In C as the locks are: between any two instructions of Python code a signal
+ * handler may raise, also between rlock() and the block of a `with`. */
 typedef struct {
     PyObject_HEAD
     RWMutex *rw;

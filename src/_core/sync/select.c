@@ -1,12 +1,13 @@
 /* select.c: waiting for several channels at once.
  *
- * One pass over the cases counts those that are ready and picks one uniformly at random; only if none is, the goroutine
- * puts a sudog for each case into the channels' queues, in random order, and parks. All sudogs share one `wait`: the first
- * waker sets it, and queues skip sudogs whose wait is set, so exactly one case fires. The tuple to return, and the number in
- * it, are made before that: without memory for them nothing is sent or received.
+ * One pass over the cases counts those that are ready and picks one uniformly at random; only if none is, the
+ * goroutine puts a sudog for each case into the channels' queues, in random order, and parks. All sudogs
+ * share one `wait`: the first waker sets it, and queues skip sudogs whose wait is set, so exactly one case
+ * fires. The tuple to return, and the number in it, are made before that: without memory for them nothing is
+ * sent or received.
  *
- * Differs from Go: Go locks all channels in address order and polls them in a random order; under the GIL there
- * is nothing to lock, and a random pick among the ready ones gives the same distribution.
+ * Differs from Go: Go locks all channels in address order and polls them in a random order; under the GIL
+ * there is nothing to lock, and a random pick among the ready ones gives the same distribution.
  */
 #include "core.h"
 
@@ -40,7 +41,8 @@ fastrandn(uint32_t n)
     return (uint32_t)(((x >> 32) * n) >> 32);
 }
 
-/* The numbers of cases, as far as a select has waited with more than CPython has in store (257). They stay. */
+/* The numbers of cases, as far as a select has waited with more than CPython has in store (257). They
+ * stay. */
 static PyObject **numbers;
 static Py_ssize_t nnumbers;
 
@@ -166,8 +168,8 @@ typedef struct {
     bool hidden;           /* from the collector */
 } selecting;
 
-/* A sudog for each case, in random order: the k-th is that of case sd[k].ncase. Where cases share a channel, its queue has
- * their sudogs one after the other, and a waker takes the first. */
+/* A sudog for each case, in random order: the k-th is that of case sd[k].ncase. Where cases share a channel,
+ * its queue has their sudogs one after the other, and a waker takes the first. */
 static void
 shuffle(sudog *sd, int32_t n, wait *w)
 {

@@ -37,8 +37,8 @@ int rw_runlock(RWMutex *rw);
 bool rw_is_lock(PyObject *method, PyObject *l);
 bool rw_is_unlock(PyObject *method, PyObject *l);
 
-/* A Locker: an object with methods lock and unlock. Those of the core's own types are called without Python code, also for
- * an object of a derived class that has none of its own. */
+/* A Locker: an object with methods lock and unlock. Those of the core's own types are called without Python
+ * code, also for an object of a derived class that has none of its own. */
 enum method_kind { MethodOther, MethodMutex, MethodRLocker, MethodRWMutex };
 typedef struct {
     PyObject *l;
@@ -46,9 +46,9 @@ typedef struct {
 } locker;
 int locker_of(locker *k, PyObject *l); /* borrows l. May run code of the program. -1: exception set */
 int locker_unlock(const locker *k); /* runs code of the program if the method is its own. -1: exception set */
-/* Locks on behalf of gp whatever happens: signal handlers run while it waits, what they raise is kept in *kept (an
- * exception that is there already becomes its context), and the wait goes on. Only a lock() of the program's own can
- * fail; so does everything once the interpreter ends. -1: not locked, *kept is set. */
+/* Locks on behalf of gp whatever happens: signal handlers run while it waits, what they raise is kept in
+ * *kept (an exception that is there already becomes its context), and the wait goes on. Only a lock() of the
+ * program's own can fail; so does everything once the interpreter ends. -1: not locked, *kept is set. */
 int locker_lock_always(const locker *k, g *gp, PyObject **kept);
 
 /* Have CPython's RLock, import lock and buffered files know goroutines. A CPython that is not as expected is

@@ -146,8 +146,8 @@ take_out(Map *map, entry *e)
     map->version++;
 }
 
-/* A tuple for (value, ok). The collector does not know of it, and shows it to nobody, before it is filled. NULL:
- * MemoryError. */
+/* A tuple for (value, ok). The collector does not know of it, and shows it to nobody, before it is filled.
+ * NULL: MemoryError. */
 static PyObject *
 answer_new(void)
 {

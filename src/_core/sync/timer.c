@@ -84,8 +84,8 @@ sleep_(PyObject *mod, PyObject *seconds)
 
 #define chantimer_of(tp) ((chantimer *)((char *)(tp) - offsetof(chantimer, t)))
 
-/* It is due, and somebody receives: the Unix time at which it fired. Ticks that nobody could take are left out; the next
- * one is in step with the first. */
+/* It is due, and somebody receives: the Unix time at which it fired. Ticks that nobody could take are left
+ * out; the next one is in step with the first. */
 static double
 take(chantimer *ct, int64_t now)
 {

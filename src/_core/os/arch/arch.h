@@ -31,8 +31,8 @@ void gort_switch(void **save, void *to);
 /* What a first frame returns to: calls the function of first_frame(). */
 void gort_entry(void);
 
-/* unwind_*.S: calls fn(arg) as if the place of these registers had called it: an unwinder that it starts goes on there. Whoever
- * walks is behind it when the PC is no longer between it and its end. */
+/* unwind_*.S: calls fn(arg) as if the place of these registers had called it: an unwinder that it starts goes
+ * on there. Whoever walks is behind it when the PC is no longer between it and its end. */
 void gort_unwind_from(const registers *regs, void (*fn)(void *), void *arg);
 extern const char gort_unwind_from_end[];
 /* Calls fn(arg) on another stack, which ends at `stack`. */
@@ -49,8 +49,8 @@ cpu_relax(void)
 #endif
 }
 
-/* A frame below hi, which is aligned to 16, from which gort_switch starts gort_entry, and that calls fn. Returns what
- * gort_switch takes. Rounding and exceptions of floats are those of the caller. */
+/* A frame below hi, which is aligned to 16, from which gort_switch starts gort_entry, and that calls fn.
+ * Returns what gort_switch takes. Rounding and exceptions of floats are those of the caller. */
 static inline void *
 first_frame(char *hi, void (*fn)(void))
 {

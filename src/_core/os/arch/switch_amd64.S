@@ -1,10 +1,10 @@
 /* switch_amd64.S: the stack switch and nothing else (System V x86-64).
  *
  *   void gort_switch(void **save, void *to);
- *       saves the callee-saved registers, MXCSR and the x87 control word on the running stack, stores the stack
- *       pointer in *save, and continues where `to` was saved.
- *   gort_entry: where a fresh stack begins: calls the function in r12. It has no caller: the CFI ends the walk
- *       of every unwinder and rbp is 0.
+ *       saves the callee-saved registers, MXCSR and the x87 control word on the running stack, stores the
+ *       stack pointer in *save, and continues where `to` was saved.
+ *   gort_entry: where a fresh stack begins: calls the function in r12. It has no caller: the CFI ends the
+ *       walk of every unwinder and rbp is 0.
  *
  * A fresh stack holds, from its saved pointer upwards: control words, r15 r14 r13 r12 rbx rbp, the address of
  * gort_entry (stack.c builds it). No shadow stacks: a process that runs with them is refused at import.

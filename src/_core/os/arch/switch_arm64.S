@@ -1,7 +1,7 @@
 /* switch_arm64.S: the stack switch and nothing else (AAPCS64). See switch_amd64.S for the two functions.
  *
- * A fresh stack holds, from its saved pointer upwards: x19..x28, x29, x30, d8..d15, the FPCR and a pad: 176 bytes;
- * x30 is gort_entry and x19 the function that it calls.
+ * A fresh stack holds, from its saved pointer upwards: x19..x28, x29, x30, d8..d15, the FPCR and a pad: 176
+ * bytes; x30 is gort_entry and x19 the function that it calls.
  */
     .text
     .globl  gort_switch

@@ -1,8 +1,8 @@
-/* unwind_arm64.S: unwinding from another place than the current one, and calls on another stack. See unwind_amd64.S for
- * the functions.
+/* unwind_arm64.S: unwinding from another place than the current one, and calls on another stack. See
+ * unwind_amd64.S for the functions.
  *
- * registers (os.h) holds, in words: pc sp x19..x28 x29. The pc goes where the unwinder looks for the return address, into x30;
- * so a place whose x30 is live, an interrupted leaf function, cannot be unwound from.
+ * registers (os.h) holds, in words: pc sp x19..x28 x29. The pc goes where the unwinder looks for the return
+ * address, into x30; so a place whose x30 is live, an interrupted leaf function, cannot be unwound from.
  */
     .text
     .globl  gort_unwind_from
