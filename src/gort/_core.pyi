@@ -481,9 +481,6 @@ class RuntimeTimer:
 
 # -- calls into C (cgo.c, cgo_check.c) ----------------------------------------------------------
 
-_cgo_print_on_signal: Final[int]
-"""The address of a handler of signals that prints the C frames, for tests."""
-
 def cgo_call(fn: Any, /, *args: Any, **kwargs: Any) -> Any: ...
 def cgo_callback(fn: Callable[..., Any], /, *args: Any) -> Any:
     """Returns fn(*args), on behalf of C code: calls the context function before and after."""
