@@ -96,7 +96,8 @@ enum pstatus { Pidle = 0, Prunning = 1, Psyscall = 2, Pgcstop = 3, Pdead = 4 };
     X(waitReasonCondWait, "sync.Cond.Wait")                                                                  \
     X(waitReasonGoexit, "goexit")                                                                            \
     X(waitReasonFinalizerWait, "finalizer wait")                                                             \
-    X(waitReasonWaitForGCCycle, "wait for GC cycle")
+    X(waitReasonWaitForGCCycle, "wait for GC cycle")                                                         \
+    X(waitReasonPanicWait, "panicwait")
 enum waitreason {
 #define X(name, text) name,
     WAIT_REASONS(X)
@@ -259,8 +260,9 @@ struct handover {
 
 /* The scheduler's state. */
 struct sched {
-    bool ending;           /* main has returned and the threads are joined: atexit handlers run */
-    _Atomic bool stopping; /* the interpreter is about to end: nothing more is scheduled */
+    bool ending;            /* main has returned and the threads are joined: atexit handlers run */
+    _Atomic bool stopping;  /* the interpreter is about to end: nothing more is scheduled */
+    PyThreadState *stopper; /* of the thread that ends it, or the process */
     _Atomic bool
         attention; /* timers are due or a signal waits: look before the next switch; sysmon sets it */
     int32_t nprocs;

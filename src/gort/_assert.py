@@ -39,7 +39,9 @@ def type_assert(value: object, type_: Any, /, *, ok: bool = False) -> Any:
     """
     try:
         holds = isinstance(value, type_)
-    except TypeError:
+    except TypeError as error:
+        if not _is_of_the_check(error):
+            raise
         raise TypeError(
             f"type_assert() takes a class, a union or a runtime-checkable protocol, not {type_!r}"
         ) from None
@@ -48,6 +50,15 @@ def type_assert(value: object, type_: Any, /, *, ok: bool = False) -> Any:
     if holds:
         return value
     raise TypeAssertionError(_message(value, type_))
+
+
+def _is_of_the_check(error: BaseException) -> bool:
+    """Does isinstance() itself complain, and not code of the program that it has called?"""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = trace.tb_frame.f_globals.get("__name__") if trace else None
+    return module in (__name__, "abc", "typing", "typing_extensions")
 
 
 def _message(value: object, want: Any) -> str:

@@ -121,6 +121,15 @@ def die_within(seconds: float, text: bytes, status: int, /) -> None:
 def dies_in_time() -> None:
     """The time limit of die_within() is kept: the caller writes the text itself."""
 
+def begin_panic() -> None:
+    """This goroutine ends the process by a panic; waits for ever if another one does."""
+
+def begin_exit() -> None:
+    """This goroutine ends the process in an orderly way; waits for ever if another one does."""
+
+def await_panic() -> None:
+    """Waits for ever if another goroutine panics, or the runtime dies."""
+
 def write_error(text: bytes, /) -> None:
     """Writes to what was standard error when the process started."""
 

@@ -111,7 +111,7 @@ def main_panics(exc: BaseException) -> int:
 
 
 def _panic_text(exc: BaseException) -> str:
-    _dying.acquire()
+    _core.begin_panic()
     _load_traceback()
     _core.start_panic()
     _forget_goexit(exc)
@@ -187,10 +187,6 @@ def _calls(trace: TracebackType | None) -> list[tuple[FrameType, int]]:
     return calls
 
 
-# Taken by the first goroutine that panics, never given back: a second one waits for the end.
-_dying = _core.Sema(1)
-
-
 def fatal(text: str) -> None:
     """Prints `fatal error: text` and, unless GOTRACEBACK is none, every goroutine."""
     _core.start_panic()
@@ -263,6 +259,7 @@ def _interrupted(exc: KeyboardInterrupt) -> None:
         write(_exception(exc, _LEVELS["single"]))
     else:
         sys.excepthook(type(exc), exc, exc.__traceback__)
+    _core.begin_exit()
     _finish()
     import signal
 
@@ -283,19 +280,16 @@ def ends() -> None:
     What abandoned goroutines refer to, including the globals of modules, is not destroyed, as in a program
     with daemon threads; so what open files still hold is written here.
     """
+    _core.await_panic()
     abandoned = _core.num_goroutine() > 1
     _core.shutdown()
     if abandoned and not _leaving:
         _save_files()
 
 
-# Taken by the first goroutine that ends the process, never given back: a second one waits for the end.
-_exit_right = _core.Sema(1)
-
-
 def _exit(exc: SystemExit) -> int:
     """Does what the interpreter does when SystemExit leaves its main thread; returns the exit status."""
-    _exit_right.acquire()
+    _core.begin_exit()
     code = exc.code
     status = 1
     if code is None:
@@ -326,7 +320,10 @@ def _finish() -> None:
         main = threading.main_thread()
         while threads := [one for one in threading.enumerate() if not one.daemon and one is not main]:
             for thread in threads:
-                thread.join()
+                if thread.is_alive():
+                    thread.join()
+                else:
+                    _core.sleep(0.001)  # It is being started, and cannot be joined yet, or has just ended.
     _cpython.run_atexit_handlers()
     _flush()
 

@@ -462,3 +462,152 @@ def test_a_signal_handler_that_raises_while_files_are_saved(tmp_path: Path) -> N
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "plain").read_text() == (tmp_path / "special").read_text() == "line\n"
+
+
+# -- main and a goroutine end the program at the same time -----------------------------------------
+
+# A goroutine wakes main, which has nothing more to do, on its way to a panic: Go's main waits for that, too.
+PANICS = {
+    "woken by a finally": """
+from gort import chan, go
+done = chan()
+def task():
+    try:
+        1 / 0
+    finally:
+        done.close()
+go(task)
+done.recv()
+""",
+    "told by a flag": """
+import time
+from gort import go
+flag = []
+def task():
+    flag.append(1)
+    1 / 0
+go(task)
+while not flag:
+    time.sleep(0.0001)
+""",
+    "while the program's hook reports it": """
+import sys, threading, time
+from gort import chan, go
+threading.excepthook = lambda args: time.sleep(0.05)
+done = chan()
+def task():
+    try:
+        1 / 0
+    finally:
+        done.close()
+go(task)
+done.recv()
+time.sleep(0.01)
+sys.exit(0)
+""",
+}
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("way", PANICS)
+def test_main_waits_for_a_panic(here: Path, way: str, runner: str) -> None:
+    (here / "program.py").write_text("import atexit\natexit.register(print, 'at exit')\n" + PANICS[way])
+    for _ in range(4):  # what it depends on is a matter of moments
+        outcome = execute([*RUNNERS[runner], "program.py"])
+        assert (outcome.status, outcome.stdout) == (2, "")
+        assert "ZeroDivisionError: division by zero" in outcome.stderr
+
+
+def test_main_waits_for_the_exit_of_a_goroutine() -> None:
+    """Its atexit handlers run once, and the status is the goroutine's."""
+    run_source(
+        """
+import atexit, sys, threading
+from gort import chan, go, time
+woken, joined = chan(), chan()
+def bye():
+    print("bye begins")
+    woken.close()
+    time.sleep(0.05)
+    print("bye ends")
+def worker():
+    joined.recv()
+    time.sleep(0.05)
+    print("worker ends")
+atexit.register(print, "the first one")
+atexit.register(bye)
+threading.Thread(target=worker).start()
+go(sys.exit, 6)
+joined.send(None)
+woken.recv()
+raise ValueError("main ends in its own way")
+""",
+    ).check(
+        status=6,
+        stdout="worker ends\nbye begins\nbye ends\nthe first one",
+        stderr="...\nValueError: main ends in its own way",
+    )
+
+
+def test_exit_of_a_goroutine_while_main_ends() -> None:
+    """Main was first: the goroutine waits for the end like anybody else."""
+    run_source(
+        """
+import atexit, sys
+from gort import go, time
+@atexit.register
+def bye():
+    go(sys.exit, 6)
+    time.sleep(0.05)
+    print("bye ends")
+go(int)
+""",
+    ).check(status=0, stdout="bye ends", stderr="")
+
+
+def test_panic_while_main_ends() -> None:
+    outcome = run_source(
+        """
+import atexit
+from gort import chan, go
+atexit.register(print, "not reached")
+@atexit.register
+def bye():
+    go(lambda: 1 / 0)
+    chan().recv()
+go(int)
+""",
+    )
+    assert (outcome.status, outcome.stdout) == (2, "")
+    assert "ZeroDivisionError: division by zero" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    "main",
+    [
+        "time.sleep(1)",
+        "chan().recv()",
+        "while True: a.send(1); b.recv()",
+        "while True: run(int)",
+        "while True: threading.Thread(target=int).start()",
+    ],
+)
+def test_main_is_quiet_when_a_goroutine_has_ended_the_program(main: str) -> None:
+    """It can be woken by nobody any more: it rests until the process is gone."""
+    program = f"""
+import sys, threading, time as os_time
+from gort import chan, go, run, time
+a, b = chan(), chan()
+def echo():
+    for x in a:
+        b.send(x)
+def stop():
+    os_time.sleep(0.005)
+    sys.exit(6)
+go(echo)
+for _ in range(3):
+    threading.Thread(target=lambda: go(stop)).start()
+{main}
+"""
+    for _ in range(8):
+        run_source(program).check(status=6, stdout="", stderr="")

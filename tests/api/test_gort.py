@@ -272,6 +272,20 @@ def test_type_assert_comma_ok() -> None:
     assert type_assert(None, type(None), ok=True) == (None, True)
 
 
+def test_type_assert_of_a_type_whose_check_raises() -> None:
+    """The program's own mistake is not taken for a type that isinstance() does not take."""
+
+    class Meta(type):
+        def __instancecheck__(cls, value: Any) -> bool:
+            return len(value) > 0
+
+    class Long(metaclass=Meta):
+        pass
+
+    with pytest.raises(TypeError, match=r"object of type 'int' has no len\(\)"):
+        type_assert(5, Long)
+
+
 @pytest.mark.parametrize("bad", [5, None, Closer, list[int]])
 def test_type_assert_needs_a_type(bad: Any) -> None:
     with pytest.raises(TypeError) as caught:

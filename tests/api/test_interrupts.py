@@ -15,6 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import pytest
+
 import gort
 from gort import _core, chan, context, go, run, sync, time
 from gort.runtime import gosched
@@ -170,6 +172,32 @@ def test_blocks() -> None:
                 pass
             assert free.try_lock(), lock
             free.unlock()
+
+
+@pytest.mark.parametrize("use", ["rlock", "lock"])
+@isolated()
+def test_a_handler_uses_the_rwmutex_that_main_waits_for(use: str) -> None:
+    """Main's turn to write is over while the handler runs, which would wait for main otherwise."""
+    rw, read = sync.RWMutex(), chan()
+    log: list[str] = []
+
+    def reader() -> None:
+        with rw.rlocker():
+            read.recv()
+            os.kill(os.getpid(), signal.SIGUSR1)
+            time.sleep(0.01)
+            log.append("reader")
+
+    def use_it(*_: Any) -> None:
+        with rw if use == "lock" else rw.rlocker():
+            log.append("handler")
+
+    signal.signal(signal.SIGUSR1, use_it)
+    go(reader)
+    read.send(None)
+    with rw:
+        log.append("main")
+    assert log == (["handler", "reader", "main"] if use == "rlock" else ["reader", "handler", "main"])
 
 
 class Second(Exception):

@@ -36,6 +36,21 @@ sched_abandon(g *gp)
     sleep_forever(gp->m);
 }
 
+/* The program has ended. Unless it is its end that runs here, this is nobody's concern any more. */
+void
+sched_ended(void)
+{
+    if (PyThreadState_Get() == sched.stopper)
+        return;
+    m *mp = getm();
+    if (mp && mp->curg)
+        sched_abandon(mp->curg);
+    ts_forget_drop_request(PyThreadState_Get());
+    PyEval_SaveThread();
+    for (;;)
+        sleep_ns(INT32_MAX);
+}
+
 /* Those Ms whose goroutines are in C or compute are left to CPython, which ends them like daemon threads when
  * they want the GIL. It would free the thread states that they read before and after that: on their way to
  * the GIL, and when they have given it up. An M runs no other goroutine than the one that it runs now: with
@@ -76,6 +91,7 @@ rest(const m *mine)
 void
 sched_stop(void)
 {
+    sched.stopper = PyThreadState_Get(); /* before stopping: see sched_ended */
     sched.stopping = true; /* first: the others look at it before they ask for the GIL or make anything */
     sysmon_asks_no_more(); /* before rest, which gives up the GIL */
     /* CPython ends all threads but the one that main's thread state names: main stays where it is from now

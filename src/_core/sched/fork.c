@@ -35,6 +35,7 @@
 #include "cpython/compat.h"
 #include "hooks.h"
 #include "os/os.h"
+#include "sched/g.h"
 #include "sched/ident.h"
 #include "sched/sched.h"
 #include "sched/session.h"
@@ -174,6 +175,7 @@ restart(PyThreadState *ts)
     if (PyGILState_Check())
         ts_forget_drop_request(
             ts); /* whoever asked for the GIL is lost: to give it up would be to wait for ever */
+    death_after_fork(gp);
     morestack_after_fork(gp);
     hooks.forked(ts, gp);
     threading_lock_after_fork();

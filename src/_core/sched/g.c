@@ -327,6 +327,7 @@ int
 newproc_user(PyObject *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     if (unlikely(sched.stopping)) {
+        sched_ended();
         PyErr_SetString(Error, "go: the program has ended");
         return -1;
     }
@@ -345,6 +346,8 @@ static void
 call_panic_hook(PyObject *exc)
 {
     int status = 2;
+    /* first: main, which this goroutine may have woken on its way here, must not end the program before it */
+    death_begins(exc);
     PyObject *r = panic_hook ? PyObject_CallOneArg(panic_hook, exc) : NULL;
     if (r) {
         status = (int)PyLong_AsLong(r);

@@ -12,6 +12,7 @@
 
 #include "os/os.h"
 #include "sched/g.h"
+#include "sched/sched.h"
 #include "sched/sigmask.h"
 
 #include <stdlib.h>
@@ -76,10 +77,90 @@ dies_in_time(void)
     }
 }
 
+/* -- who ends the process -------------------------------------------------------------------------- */
+
+/* By a panic, by sys.exit() or, main only, by returning. The first one does it; others wait for that for ever. */
+static const g *panics, *exits;
+static PyThreadState *throws; /* a fatal error of the runtime */
+
+static inline bool
+claim(const g **whose, const g *gp)
+{
+    if (!*whose)
+        *whose = gp;
+    return *whose == gp;
+}
+
+void
+death_begins(PyObject *exc)
+{
+    const m *mp = getm();
+    if (mp && mp->curg)
+        claim(PyErr_GivenExceptionMatches(exc, PyExc_SystemExit) ? &exits : &panics, mp->curg);
+}
+
+void
+death_after_fork(const g *gp)
+{
+    if (panics != gp)
+        panics = NULL;
+    if (exits != gp)
+        exits = NULL;
+    throws = NULL;
+}
+
+static enum turn
+death_turn(void *of, g *gp, bool front)
+{
+    (void)of, (void)front;
+    gopark(gp, waitReasonPanicWait);
+    return INTERRUPTED;
+}
+
+/* For ever, unless a handler of a signal raises. */
+static PyObject *
+wait_for_death(g *gp)
+{
+    wait_until(gp, NULL, death_turn, false, NULL);
+    return NULL;
+}
+
+static PyObject *
+begin_panic_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    g *gp = getg();
+    if (!gp)
+        return NULL;
+    return claim(&panics, gp) ? Py_NewRef(Py_None) : wait_for_death(gp);
+}
+
+static PyObject *
+begin_exit_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    g *gp = getg();
+    if (!gp)
+        return NULL;
+    return claim(&exits, gp) ? Py_NewRef(Py_None) : wait_for_death(gp);
+}
+
+static PyObject *
+await_panic_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    g *gp = getg();
+    if (!gp)
+        return NULL;
+    bool others = (panics && panics != gp) || (throws && throws != PyThreadState_Get());
+    return others ? wait_for_death(gp) : Py_NewRef(Py_None);
+}
+
 /* The runtime's own fatal error. GIL held, a thread state attached. */
 _Noreturn void
 fatal(const char *text)
 {
+    throws = PyThreadState_Get();
     sched.throwing = true; /* first: the hook may park, and must not be taken for a deadlock then */
     PyObject *r = fatal_hook ? PyObject_CallFunction(fatal_hook, "s", text) : NULL;
     if (!r) {
@@ -139,6 +220,13 @@ static PyMethodDef functions[] = {
      "If the process has not ended after this time, writes text and ends it with status."},
     {"dies_in_time", dies_in_time_, METH_NOARGS,
      "dies_in_time()\n--\n\nThe time limit of die_within() is kept: the caller writes the text itself."},
+    {"begin_panic", begin_panic_, METH_NOARGS,
+     "begin_panic()\n--\n\nThis goroutine ends the process by a panic; waits for ever if another one does."},
+    {"begin_exit", begin_exit_, METH_NOARGS,
+     "begin_exit()\n--\n\n"
+     "This goroutine ends the process in an orderly way; waits for ever if another one does."},
+    {"await_panic", await_panic_, METH_NOARGS,
+     "await_panic()\n--\n\nWaits for ever if another goroutine panics, or the runtime dies."},
     {"write_error", write_error_, METH_O,
      "write_error(text, /)\n--\n\nWrites bytes to what was standard error when the process started."},
     {NULL, NULL, 0, NULL},

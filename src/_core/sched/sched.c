@@ -90,6 +90,7 @@ int
 check_signals(void)
 {
     if (unlikely(sched.stopping)) {
+        sched_ended();
         PyErr_SetString(Error, "the program has ended: nothing can wake this goroutine any more");
         return -1;
     }

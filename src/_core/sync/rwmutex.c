@@ -34,8 +34,8 @@ struct RWMutex {
 
 PyTypeObject *RWMutex_Type, *RLocker_Type;
 
-/* Does a writer wait for the readers that came before it? Not one that is lost in a fork, wherever it was: it
- * may have been in no queue, running signal handlers. */
+/* Does a writer wait for the readers that came before it? Not one that is lost in a fork: it may have been
+ * woken already, and in no queue. */
 static inline bool
 draining(RWMutex *rw)
 {
@@ -68,23 +68,18 @@ static const waitable reading = {waitReasonRWMutexRLock, read_take, read_lost};
 /* A writer waits for two things. First for its turn, which is `drains`: if a fork loses the writer,
  * `draining` sees it. */
 static bool
-turn_take(void *of, g *gp)
+turn_take(RWMutex *rw, g *gp)
 {
-    RWMutex *rw = of;
     bool free = !rw->writing && !draining(rw);
     if (free)
         rw->drains = gp;
     return free;
 }
 
-static const waitable turn = {waitReasonRWMutexLock, turn_take, NULL};
-
-/* And then for the last reader, which finds nobody in `drainer` while the writer's signal handlers run. */
+/* And then for the last reader. */
 static bool
-write_take(void *of, g *gp)
+write_take(RWMutex *rw)
 {
-    (void)gp;
-    RWMutex *rw = of;
     if (rw->readers > 0)
         return false;
     rw->drains = NULL;
@@ -97,8 +92,6 @@ write_lost(void *of, bool woken)
     if (woken)
         ((RWMutex *)of)->writing = false; /* in its name */
 }
-
-static const waitable writing = {waitReasonRWMutexLock, write_take, write_lost};
 
 /* On behalf of gp; `kept` as in wait_until. */
 int
@@ -151,18 +144,26 @@ rw_runlock(RWMutex *rw)
     return 0;
 }
 
+static enum turn
+write_turn(void *of, g *gp, bool front)
+{
+    RWMutex *rw = of;
+    if (!turn_take(rw, gp) && wait_in(gp, &rw->writers, front, waitReasonRWMutexLock, rw, NULL) < 0)
+        return INTERRUPTED;
+    if (write_take(rw) || wait_in(gp, &rw->drainer, false, waitReasonRWMutexLock, rw, write_lost) == 0)
+        return HAD;
+    /* it gives up its turn: those that it keeps waiting may be what the handlers wait for, or the handlers
+     * themselves, and if they raise nobody else would wake them */
+    rw->drains = NULL;
+    rw_next(rw);
+    return INTERRUPTED;
+}
+
 /* On behalf of gp; `kept` as in wait_until. */
 int
 rw_wait(RWMutex *rw, g *gp, PyObject **kept)
 {
-    if (wait_for(gp, &rw->writers, &turn, rw, kept) < 0)
-        return -1;
-    if (wait_for(gp, &rw->drainer, &writing, rw, kept) == 0)
-        return 0;
-    /* it gives up its turn: nobody else would wake those that it kept waiting */
-    rw->drains = NULL;
-    rw_next(rw);
-    return -1;
+    return wait_until(gp, rw, write_turn, false, kept);
 }
 
 static int
