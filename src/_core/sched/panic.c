@@ -79,7 +79,8 @@ dies_in_time(void)
 
 /* -- who ends the process -------------------------------------------------------------------------- */
 
-/* By a panic, by sys.exit() or, main only, by returning. The first one does it; others wait for that for ever. */
+/* By a panic, by sys.exit() or, main only, by returning. The first one does it; others wait for that for
+ * ever. */
 static const g *panics, *exits;
 static PyThreadState *throws; /* a fatal error of the runtime */
 
