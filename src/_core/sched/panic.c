@@ -1,5 +1,5 @@
-/* panic.c: the death of the process: the runtime's fatal errors, and the limit of the time that dying may
- * take.
+/* panic.c: the death of the process: who ends it, the runtime's fatal errors, and the limit of the time that
+ * dying may take.
  *
  * What is said of a panic and of a fatal error is put together in Python (_traceback.py), which calls hooks
  * of the program's and flushes its files. That may hang: die_within gives it a number of seconds.
