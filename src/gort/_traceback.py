@@ -280,9 +280,11 @@ def ends() -> None:
     What abandoned goroutines refer to, including the globals of modules, is not destroyed, as in a program
     with daemon threads; so what open files still hold is written here.
     """
-    _core.await_panic()
-    abandoned = _core.num_goroutine() > 1
-    _core.shutdown()
+    try:
+        _core.await_panic()
+    finally:  # The handler of a signal may raise.
+        abandoned = _core.num_goroutine() > 1
+        _core.shutdown()
     if abandoned and not _leaving:
         _save_files()
 

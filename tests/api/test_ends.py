@@ -611,3 +611,18 @@ for _ in range(3):
 """
     for _ in range(8):
         run_source(program).check(status=6, stdout="", stderr="")
+
+
+def test_main_returns_after_a_goexit_that_it_swallowed() -> None:
+    run_source(
+        """
+import atexit
+from gort import chan, go, runtime
+atexit.register(print, "at exit")
+go(chan().recv)
+try:
+    runtime.goexit()
+except BaseException as error:
+    print("swallowed", type(error).__name__)
+""",
+    ).check(stdout="swallowed Goexit\nat exit", stderr="")

@@ -126,11 +126,21 @@ wait_for_death(g *gp)
     return NULL;
 }
 
+/* Who asks to end the process. A Goexit that it swallowed before is over. */
+static g *
+ender(void)
+{
+    const m *mp = getm();
+    if (mp && mp->curg)
+        mp->curg->goexiting = false;
+    return getg();
+}
+
 static PyObject *
 begin_panic_(PyObject *mod, PyObject *unused)
 {
     (void)mod, (void)unused;
-    g *gp = getg();
+    g *gp = ender();
     if (!gp)
         return NULL;
     return claim(&panics, gp) ? Py_NewRef(Py_None) : wait_for_death(gp);
@@ -140,7 +150,7 @@ static PyObject *
 begin_exit_(PyObject *mod, PyObject *unused)
 {
     (void)mod, (void)unused;
-    g *gp = getg();
+    g *gp = ender();
     if (!gp)
         return NULL;
     return claim(&exits, gp) ? Py_NewRef(Py_None) : wait_for_death(gp);
@@ -150,7 +160,7 @@ static PyObject *
 await_panic_(PyObject *mod, PyObject *unused)
 {
     (void)mod, (void)unused;
-    g *gp = getg();
+    g *gp = ender();
     if (!gp)
         return NULL;
     bool others = (panics && panics != gp) || (throws && throws != PyThreadState_Get());
