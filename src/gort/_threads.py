@@ -15,12 +15,11 @@ if TYPE_CHECKING:
 def main_returned() -> None:
     """Called when the interpreter begins to end: goroutines stop, unless it will join a thread first.
 
-    A goroutine that panics, or has called sys.exit(), ends the program itself: then main waits for that.
+    A goroutine that panics ends the program itself: then main waits for that.
     """
     import threading
 
     _core.await_panic()
-    _core.begin_exit()
     if not any(
         (t.is_alive() or t.ident is None) and not t.daemon  # without an ident: it is being started
         for t in threading.enumerate()

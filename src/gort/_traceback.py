@@ -259,7 +259,6 @@ def _interrupted(exc: KeyboardInterrupt) -> None:
         write(_exception(exc, _LEVELS["single"]))
     else:
         sys.excepthook(type(exc), exc, exc.__traceback__)
-    _core.begin_exit()
     _finish()
     import signal
 

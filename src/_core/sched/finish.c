@@ -36,19 +36,14 @@ sched_abandon(g *gp)
     sleep_forever(gp->m);
 }
 
-/* The program has ended. Unless it is its end that runs here, this is nobody's concern any more. */
+/* A goroutine, or main, waits though the program has ended: it rests until the process is gone. Not who ends
+ * it, and not plain threads: those may hold locks that the end needs, and get an exception. */
 void
 sched_ended(void)
 {
-    if (PyThreadState_Get() == sched.stopper)
-        return;
     m *mp = getm();
-    if (mp && mp->curg)
+    if (mp && mp->curg && PyThreadState_Get() != sched.stopper)
         sched_abandon(mp->curg);
-    ts_forget_drop_request(PyThreadState_Get());
-    PyEval_SaveThread();
-    for (;;)
-        sleep_ns(INT32_MAX);
 }
 
 /* Those Ms whose goroutines are in C or compute are left to CPython, which ends them like daemon threads when

@@ -175,7 +175,7 @@ restart(PyThreadState *ts)
     if (PyGILState_Check())
         ts_forget_drop_request(
             ts); /* whoever asked for the GIL is lost: to give it up would be to wait for ever */
-    death_after_fork(gp);
+    death_after_fork();
     morestack_after_fork(gp);
     hooks.forked(ts, gp);
     threading_lock_after_fork();

@@ -327,7 +327,6 @@ int
 newproc_user(PyObject *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     if (unlikely(sched.stopping)) {
-        sched_ended();
         PyErr_SetString(Error, "go: the program has ended");
         return -1;
     }

@@ -80,8 +80,7 @@ void give_exception(PyObject *exc); /* sets it; steals */
 _Noreturn void fatal(const char *text);
 /* The goroutine that runs here ends the process: exc, which is a panic or SystemExit, has escaped it. */
 void death_begins(PyObject *exc);
-/* In the child of a fork, with gp left: nobody else ends the process. */
-void death_after_fork(const g *gp);
+void death_after_fork(void);   /* in the child: nobody ends that process yet */
 void panic_during_panic(void); /* says that it is one; async-signal-safe */
 /* Adds to the module what _traceback.py calls when the process dies. -1: exception set. */
 int gort_panic_init(PyObject *module);

@@ -79,8 +79,8 @@ dies_in_time(void)
 
 /* -- who ends the process -------------------------------------------------------------------------- */
 
-/* By a panic, by sys.exit() or, main only, by returning. The first one does it; others wait for that for
- * ever. */
+/* By a panic, or by sys.exit(). The first goroutine does it; others wait for that for ever. Main, when it
+ * returns, waits for a panic only: who calls sys.exit() may have to wait for what main still does. */
 static const g *panics, *exits;
 static PyThreadState *throws; /* a fatal error of the runtime */
 
@@ -96,17 +96,15 @@ void
 death_begins(PyObject *exc)
 {
     const m *mp = getm();
-    if (mp && mp->curg)
-        claim(PyErr_GivenExceptionMatches(exc, PyExc_SystemExit) ? &exits : &panics, mp->curg);
+    if (mp && mp->curg && !PyErr_GivenExceptionMatches(exc, PyExc_SystemExit))
+        claim(&panics, mp->curg);
 }
 
+/* The child has not begun to end. */
 void
-death_after_fork(const g *gp)
+death_after_fork(void)
 {
-    if (panics != gp)
-        panics = NULL;
-    if (exits != gp)
-        exits = NULL;
+    panics = exits = NULL;
     throws = NULL;
 }
 

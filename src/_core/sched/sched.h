@@ -165,7 +165,7 @@ extern _Atomic int32_t making; /* how many thread states are being made, perhaps
 
 _Noreturn void stop_forever(m *mp);  /* on g0, with the GIL: sched.stopping is set */
 _Noreturn void sched_abandon(g *gp); /* gp ends with the program */
-/* sched.stopping is set: returns only to the thread that ends the interpreter, or the process. */
+/* sched.stopping is set: does not return to goroutines that wait, unless it is their thread that ends. */
 void sched_ended(void);
 
 /* -- fork.c, deadlock.c -------------------------------------------------------------------------------- */

@@ -34,8 +34,8 @@ struct RWMutex {
 
 PyTypeObject *RWMutex_Type, *RLocker_Type;
 
-/* Does a writer wait for the readers that came before it? Not one that is lost in a fork: it may have been
- * woken already, and in no queue. */
+/* Does a writer wait for the readers that came before it? Not one that is lost in a fork, wherever it was: it
+ * may have been in no queue, running signal handlers. */
 static inline bool
 draining(RWMutex *rw)
 {
@@ -76,7 +76,7 @@ turn_take(RWMutex *rw, g *gp)
     return free;
 }
 
-/* And then for the last reader. */
+/* And then for the last reader, which finds nobody in `drainer` while the writer's signal handlers run. */
 static bool
 write_take(RWMutex *rw)
 {
@@ -93,10 +93,23 @@ write_lost(void *of, bool woken)
         ((RWMutex *)of)->writing = false; /* in its name */
 }
 
+static void rw_next(RWMutex *rw);
+
+/* gp's turn to write, if it has it, is over. */
+static void
+yield_turn(RWMutex *rw, const g *gp)
+{
+    if (likely(rw->drains != gp))
+        return;
+    rw->drains = NULL;
+    rw_next(rw);
+}
+
 /* On behalf of gp; `kept` as in wait_until. */
 int
 rw_rwait(RWMutex *rw, g *gp, PyObject **kept)
 {
+    yield_turn(rw, gp);
     return wait_for(gp, &rw->waiting, &reading, rw, kept);
 }
 
@@ -144,18 +157,17 @@ rw_runlock(RWMutex *rw)
     return 0;
 }
 
+/* It keeps its turn while its signal handlers run, or signals that come quickly would let readers in for
+ * ever. If a handler itself waits for the lock, that has ended the turn (yield_turn), and it queues again. */
 static enum turn
 write_turn(void *of, g *gp, bool front)
 {
     RWMutex *rw = of;
-    if (!turn_take(rw, gp) && wait_in(gp, &rw->writers, front, waitReasonRWMutexLock, rw, NULL) < 0)
+    if (rw->drains != gp && !turn_take(rw, gp) &&
+        wait_in(gp, &rw->writers, front, waitReasonRWMutexLock, rw, NULL) < 0)
         return INTERRUPTED;
     if (write_take(rw) || wait_in(gp, &rw->drainer, false, waitReasonRWMutexLock, rw, write_lost) == 0)
         return HAD;
-    /* it gives up its turn: those that it keeps waiting may be what the handlers wait for, or the handlers
-     * themselves, and if they raise nobody else would wake them */
-    rw->drains = NULL;
-    rw_next(rw);
     return INTERRUPTED;
 }
 
@@ -163,7 +175,11 @@ write_turn(void *of, g *gp, bool front)
 int
 rw_wait(RWMutex *rw, g *gp, PyObject **kept)
 {
-    return wait_until(gp, rw, write_turn, false, kept);
+    yield_turn(rw, gp);
+    int r = wait_until(gp, rw, write_turn, false, kept);
+    if (unlikely(r < 0))
+        yield_turn(rw, gp); /* nobody else would wake those that it kept waiting */
+    return r;
 }
 
 static int
