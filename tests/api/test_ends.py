@@ -467,28 +467,24 @@ def test_a_signal_handler_that_raises_while_files_are_saved(tmp_path: Path) -> N
 # -- main and a goroutine end the program at the same time -----------------------------------------
 
 # A goroutine wakes main, which has nothing more to do, on its way to a panic: Go's main waits for that, too.
-PANICS = {
-    "woken by a finally": """
+PANIC = """
+import atexit, sys, threading, time
 from gort import chan, go
+atexit.register(print, "at exit")
 done = chan()
 def task():
     try:
         1 / 0
     finally:
         done.close()
+"""
+PANICS = {
+    "woken by a finally": """
 go(task)
 done.recv()
 """,
     "while the program's hook reports it": """
-import sys, threading, time
-from gort import chan, go
 threading.excepthook = lambda args: time.sleep(0.05)
-done = chan()
-def task():
-    try:
-        1 / 0
-    finally:
-        done.close()
 go(task)
 done.recv()
 time.sleep(0.01)
@@ -500,7 +496,7 @@ sys.exit(0)
 @pytest.mark.parametrize("runner", RUNNERS)
 @pytest.mark.parametrize("way", PANICS)
 def test_main_waits_for_a_panic(here: Path, way: str, runner: str) -> None:
-    (here / "program.py").write_text("import atexit\natexit.register(print, 'at exit')\n" + PANICS[way])
+    (here / "program.py").write_text(PANIC + PANICS[way])
     for _ in range(4):  # what it depends on is a matter of moments
         outcome = execute([*RUNNERS[runner], "program.py"])
         assert (outcome.status, outcome.stdout) == (2, "")
