@@ -54,7 +54,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any, TypeVar
 
 HERE = Path(__file__).resolve().parent
@@ -532,6 +532,15 @@ def isolate(
     """Calls a function of a test module, with literals as arguments, as the main program of a new process."""
     argv = [__file__, inspect.getfile(function), function.__name__, repr((args, kwargs))]
     return execute([*command(runner, flags), *argv], env=env, stdin=stdin, send=send, timeout=timeout)
+
+
+def load_tool(name: str) -> ModuleType:
+    """tools/NAME.py as a module of the test's own, which may change it."""
+    spec = importlib.util.spec_from_file_location(name, HERE.parent / "tools" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _run_isolated(path: str, name: str, arguments: str) -> None:

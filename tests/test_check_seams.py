@@ -1,6 +1,5 @@
 """tools/check_seams.py holds for this tree and finds each kind of violation."""
 
-import importlib.util
 import re
 import sys
 from pathlib import Path
@@ -9,16 +8,12 @@ from typing import Any
 
 import pytest
 
-TOOL = Path(__file__).resolve().parent.parent / "tools" / "check_seams.py"
+from harness import load_tool
 
 
 @pytest.fixture
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("check_seams", TOOL)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("check_seams")
 
 
 def at(tool: Any, root: Path, files: dict[str, str]) -> None:

@@ -1,22 +1,16 @@
 """tools/check_stub.py, part of `make lint`, fails if stubtest does, or misses what is planted."""
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-TOOL = Path(__file__).resolve().parent.parent / "tools" / "check_stub.py"
+from harness import load_tool
 
 
 @pytest.fixture
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("check_stub", TOOL)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("check_stub")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Go's spellings, which tools/go_names.py declares to type checkers, are those that the modules answer to."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -9,17 +8,12 @@ import pytest
 
 from gort import runtime
 from gort.runtime import debug
-
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "go_names.py"
+from harness import load_tool
 
 
 @pytest.fixture
 def tool() -> Any:
-    spec = importlib.util.spec_from_file_location("go_names", TOOL)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("go_names")
 
 
 def test_what_is_checked_in_is_current(tool: Any, capsys: pytest.CaptureFixture[str]) -> None:
