@@ -152,7 +152,6 @@ struct g {
     PyCodeObject *created_code;
     PyObject *created_module; /* its module's name, or NULL; lives as long as created_code does */
     int created_lasti;        /* byte offset in created_code */
-    int c_budget;             /* C recursion that its stack allows */
     uint32_t slab, nth;       /* where its stack is (stack.c); 0: on the main thread's own */
     ancestors *ancestors;     /* tracebackancestors: where its creators were; else NULL */
     void *fake_stack;         /* AddressSanitizer's */
@@ -191,7 +190,7 @@ struct m {
     m *idlelink, *idleprev; /* the list of idle ones; under idlelock */
     m *alllink, *allprev;
     void *altstack;      /* its signal stack, if we made it */
-    char *g0_lo, *g0_hi; /* bounds of the scheduler's stack, for the sanitizer */
+    char *g0_lo, *g0_hi; /* bounds of the scheduler's stack, if it is m0's; the sanitizer wants all */
     void *g0_fake;
 };
 

@@ -123,7 +123,7 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {  # the result's type, and those of the
     "pacer_at_goal": (ctypes.c_uint, Moment),
     "pacer_judge": (BOOL, Moment),
     "pacer_sample": (SIZE,),
-    "pacer_slice_follows": (BOOL, I64),
+    "pacer_slice_follows": (BOOL, U64, I64),
     "pacer_force_time": (I64, I64, ctypes.c_uint32),
     "pacer_may_force": (BOOL, U64),
     "pacer_guess": (I64, SIZE),
@@ -332,11 +332,11 @@ def test_a_cycle_of_two_collections(c: Driver) -> None:
     c.collect(at(5 * MIB))
     assert c.judge(at(5 * MIB, time=SECOND, blocks=1000)) and c.ask(WantRest)
     c.learn(8192, 0)
-    assert c.slice_follows(0) and not c.ask(WantSlice)
+    assert c.slice_follows(5 * MIB, 0) and not c.ask(WantSlice)
     c.end()
     assert c.phase == WantRest
     c.collect(at(5 * MIB), generation=2)
-    assert c.phase == RunFull and not c.slice_follows(0)
+    assert c.phase == RunFull and not c.slice_follows(5 * MIB, 0)
     c.end()
     assert c.phase == Idle
 
@@ -497,14 +497,31 @@ def test_no_more_than_half_of_the_time(near: Driver) -> None:
 
 def test_young_ones_are_samples_while_it_is_overdrawn(near: Driver) -> None:
     near.collect(at(time=SECOND, cpu=200 * MS))
-    assert near.phase == RunYoung and near.sample() == ALL and near.slice_follows(200 * MS)
+    assert near.phase == RunYoung and near.sample() == ALL and near.slice_follows(MIB, 200 * MS)
     near.account = -300 * MS
     assert near.sample() == 1024
-    assert not near.slice_follows(200 * MS)
-    assert near.slice_follows(300 * MS)  # by its own processor time it is not any more
+    assert not near.slice_follows(MIB, 200 * MS)
+    assert near.slice_follows(MIB, 300 * MS)  # by its own processor time it is not any more
     near.limit = NONE
     near.set_goals(0)
-    assert near.sample() == ALL and near.slice_follows(200 * MS)
+    assert near.sample() == ALL and near.slice_follows(MIB, 200 * MS)
+
+
+def test_slices_leave_a_full_one_its_account(near: Driver) -> None:
+    """Beyond the goal near the limit: a full one is due, and waits for the account to hold what it will take."""
+    now = 0
+    for _ in range(2000):
+        now += MS
+        m = at(20 * MIB, time=now, cpu=now, blocks=100_000)
+        if near.at_goal(m) == WantFull:
+            break
+        near.collect(m)
+        assert near.phase == RunYoung
+        follows = near.slice_follows(20 * MIB, now)
+        assert not follows and near.slice_follows(near.the_goal() - 1, now)
+        near.pay(MS // 5, now, now)
+        near.end()
+    assert near.at_goal(m) == WantFull
 
 
 def test_the_limit_puts_nothing_off(near: Driver) -> None:
@@ -664,14 +681,14 @@ def test_others_say_nothing_of_the_young(c: Driver, phase: Phase) -> None:
     c.phase = phase
     c.learn(1000, 900)
     assert (c.garbage, c.mortality, c.invain, c.slice) == (0, 0, 0, 512)
-    assert not c.slice_follows(0)
+    assert not c.slice_follows(5 * MIB, 0)
 
 
 def test_a_slice_follows_young_ones(c: Driver) -> None:
     following = {}
     for phase in RUNS:
         c.phase = phase
-        following[phase] = c.slice_follows(0)
+        following[phase] = c.slice_follows(5 * MIB, 0)
     assert {phase for phase, follows in following.items() if follows} == {RunYoung, RunGoal}
 
 

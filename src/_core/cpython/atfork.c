@@ -20,7 +20,7 @@ compat_forked(void)
 {
     if (!Py_IsInitialized())
         return NULL;
-    PyThreadState *now = _PyThreadState_UncheckedGet(), *mine = PyGILState_GetThisThreadState();
+    PyThreadState *now = ts_current(), *mine = PyGILState_GetThisThreadState();
     if (mine && mine->interp != main_interp)
         return NULL; /* it has a GIL of its own, and another thread may have ours */
     return (now ? now == mine : !interpreter_busy()) ? mine : NULL;

@@ -15,7 +15,8 @@
  *
  * Differs from Go: the collector is CPython's; mgc.c decides what it looks at and when, by the means below.
  *
- * Versions. All alike.
+ * Versions. All alike, but for how often it has run. (3.14.0 to 3.14.4 have an incremental collector, with
+ * other lists, and are refused.)
  */
 #include "cpython/internal.h"
 
@@ -215,7 +216,14 @@ uint64_t
 gc_collections(void)
 {
     uint64_t n = 0;
+#if V315 /* rings, whose newest entries count on */
+    const struct gc_stats *s = main_interp->gc.generation_stats;
+    n += (uint64_t)s->young.items[s->young.index].collections;
+    for (size_t i = 0; i < sizeof s->old / sizeof *s->old; i++)
+        n += (uint64_t)s->old[i].items[s->old[i].index].collections;
+#else
     for (int i = 0; i < NUM_GENERATIONS; i++)
         n += (uint64_t)main_interp->gc.generation_stats[i].collections;
+#endif
     return n;
 }

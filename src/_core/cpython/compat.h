@@ -37,6 +37,17 @@ under_our_gil(void)
 
 /* -- tstate.c: a thread state's life ---------------------------------------------------------- */
 
+/* The one that is attached in this OS thread; NULL: none, and the thread does not have the GIL. */
+static inline PyThreadState *
+ts_current(void)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyThreadState_GetUnchecked();
+#else
+    return _PyThreadState_UncheckedGet();
+#endif
+}
+
 /* A new thread state of the main interpreter, in its list behind all others. Needs no GIL. NULL: no memory
  * (no exception set). */
 PyThreadState *ts_new(void);
@@ -48,9 +59,9 @@ void ts_leave(PyThreadState *ts);
 void ts_delete(PyThreadState *ts);
 /* Is nothing in ts owned, so that deleting it runs no Python code? */
 bool ts_is_clean(const PyThreadState *ts);
-/* Makes ts, which is the current one, like new after a goroutine's end: locals, context, hooks. Runs
- * destructors, and what they leave behind is gone too. */
-void ts_reset(PyThreadState *ts, int budget);
+/* Makes ts, which is the current one and has a C stack of this size, like new after a goroutine's end:
+ * locals, context, hooks. Runs destructors, and what they leave behind is gone too. */
+void ts_reset(PyThreadState *ts, size_t stack);
 /* ts runs in the OS thread with this identifier from now on. At the interpreter's end CPython spares the
  * thread that main's thread state names, and ends all others. */
 void ts_set_thread(PyThreadState *ts, unsigned long ident);
@@ -132,12 +143,15 @@ void ts_set_chunk(PyThreadState *ts, void *mem, size_t size);
 
 /* -- recursion.c: how deep C may call --------------------------------------------------------- */
 
-/* How deep C may recurse on a stack of this size. Needs no GIL. */
-int ts_c_budget(size_t stack);
-/* Tells ts, which has not used any of it. */
-void ts_set_c_budget(PyThreadState *ts, int budget);
-/* ts may recurse `more` calls deeper than it was told; below 0: less deep. */
-void ts_extend_c_budget(PyThreadState *ts, int more);
+/* Code that ts runs in C, none of which runs yet, has this stack. */
+void ts_set_stack(PyThreadState *ts, char *lo, char *hi);
+/* It has that of whichever OS thread attaches ts next. */
+void ts_set_thread_stack(PyThreadState *ts);
+/* C code of the running ts goes on on another stack, from one of `from` bytes. Returns what ts_leave_stack
+ * takes. */
+int ts_enter_stack(PyThreadState *ts, size_t from, char *lo, char *hi);
+/* It is back on the stack that it was on before. */
+void ts_leave_stack(PyThreadState *ts, int entered, char *lo, char *hi);
 /* 3.13: C counts further than a stack of 8 MiB holds. */
 extern const bool c_recursion_is_deep;
 /* 3.11: calls in C and in Python have one counter, which is large enough for the latter. */
@@ -166,6 +180,10 @@ bool frame_next(pyframe *at, enum care care);
 /* Where the frame's memory ends: with its evaluation stack as far as that is used or, while the frame runs,
  * with all of it; the words behind the top may be old ones then. */
 char *frame_end(const pyframe *at);
+/* A word of a frame's memory; of a reference only its address. */
+uintptr_t frame_word(const char *frame, size_t at);
+/* Where a frame may lie within this object (a generator's, a frame object's); SIZE_MAX: it has none. */
+size_t object_frame(PyObject *op);
 
 /* -- code.c: code objects --------------------------------------------------------------------- */
 
@@ -280,12 +298,74 @@ void threading_lock_after_fork(void);
 /* What acquire(blocking=True, timeout=-1) of a lock was called with, as nanoseconds, 0: not to wait; -1: for
  * ever. -1 with an exception set, as CPython words it. */
 int lock_timeout(PyObject *args, PyObject *kw, int64_t *ns);
-/* _thread.RLock's own fields. rlock.c proves before it uses them that they are there. */
+/* _thread.RLock's own fields, guarded by the GIL. rlock.c proves before it uses them that they are there. */
 typedef struct {
     PyObject_HEAD
+#if PY_VERSION_HEX >= 0x030E0000
+    PyMutex lock;
+    unsigned long long owner; /* 0: none */
+    size_t level;             /* how often it has taken the lock again */
+#else
     PyThread_type_lock lock;
-    unsigned long owner, count; /* guarded by the GIL; the owner counts only while count > 0 */
+    unsigned long owner, count; /* the owner counts only while count > 0 */
+#endif
 } rlock;
+/* The fields of a lock that nobody has. -1: exception set. */
+int rlock_make(rlock *l);
+/* Takes the lock itself, which is free or another owner's: waits, without the GIL, until it is taken: 1; or
+ * until `timeout` nanoseconds (-1: for ever) are over: 0. -1: a signal's handler raised. */
+int rlock_wait(rlock *l, int64_t timeout);
+/* The same, for as long as it takes, whatever signals come. */
+void rlock_lock(rlock *l);
+/* Takes it if it is free. */
+static inline bool
+rlock_try(rlock *l)
+{
+#if PY_VERSION_HEX >= 0x030E0000
+    uint8_t free = 0;
+    return __atomic_compare_exchange_n(&l->lock._bits, &free, 1, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+#else
+    return PyThread_acquire_lock(l->lock, 0);
+#endif
+}
+/* How many times its owner has it; 0: nobody has. */
+static inline unsigned long
+rlock_count(const rlock *l)
+{
+#if PY_VERSION_HEX >= 0x030E0000
+    return l->owner ? l->level + 1 : 0;
+#else
+    return l->count;
+#endif
+}
+/* Whoever holds the lock itself is its owner, `count` times. */
+static inline void
+rlock_set(rlock *l, unsigned long owner, unsigned long count)
+{
+    l->owner = owner;
+#if PY_VERSION_HEX >= 0x030E0000
+    l->level = count - 1;
+#else
+    l->count = count;
+#endif
+}
+/* Its owner gives it back. */
+static inline void
+rlock_free(rlock *l)
+{
+    l->owner = 0;
+#if PY_VERSION_HEX >= 0x030E0000
+    l->level = 0;
+    PyMutex_Unlock(&l->lock);
+#else
+    l->count = 0;
+    PyThread_release_lock(l->lock);
+#endif
+}
+/* Do an RLock's functions for a Condition ask who runs? */
+#define RLOCK_SAVE_ASKS (PY_VERSION_HEX >= 0x030E0000)
+/* Are its methods called with vectors of arguments? */
+#define RLOCK_FASTCALL (PY_VERSION_HEX >= 0x030F0000)
 /* How truncate of a buffered file is called. */
 #if PY_VERSION_HEX >= 0x030C0000
 #define BUFFERED_TRUNCATE (METH_METHOD | METH_FASTCALL | METH_KEYWORDS)

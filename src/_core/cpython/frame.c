@@ -12,19 +12,53 @@
  * Rejected: frame objects (PyThreadState_GetFrame). They are made on demand, which cannot be done in a signal
  * handler or within the allocator.
  *
- * Versions. The current frame is found by way of the C frame up to 3.12, in the thread state itself in 3.13;
- * a frame's code and instruction have other names there. From 3.12 on calls from C have a frame of their own
- * (FRAME_OWNED_BY_CSTACK), and f_func is called f_funcobj.
+ * Versions. The current frame is found by way of the C frame up to 3.12, then in the thread state itself; a
+ * frame's code and instruction have other names there. From 3.12 on calls from C have a frame of their own
+ * (FRAME_OWNED_BY_CSTACK; 3.14: FRAME_OWNED_BY_INTERPRETER too, in which every chain ends), and f_func is
+ * called f_funcobj. From 3.14 on what a frame refers to are words with tags: the lowest bits say whether the
+ * reference counts, or that it is an integer; and the top of the evaluation stack is a pointer, which is
+ * right for all frames but one that just runs.
  */
 #include "cpython/internal.h"
+
+#include <string.h>
+
+/* What a frame refers to; NULL: nothing, or an integer. */
+#if V314
+static inline PyObject *
+referred(_PyStackRef ref)
+{
+    return ref.bits & Py_INT_TAG & ~Py_TAG_REFCNT ? NULL : PyStackRef_AsPyObjectBorrow(ref);
+}
+#else
+static inline PyObject *
+referred(PyObject *op)
+{
+    return op;
+}
+#endif
 
 static inline PyCodeObject *
 frame_code(const _PyInterpreterFrame *f)
 {
 #if V313
-    return (PyCodeObject *)f->f_executable;
+    return (PyCodeObject *)referred(f->f_executable);
 #else
     return f->f_code;
+#endif
+}
+
+/* Does C code call Python code here? */
+static inline bool
+is_entry(const _PyInterpreterFrame *f)
+{
+#if V314
+    return f->owner >= FRAME_OWNED_BY_INTERPRETER;
+#elif V312
+    return f->owner == FRAME_OWNED_BY_CSTACK;
+#else
+    (void)f;
+    return false;
 #endif
 }
 
@@ -42,12 +76,10 @@ frame_load(pyframe *at, _PyInterpreterFrame *f, enum care care)
         if (!v)
             return false;
         _PyInterpreterFrame *previous = v->previous;
-#if V312
-        if (v->owner == FRAME_OWNED_BY_CSTACK) {
+        if (is_entry(v)) {
             f = previous;
             continue;
         }
-#endif
         PyCodeObject *code = frame_code(v);
 #if V313
         char *instr = (char *)v->instr_ptr;
@@ -106,7 +138,14 @@ frame_end(const pyframe *at)
 {
     const _PyInterpreterFrame *f = at->f;
     int locals = at->code->co_nlocalsplus;
-    int used = f->stacktop >= locals ? f->stacktop : locals + at->code->co_stacksize;
+    const int all = locals + at->code->co_stacksize;
+#if V314
+    ptrdiff_t used = f->stackpointer ? f->stackpointer - f->localsplus : -1;
+    if (used < locals || used > all)
+        used = all;
+#else
+    int used = f->stacktop >= locals ? f->stacktop : all;
+#endif
     return (char *)&f->localsplus[used];
 }
 
@@ -122,10 +161,33 @@ frame_visit(const pyframe *at, visitproc visit, void *arg)
     visit(f->f_builtins, arg);
     visit(f->f_locals, arg);
 #if V312
-    visit(f->f_funcobj, arg);
+    visit(referred(f->f_funcobj), arg);
 #else
     visit((PyObject *)f->f_func, arg);
 #endif
     for (int i = 0; i < code->co_nlocalsplus; i++)
-        visit(f->localsplus[i], arg);
+        visit(referred(f->localsplus[i]), arg);
+}
+
+uintptr_t
+frame_word(const char *frame, size_t at)
+{
+    uintptr_t word;
+    memcpy(&word, frame + at, sizeof word);
+#if V314
+    if (at >= offsetof(_PyInterpreterFrame, localsplus) || at == offsetof(_PyInterpreterFrame, f_executable) ||
+        at == offsetof(_PyInterpreterFrame, f_funcobj))
+        return (uintptr_t)referred((_PyStackRef){.bits = word});
+#endif
+    return word;
+}
+
+size_t
+object_frame(PyObject *op)
+{
+    if (PyGen_CheckExact(op) || PyCoro_CheckExact(op) || PyAsyncGen_CheckExact(op))
+        return offsetof(PyGenObject, gi_iframe);
+    if (PyFrame_Check(op))
+        return offsetof(PyFrameObject, _f_frame_data);
+    return SIZE_MAX;
 }

@@ -21,11 +21,12 @@
  *
  * Versions
  *   3.11        The current thread state is a global of _PyRuntime: it holds the GIL.
- *   3.12, 3.13  It is a thread-local of libpython that is not exported: gil_init looks for it in libpython's
- *               TLS block and proves its find by a real swap.
- *   3.13        The version of the code's instrumentation is part of each thread state and refreshed on
+ *   3.12 on     It is a thread-local of libpython that is not exported: gil_init looks for it in libpython's
+ *               TLS block and proves its find by writing to it.
+ *   3.13 on     The version of the code's instrumentation is part of each thread state and refreshed on
  *               attaching. A request to drop the GIL is a bit of one thread state, set under the GIL's lock;
  *               before, it is one flag of the interpreter.
+ *   3.15        What PyGILState_Ensure finds is a thread-local too, and not a key of pthread's.
  */
 #include "cpython/internal.h"
 
@@ -39,10 +40,26 @@ gil(void)
 #endif
 }
 
+#if !V315
+void
+gilstate_set(PyThreadState *ts)
+{
+#if V312
+    PyThread_tss_set(&_PyRuntime.autoTSSkey, ts);
+#else
+    PyThread_tss_set(&_PyRuntime.gilstate.autoTSSkey, ts);
+#endif
+}
+#endif
+
 #if V312
 static ptrdiff_t tss_offset = -1; /* of the current thread state in libpython's TLS block; -1: not known */
 
-/* Once, at the start: others may get in meanwhile. */
+#if V315
+static ptrdiff_t gilstate_from_tss; /* where that of PyGILState_Ensure lies, from it */
+#endif
+
+/* Once, at the start. */
 void
 gil_init(void)
 {
@@ -51,25 +68,42 @@ gil_init(void)
     PyThreadState *now = PyThreadState_Get(), *other;
     if (!library_tls(&_PyRuntime, &tls, &size) || !(other = PyThreadState_New(main_interp)))
         return;
-    int found = 0;
-    ptrdiff_t at = -1;
+    ptrdiff_t current = -1, gilstate = -1;
     for (size_t i = 0; i + sizeof(void *) <= size; i += sizeof(void *)) {
-        PyThreadState **word = (PyThreadState **)(tls + i);
+        PyThreadState *volatile *word = (PyThreadState **)(tls + i);
         if (*word != now)
             continue;
-        PyThreadState_Swap(other);
-        bool moved = *word == other;
-        PyThreadState_Swap(now);
-        if (moved && *word == now) {
-            found++;
-            at = (ptrdiff_t)i;
-        }
+        *word = other;
+        if (ts_current() == other)
+            current = (ptrdiff_t)i;
+        else if (PyGILState_GetThisThreadState() == other)
+            gilstate = (ptrdiff_t)i;
+        *word = now;
     }
     PyThreadState_Clear(other);
     PyThreadState_Delete(other);
-    if (found == 1)
-        tss_offset = at;
+#if V315
+    gilstate_from_tss = gilstate - current;
+    if (gilstate < 0)
+        return;
+#else
+    (void)gilstate; /* a key's value: in nobody's TLS block */
+#endif
+    tss_offset = current;
 }
+
+#if V315
+/* (If the word is not known nothing changes: an M that ends leaves its own behind, and so does sysmon, which
+ * never attaches.) */
+void
+gilstate_set(PyThreadState *ts)
+{
+    char *tls;
+    size_t size;
+    if (tss_offset >= 0 && library_tls(&_PyRuntime, &tls, &size))
+        *(tss)(tls + tss_offset + gilstate_from_tss) = ts;
+}
+#endif
 
 tss
 ts_find_tss(void)
@@ -86,7 +120,7 @@ void
 ts_switch(tss here, PyThreadState *ts)
 {
     if (unlikely(!here)) {
-        PyThreadState *old = _PyThreadState_UncheckedGet();
+        PyThreadState *old = ts_current();
         if (old == ts)
             return;
         /* it may be attached by another OS thread next, and must bind there */
@@ -99,10 +133,15 @@ ts_switch(tss here, PyThreadState *ts)
         return;
     old->_status.active = 0;
     old->_status.bound_gilstate = 0;
-#if V313
+#if V314
+    old->holds_gil = 0;
+    ts->holds_gil = 1;
+#elif V313
     old->_status.holds_gil = 0;
-    old->state = _Py_THREAD_DETACHED;
     ts->_status.holds_gil = 1;
+#endif
+#if V313
+    old->state = _Py_THREAD_DETACHED;
     ts->state = _Py_THREAD_ATTACHED;
     /* Attaching would refresh the instrumentation's version and forget a request to drop the GIL that was
      * meant for an earlier run of ts: if it were obeyed when nobody waits any more, ts would wait for ever
@@ -126,7 +165,11 @@ ts_switch(tss here, PyThreadState *ts)
     ts->_status.active = 1;
     ts->_status.bound_gilstate = 1;
     *here = ts;
-    PyThread_tss_set(GILSTATE_KEY, ts);
+#if V315
+    *(tss)((char *)here + gilstate_from_tss) = ts;
+#else
+    gilstate_set(ts);
+#endif
 }
 
 bool
@@ -175,7 +218,7 @@ ts_switch(tss here, PyThreadState *ts)
 {
     (void)here;
     _Py_atomic_store_relaxed(&_PyRuntime.gilstate.tstate_current, (uintptr_t)ts);
-    PyThread_tss_set(GILSTATE_KEY, ts);
+    gilstate_set(ts);
 }
 
 bool

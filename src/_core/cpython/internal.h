@@ -8,9 +8,10 @@
  *   3. What is declared here is hidden: it is reached as a static variable is, without the global offset
  *      table.
  *
- * Versions. 3.11, 3.12 and 3.13 are in bug-fix or security mode: their structures do not change any more.
- * Where they differ, a V312 or V313 says so in the file of the noun in question; each file's header lists
- * what it relies on.
+ * Versions. Where they differ, V312 to V315 say so in the file of the noun in question; each file's header
+ * lists what it relies on. Bug-fix releases add members at the end of structures (PyThreadState has got
+ * datastack_cached_chunk in those of 3.13): offsets.c refuses an interpreter whose structures differ in what
+ * matters.
  *
  * Rejected: one file for all of it. A new version changes some of these nouns and not others, and nobody
  * finds which.
@@ -36,10 +37,18 @@
 #if PY_VERSION_HEX >= 0x030D0000
 #include <internal/pycore_time.h>
 #endif
+#if PY_VERSION_HEX >= 0x030E0000
+#include <internal/pycore_interpframe.h>
+#include <internal/pycore_stackref.h>
+#include <internal/pycore_tstate.h>
+#endif
 #pragma GCC diagnostic pop
 
-#if PY_VERSION_HEX < 0x030B0000 || PY_VERSION_HEX >= 0x030E0000
-#error "gort supports CPython 3.11, 3.12 and 3.13"
+#if PY_VERSION_HEX < 0x030B0000 || PY_VERSION_HEX >= 0x03100000
+#error "gort supports CPython 3.11 to 3.15"
+#endif
+#if PY_VERSION_HEX >= 0x030E0000 && PY_VERSION_HEX < 0x030E05F0
+#error "gort supports CPython 3.14 from 3.14.5 on"
 #endif
 #ifdef Py_GIL_DISABLED
 #error "gort supports builds of CPython with the GIL only"
@@ -47,32 +56,46 @@
 
 #define V312 (PY_VERSION_HEX >= 0x030C0000)
 #define V313 (PY_VERSION_HEX >= 0x030D0000)
-
-/* What PyGILState_Ensure finds a thread's own thread state by. */
-#if V312
-#define GILSTATE_KEY (&_PyRuntime.autoTSSkey)
-#else
-#define GILSTATE_KEY (&_PyRuntime.gilstate.autoTSSkey)
-#endif
+#define V314 (PY_VERSION_HEX >= 0x030E0000)
+#define V315 (PY_VERSION_HEX >= 0x030F0000)
 
 #pragma GCC visibility push(hidden)
 
 extern PyThreadState *main_ts; /* interp.c: the main goroutine's */
+#if V313
+extern ptrdiff_t impl_shift; /* offsets.c: how much larger the public part of a thread state is here */
+#endif
 
 /* What compat_init has each file do. All are called with the GIL, once. */
+int offsets_init(void); /* -1: exception set */
 void gil_init(void);
 void tslist_init(void);
 void chunks_init(void);
 int object_init(void); /* -1: exception set */
 int threading_init(void);
 
+/* gil.c: PyGILState_Ensure finds ts in this OS thread from now on; NULL: none. */
+void gilstate_set(PyThreadState *ts);
 /* tslist.c: puts a new thread state where it belongs in the interpreter's list. Needs no GIL. */
 void tslist_add(PyThreadState *ts);
+/* recursion.c: ts has returned from all calls; its C stack has this size. */
+void ts_reset_depth(PyThreadState *ts, size_t stack);
+/* offsets.c: where ts keeps a data-stack chunk that it does not use; NULL: it keeps none. */
+_PyStackChunk **ts_spare_chunk(PyThreadState *ts);
 /* frame.c: visits what a frame refers to. Of a frame that runs the evaluation stack's height is not known:
  * its variables are visited. GIL. */
 void frame_visit(const pyframe *at, visitproc visit, void *arg);
 
 #pragma GCC visibility pop
+
+#if V313
+/* The private members of a thread state, which follow the public ones. */
+static inline _PyThreadStateImpl *
+impl(const PyThreadState *ts)
+{
+    return (_PyThreadStateImpl *)((char *)(uintptr_t)ts + impl_shift);
+}
+#endif
 
 /* Copies *from with care, or else just points at it. NULL: it cannot be read. */
 static inline const void *

@@ -22,6 +22,8 @@ PyThreadState *main_ts;
 int
 compat_init(void)
 {
+    if (offsets_init() < 0)
+        return -1;
     PyInterpreterState *interp = PyInterpreterState_Get();
     if (interp != PyInterpreterState_Main()) {
         PyErr_SetString(PyExc_ImportError, "gort runs in the main interpreter only, not in a subinterpreter");
@@ -55,7 +57,7 @@ PyInterpreterState **newest_interp;
 noinline bool
 interp_shares_gil(void)
 {
-    PyThreadState *ts = _PyThreadState_UncheckedGet();
+    PyThreadState *ts = ts_current();
     return !ts || ts->interp == main_interp || ts->interp->ceval.gil == main_interp->ceval.gil;
 }
 #endif

@@ -17,6 +17,8 @@ typedef struct {
 #define THREAD_MAIN_IDENT "_get_main_thread_ident" /* of _thread, from 3.13 on */
 #define RLOCK_IS_OWNED "_is_owned"                 /* does the caller have this RLock? */
 #define RLOCK_RECURSION_COUNT "_recursion_count"   /* how many times; not in every release */
+#define RLOCK_RELEASE_SAVE "_release_save"         /* gives it back, and says what must be restored */
+#define RLOCK_ACQUIRE_RESTORE "_acquire_restore"   /* takes it again as it was */
 
 /* All n or none. 1: done. 0: this CPython is not as expected, nothing is changed, and a RuntimeWarning has
  * said so and that `otherwise`. -1: exception set. */

@@ -111,7 +111,7 @@ threading_main_forked(unsigned long ident)
 void
 threading_lock_after_fork(void)
 {
-    if (!_PyThreadState_UncheckedGet())
+    if (!ts_current())
         return; /* C code has forked without the GIL: threading is not told */
     PyObject *lock = variable(names.lock);
     if (lock && strcmp(Py_TYPE(lock)->tp_name, "_thread.lock") == 0)

@@ -14,8 +14,9 @@
  * Rejected: a new thread state for each goroutine. Making one allocates, and making and deleting one take the
  * lock of the list.
  *
- * Versions. What a thread state holds of a life differs: on_delete up to 3.12; threading_local_key, its
- * sentinel and asyncio's running loop in 3.13. 3.12's asyncio remembers the last running loop by a thread
+ * Versions. What a thread state holds of a life differs: on_delete up to 3.12; from 3.13 on
+ * threading_local_key, its sentinel and asyncio's running loop, from 3.14 on also its running task, in 3.15 a
+ * set of imports that are put off. 3.12's asyncio remembers the last running loop by a thread
  * state's id, and without a reference. 3.11 has one counter for calls in C and in Python. From 3.12 on a
  * thread state knows whether it is the one that PyGILState_Ensure finds. In 3.11 PyThreadState_New crashes
  * without memory.
@@ -31,7 +32,13 @@ ts_is_clean(const PyThreadState *ts)
            ts->async_gen_firstiter == NULL && ts->async_gen_finalizer == NULL
 #if V313
            && ts->threading_local_key == NULL && ts->threading_local_sentinel == NULL &&
-           ((const _PyThreadStateImpl *)ts)->asyncio_running_loop == NULL
+           impl(ts)->asyncio_running_loop == NULL
+#if V314
+           && impl(ts)->asyncio_running_task == NULL
+#endif
+#if V315
+           && impl(ts)->lazy_imports == NULL
+#endif
 #else
            && ts->on_delete == NULL
 #endif
@@ -71,7 +78,13 @@ clear(PyThreadState *ts)
 #if V313
     Py_CLEAR(ts->threading_local_key);
     Py_CLEAR(ts->threading_local_sentinel);
-    Py_CLEAR(((_PyThreadStateImpl *)ts)->asyncio_running_loop);
+    Py_CLEAR(impl(ts)->asyncio_running_loop);
+#if V314
+    Py_CLEAR(impl(ts)->asyncio_running_task);
+#endif
+#if V315
+    Py_CLEAR(impl(ts)->lazy_imports);
+#endif
 #else
     if (ts->on_delete) {
         void (*f)(void *) = ts->on_delete;
@@ -101,25 +114,25 @@ clear_all(PyThreadState *ts)
     ts->c_traceobj = ts->c_profileobj = NULL;
 #if V313
     ts->threading_local_key = ts->threading_local_sentinel = NULL;
-    ((_PyThreadStateImpl *)ts)->asyncio_running_loop = NULL;
+    impl(ts)->asyncio_running_loop = NULL;
+#if V314
+    impl(ts)->asyncio_running_task = NULL;
+#endif
+#if V315
+    impl(ts)->lazy_imports = NULL;
+#endif
 #else
     ts->on_delete = NULL;
 #endif
 }
 
 void
-ts_reset(PyThreadState *ts, int budget)
+ts_reset(PyThreadState *ts, size_t stack)
 {
     if (unlikely(!ts_is_clean(ts)))
         clear_all(ts); /* first: destructors may set what is set below */
     ts->coroutine_origin_tracking_depth = 0;
-#if V312
-    ts->py_recursion_remaining = ts->py_recursion_limit;
-    ts->c_recursion_remaining = budget;
-#else
-    (void)budget;
-    ts->recursion_remaining = ts->recursion_limit;
-#endif
+    ts_reset_depth(ts, stack);
     ts->recursion_headroom = 0;
 }
 
@@ -127,7 +140,7 @@ ts_reset(PyThreadState *ts, int budget)
 static void
 forget_thread(PyThreadState *ts)
 {
-    PyThread_tss_set(GILSTATE_KEY, NULL);
+    gilstate_set(NULL);
 #if V312
     ts->_status.bound_gilstate = 0;
 #else
@@ -139,6 +152,7 @@ void
 ts_here(PyThreadState *ts)
 {
     ts->native_thread_id = PyThread_get_thread_native_id();
+    ts_set_thread_stack(ts);
 }
 
 void
@@ -163,7 +177,7 @@ ts_new(void)
     PyThreadState *ts = PyThreadState_New(main_interp);
     if (!ts)
         return NULL;
-    if (unlikely(PyThread_tss_get(GILSTATE_KEY) == ts))
+    if (unlikely(PyGILState_GetThisThreadState() == ts))
         forget_thread(ts); /* this thread had none (sysmon), and CPython has made this one its own */
     tslist_add(ts);
     return ts;

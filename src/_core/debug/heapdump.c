@@ -263,6 +263,19 @@ put_fields(const char *p, size_t n, size_t upto, size_t skip)
     put_uvarint(FieldEol);
 }
 
+/* n bytes, of which those from `frame` on are a frame of Python's, and its references plain addresses. */
+static void
+put_with_frame(const char *p, size_t n, size_t frame)
+{
+    size_t at = frame < n ? frame : n;
+    put_bytes(p, at);
+    for (; at + sizeof(void *) <= n; at += sizeof(void *)) {
+        uintptr_t word = frame_word(p + frame, at - frame);
+        put_bytes(&word, sizeof word);
+    }
+    put_bytes(p + at, n - at);
+}
+
 static void
 put_object(const char *block, size_t size)
 {
@@ -281,7 +294,8 @@ put_object(const char *block, size_t size)
     put_uvarint(KindObject);
     put_address(block);
     put_uvarint(size);
-    put_bytes(block, size);
+    size_t frame = certain ? object_frame((PyObject *)(block + offset)) : SIZE_MAX;
+    put_with_frame(block, size, frame == SIZE_MAX ? size : offset + frame);
     put_fields(block, size, offset, t && PyType_IS_GC(t) ? GC_HEAD : 0);
     if (t) {
         put_uvarint(KindObjectType);
@@ -322,7 +336,7 @@ put_stack(PyThreadState *ts)
         put_uvarint(depth++);
         put_address(child);
         put_uvarint(n);
-        put_bytes(lo, n);
+        put_with_frame(lo, n, 0);
         put_uvarint(f ? func_entry(f) : 0);
         put_uvarint(pc);
         put_uvarint(pc);

@@ -330,7 +330,8 @@ collection_ends(size_t collected)
         threshold_drop();
     pacer_learn(&pacer, gc.looked, collected);
     int64_t end = nanotime(), process_cpu = process_cputime();
-    if (pacer_slice_follows(&pacer, process_cpu)) /* by the account as it was: before this one is paid for */
+    if (pacer_slice_follows(&pacer, heap,
+                            process_cpu)) /* by the account as it was: before this one is paid for */
         threshold_want(WantSlice);
     gc.s.pause_total += (uint64_t)(end - pacer.start.time);
     pacer_pay(&pacer, cpu, end, process_cpu);

@@ -69,7 +69,8 @@
  * the process spends on other things (so that it is half on a busy machine too), and by time that goes by, at
  * a quarter. The limit asks for a collection when the account holds what it will take, or half of what the
  * account can hold. That is bounded, so that a quiet hour does not buy a minute of collections. While the
- * account is overdrawn the young ones, which come by count, are samples. Meanwhile the heap grows beyond the
+ * account is overdrawn the young ones, which come by count, are samples, and from the goal on there are no
+ * slices. Meanwhile the heap grows beyond the
  * limit, as Go's does when its limiter is on.
  *
  * A heap that does not grow is collected all the same: a full one is due FORCE_PERIOD after the last, unless
@@ -348,9 +349,12 @@ pacer_sample(const gcpacer *c)
 }
 
 bool
-pacer_slice_follows(const gcpacer *c, int64_t cpu)
+pacer_slice_follows(const gcpacer *c, uint64_t heap, int64_t cpu)
 {
-    return (c->phase == RunYoung || c->phase == RunGoal) && !overdrawn(c, cpu);
+    /* Beyond the limit all that the account gets is for the full one that is due: slices would take it as fast
+     * as it comes, and that one never begin. */
+    bool waits = near_limit(c) && heap >= c->limitgoal;
+    return (c->phase == RunYoung || c->phase == RunGoal) && !waits && !overdrawn(c, cpu);
 }
 
 int64_t

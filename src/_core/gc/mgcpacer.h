@@ -112,7 +112,8 @@ enum gcphase pacer_at_goal(const gcpacer *c, gcmoment m); /* Idle: none, it woul
 bool pacer_judge(gcpacer *c, gcmoment m);
 /* How many containers the young one that has begun looks at; SIZE_MAX: all. */
 size_t pacer_sample(const gcpacer *c);
-bool pacer_slice_follows(const gcpacer *c, int64_t cpu); /* the collection that ends */
+/* Does a slice follow the collection that ends, and has left this heap? */
+bool pacer_slice_follows(const gcpacer *c, uint64_t heap, int64_t cpu);
 /* When a full one is due for the time that has passed, and whether it is short enough then. */
 int64_t pacer_force_time(const gcpacer *c, int64_t now, uint32_t cycles);
 bool pacer_may_force(const gcpacer *c, uint64_t blocks);

@@ -243,7 +243,7 @@ gfget_with_ts(void)
         return NULL;
     }
     ts_set_chunk(gp->ts, (char *)inline_args(gp) - CHUNK_SIZE, CHUNK_SIZE);
-    ts_set_c_budget(gp->ts, gp->c_budget);
+    ts_set_stack(gp->ts, gp->stack_lo, gp->stack_hi);
     return gp;
 }
 
@@ -424,9 +424,10 @@ retire(g *gp)
         PyMem_Free(args);
     }
     Py_CLEAR(gp->fn);
-    ts_reset(gp->ts, gp->c_budget);
+    const size_t stack = (size_t)(gp->stack_hi - gp->stack_lo);
+    ts_reset(gp->ts, stack);
     if (unlikely(drop_origin(gp)))
-        ts_reset(gp->ts, gp->c_budget);
+        ts_reset(gp->ts, stack);
 }
 
 static void

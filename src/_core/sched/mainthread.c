@@ -149,6 +149,7 @@ bind_main(void)
     gp->m = m0;
     thread_bounds(&gp->stack_lo, &gp->stack_hi);
     m0->ts = ts;
+    ts_set_stack(ts, m0->g0_lo, m0->g0_hi);
     ts_set_thread(ts, scheduler_ident(m0));
     m0->ident = main_ident = PyThread_get_thread_ident();
     m0->tid = (int32_t)PyThread_get_thread_native_id();

@@ -8,8 +8,8 @@
  *   - functions of CPython's that count their recursion themselves, for a thread's stack: the compiler
  *     (compile, exec and eval of source, thus ast.parse and imports; symtable) and marshal;
  *   - 3.11: any Python frame. There one counter is for calls in Python and in C together, so C code may
- *     recurse as deep as Python code may. (From 3.12 on C has a count of its own, which is fitted to the
- *     stack: ts_c_budget.)
+ *     recurse as deep as Python code may. (From 3.12 on C has a count or a bound of its own, which is fitted
+ *     to the stack: ts_set_stack.)
  *
  * How 3.11 notices. The guard of a small stack does not lie at its end but REDZONE above it. When a goroutine
  * touches it, the signal handler opens the guard, puts one at the end, and has CPython come to us for each
@@ -163,21 +163,18 @@ morestack(g *gp, void (*fn)(void *), void *arg)
                  .hi = gp->stack_hi,
                  .opened = gp->opened,
                  .was_extra = gp->extra};
-    int more = ts_c_budget(EXTRA_STACK) - gp->c_budget;
-    if (s->was_extra || more < 0)
-        more = 0;
     /* before the switch: the fault handler goes by these, and `opened` is of the stack that gp is on */
     set_opened(gp, false);
     gp->stack_lo = (char *)s + EXTRA_RECORD - EXTRA_STACK + EXTRA_GUARD;
     gp->stack_hi = (char *)s;
     gp->extra = true;
-    ts_extend_c_budget(gp->ts, more);
+    int entered = ts_enter_stack(gp->ts, (size_t)(s->hi - s->lo), gp->stack_lo, gp->stack_hi);
 
     annotate_leave(&s->fake_stack, gp->stack_lo, gp->stack_hi);
     gort_call_on(s, on_extra, s);
     annotate_arrive(s->fake_stack);
 
-    ts_extend_c_budget(gp->ts, -more);
+    ts_leave_stack(gp->ts, entered, s->lo, s->hi);
     morestack_close(gp); /* for the next user of the stack; before stack_lo, by which it finds the guard */
     gp->stack_lo = s->lo;
     gp->stack_hi = s->hi;
@@ -206,7 +203,7 @@ bool
 morestack_fault(g *gp, const char *addr)
 {
     char *guard = soft_guard(gp);
-    if (!c_recursion_uncounted || !gp->c_budget || gp->opened || addr < guard || addr >= guard + GUARD_MAX)
+    if (!c_recursion_uncounted || !gp->slab || gp->opened || addr < guard || addr >= guard + GUARD_MAX)
         return false;
     int err = errno;
     mem_unguard(guard, GUARD_MAX);
@@ -289,7 +286,7 @@ short_of_stack(void)
 {
     m *mp = getm();
     g *gp = mp ? mp->curg : NULL;
-    if (!gp || !gp->c_budget)
+    if (!gp || !gp->slab)
         return NULL; /* a thread */
     return (size_t)((char *)__builtin_frame_address(0) - gp->stack_lo) < ROOM ? gp : NULL;
 }

@@ -314,6 +314,9 @@ scheduler_state(m *mp)
     mp->ts = ts_new();
     if (!mp->ts)
         throw("no memory in the child of a fork");
+    if (!mp->g0_lo) /* it is this thread's */
+        thread_bounds(&mp->g0_lo, &mp->g0_hi);
+    ts_set_stack(mp->ts, mp->g0_lo, mp->g0_hi);
     ts_set_thread(mp->ts, scheduler_ident(mp));
 }
 

@@ -439,7 +439,6 @@ stackalloc(bin *b)
     gp->args = inline_args(gp);
     gp->stack_lo = base + guard;
     gp->stack_hi = (char *)((uintptr_t)((char *)gp->args - CHUNK_SIZE) & ~(uintptr_t)15);
-    gp->c_budget = ts_c_budget((size_t)(gp->stack_hi - gp->stack_lo));
     gp->sp = first_frame(gp->stack_hi, gomain);
     return gp;
 }

@@ -392,7 +392,7 @@ put_running(out *o)
 {
     m *mp = getm();
     g *gp = mp ? mp->curg : NULL;
-    PyThreadState *ts = _PyThreadState_UncheckedGet();
+    PyThreadState *ts = ts_current();
     if (gp) {
         put_header(o, gp, "running");
         put_frames(o, gp, ts, false);

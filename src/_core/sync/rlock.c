@@ -7,8 +7,8 @@
  * Invariants
  *   1. The object is CPython's, with its fields as CPython means them; only the owner differs (owner_id), in
  *      every thread, goroutine or not: all writers of the field agree. What CPython does to the fields
- *      without asking who runs (repr, _release_save, _acquire_restore, _at_fork_reinit, the destructor) it
- *      goes on doing.
+ *      without asking who runs (repr, _at_fork_reinit, the destructor; up to 3.13 also _release_save and
+ *      _acquire_restore) it goes on doing.
  *   2. Locks that were held when gort was imported stay so: main and the threads are known by the same
  *      numbers as before.
  *
@@ -29,52 +29,37 @@
 #include "sched/ident.h"
 #include "sync/sync.h"
 
-static PyObject *(*o_release)(PyObject *, PyObject *), *(*o_acquire)(PyObject *, PyObject *, PyObject *);
+/* Two names of CPython's for one function each (up to 3.14): the table proves that they are. */
+static PyObject *(*o_release)(PyObject *, PyObject *);
+#if !RLOCK_FASTCALL
+static PyObject *(*o_acquire)(PyObject *, PyObject *, PyObject *);
+#endif
 
-/* Waits until the lock is taken: 1; or until `timeout` nanoseconds (-1: for ever) are over: 0. -1: a signal's
- * handler raised. */
-static int
-acquire_timed(PyThread_type_lock lock, int64_t timeout)
+static inline bool
+is_mine(const rlock *l)
 {
-    int64_t deadline = timeout > 0 ? nanotime() + timeout : 0;
-    while (timeout != 0) {
-        PyLockStatus status;
-        PY_TIMEOUT_T us = timeout < 0 ? -1 : (timeout + 999) / 1000;
-        Py_BEGIN_ALLOW_THREADS status = PyThread_acquire_lock_timed(lock, us, 1);
-        Py_END_ALLOW_THREADS if (status != PY_LOCK_INTR) return status == PY_LOCK_ACQUIRED;
-        if (Py_MakePendingCalls() < 0)
-            return -1;
-        if (PyThread_acquire_lock(lock, 0)) /* as CPython: a try also when the time is over */
-            return 1;
-        if (timeout > 0) {
-            timeout = deadline - nanotime();
-            if (timeout < 0)
-                timeout = 0;
-        }
-    }
-    return 0;
+    return rlock_count(l) > 0 && l->owner == owner_id();
 }
 
-/* As acquire_timed. */
+/* Until it is taken: 1; or until `timeout` nanoseconds (-1: for ever) are over: 0. -1: exception set. */
 static int
 take(rlock *l, int64_t timeout)
 {
-    unsigned long me = owner_id();
-    if (l->count > 0 && l->owner == me) {
-        if (unlikely(l->count + 1 == 0)) {
+    unsigned long me = owner_id(), count = rlock_count(l);
+    if (count > 0 && l->owner == me) {
+        if (unlikely(count + 1 == 0)) {
             PyErr_SetString(PyExc_OverflowError, "Internal lock count overflowed");
             return -1;
         }
-        l->count++;
+        rlock_set(l, me, count + 1);
         return 1;
     }
-    if (unlikely(!PyThread_acquire_lock(l->lock, 0))) {
-        int taken = acquire_timed(l->lock, timeout);
+    if (unlikely(!rlock_try(l))) {
+        int taken = rlock_wait(l, timeout);
         if (taken <= 0)
             return taken;
     }
-    l->owner = me;
-    l->count = 1;
+    rlock_set(l, me, 1);
     return 1;
 }
 
@@ -82,10 +67,17 @@ static PyObject *
 acquire(PyObject *self, PyObject *args, PyObject *kw)
 {
     int64_t timeout = -1;
-    if (unlikely((kw || PyTuple_GET_SIZE(args)) && lock_timeout(args, kw, &timeout) < 0))
+    if (unlikely((kw || (args && PyTuple_GET_SIZE(args))) && lock_timeout(args, kw, &timeout) < 0))
         return NULL;
     int taken = take((rlock *)self, timeout);
     return taken < 0 ? NULL : PyBool_FromLong(taken);
+}
+
+static PyObject *
+not_mine(void)
+{
+    PyErr_SetString(PyExc_RuntimeError, "cannot release un-acquired lock");
+    return NULL;
 }
 
 static PyObject *
@@ -93,14 +85,13 @@ release(PyObject *self, PyObject *unused)
 {
     (void)unused;
     rlock *l = (rlock *)self;
-    if (unlikely(l->count == 0 || l->owner != owner_id())) {
-        PyErr_SetString(PyExc_RuntimeError, "cannot release un-acquired lock");
-        return NULL;
-    }
-    if (--l->count == 0) {
-        l->owner = 0;
-        PyThread_release_lock(l->lock);
-    }
+    if (unlikely(!is_mine(l)))
+        return not_mine();
+    unsigned long count = rlock_count(l);
+    if (count == 1)
+        rlock_free(l);
+    else
+        rlock_set(l, l->owner, count - 1);
     Py_RETURN_NONE;
 }
 
@@ -108,8 +99,7 @@ static PyObject *
 is_owned(PyObject *self, PyObject *unused)
 {
     (void)unused;
-    rlock *l = (rlock *)self;
-    return PyBool_FromLong(l->count > 0 && l->owner == owner_id());
+    return PyBool_FromLong(is_mine((rlock *)self));
 }
 
 static PyObject *
@@ -117,20 +107,87 @@ recursion_count(PyObject *self, PyObject *unused)
 {
     (void)unused;
     rlock *l = (rlock *)self;
-    return PyLong_FromUnsignedLong(l->count > 0 && l->owner == owner_id() ? l->count : 0);
+    return PyLong_FromUnsignedLong(is_mine(l) ? rlock_count(l) : 0);
 }
+
+#if RLOCK_SAVE_ASKS
+/* For a Condition: gives the lock back altogether, and takes it again as it was. */
+static PyObject *
+release_save(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    rlock *l = (rlock *)self;
+    if (!is_mine(l))
+        return not_mine();
+    PyObject *state = Py_BuildValue("(kk)", rlock_count(l), (unsigned long)l->owner);
+    if (state)
+        rlock_free(l);
+    return state;
+}
+
+static PyObject *
+acquire_restore(PyObject *self, PyObject *state)
+{
+    unsigned long count, owner;
+    if (!PyTuple_Check(state)) {
+        PyErr_SetString(PyExc_TypeError, RLOCK_ACQUIRE_RESTORE "() takes what " RLOCK_RELEASE_SAVE "() returned");
+        return NULL;
+    }
+    if (!PyArg_ParseTuple(state, "kk:" RLOCK_ACQUIRE_RESTORE, &count, &owner))
+        return NULL;
+    rlock *l = (rlock *)self;
+    rlock_lock(l);
+    rlock_set(l, owner, count);
+    Py_RETURN_NONE;
+}
+#endif
+
+#if RLOCK_FASTCALL
+static PyObject *
+acquire_fast(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    if (likely(nargs == 0 && !kwnames))
+        return acquire(self, NULL, NULL);
+    PyObject *tuple = PyTuple_New(nargs), *kw = kwnames ? PyDict_New() : NULL, *r = NULL;
+    for (Py_ssize_t i = 0; tuple && i < nargs; i++)
+        PyTuple_SET_ITEM(tuple, i, Py_NewRef(args[i]));
+    bool whole = tuple && (kw || !kwnames);
+    for (Py_ssize_t i = 0; whole && kwnames && i < PyTuple_GET_SIZE(kwnames); i++)
+        whole = PyDict_SetItem(kw, PyTuple_GET_ITEM(kwnames, i), args[nargs + i]) == 0;
+    if (whole)
+        r = acquire(self, tuple, kw);
+    Py_XDECREF(tuple);
+    Py_XDECREF(kw);
+    return r;
+}
+
+static PyObject *
+enter(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return acquire(self, NULL, NULL);
+}
+
+static PyObject *
+exit_fast(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    (void)args, (void)nargs;
+    return release(self, NULL);
+}
+#elif RLOCK_SAVE_ASKS
+static PyObject *
+acquire_restore_of(PyObject *self, PyObject *args)
+{
+    PyObject *state;
+    return PyArg_ParseTuple(args, "O:" RLOCK_ACQUIRE_RESTORE, &state) ? acquire_restore(self, state) : NULL;
+}
+#endif
 
 /* -- the import lock ------------------------------------------------------------------------------- */
 
 static rlock import_lock; /* no object: nothing but the fields is used */
 static PyObject *(*o_import_acquire)(PyObject *, PyObject *), *(*o_import_release)(PyObject *, PyObject *),
     *(*o_import_held)(PyObject *, PyObject *);
-
-static bool
-import_lock_is_mine(void)
-{
-    return import_lock.count > 0 && import_lock.owner == owner_id();
-}
 
 /* Other interpreters have a lock of their own, or a GIL of their own. */
 static bool
@@ -152,7 +209,7 @@ import_acquire(PyObject *mod, PyObject *unused)
 static PyObject *
 import_release(PyObject *mod, PyObject *unused)
 {
-    if (!in_main_interpreter() || !import_lock_is_mine())
+    if (!in_main_interpreter() || !is_mine(&import_lock))
         return o_import_release(mod, unused); /* a thread took it before gort was imported; or an error */
     return release((PyObject *)&import_lock, NULL);
 }
@@ -160,7 +217,7 @@ import_release(PyObject *mod, PyObject *unused)
 static PyObject *
 import_held(PyObject *mod, PyObject *unused)
 {
-    if (in_main_interpreter() && import_lock.count > 0)
+    if (in_main_interpreter() && rlock_count(&import_lock) > 0)
         Py_RETURN_TRUE;
     return o_import_held(mod, unused);
 }
@@ -169,13 +226,10 @@ import_held(PyObject *mod, PyObject *unused)
 void
 import_lock_after_fork(void)
 {
-    if (import_lock_is_mine())
+    if (is_mine(&import_lock))
         return;
-    PyThread_type_lock fresh = PyThread_allocate_lock();
-    if (!fresh)
+    if (rlock_make(&import_lock) < 0)
         throw("no memory in the child of a fork");
-    import_lock.lock = fresh;
-    import_lock.owner = import_lock.count = 0;
 }
 
 static const redirection import_table[] = {
@@ -187,10 +241,8 @@ static const redirection import_table[] = {
 static int
 import_lock_init(void)
 {
-    if (!(import_lock.lock = PyThread_allocate_lock())) {
-        PyErr_NoMemory();
+    if (rlock_make(&import_lock) < 0)
         return -1;
-    }
     return redirect(
         import_table, sizeof import_table / sizeof *import_table,
         "the import lock belongs to a thread, and does not work if a goroutine waits while it holds it");
@@ -199,10 +251,23 @@ import_lock_init(void)
 /* -- RLock ----------------------------------------------------------------------------------------- */
 
 static const redirection table[] = {
+#if RLOCK_FASTCALL
+    {"_thread", "RLock", "acquire", METH_FASTCALL | METH_KEYWORDS, acquire_fast, NULL, false},
+    {"_thread", "RLock", "__enter__", METH_NOARGS, enter, NULL, false},
+    {"_thread", "RLock", "__exit__", METH_FASTCALL, exit_fast, NULL, false},
+    {"_thread", "RLock", RLOCK_ACQUIRE_RESTORE, METH_O, acquire_restore, NULL, false},
+#else
     {"_thread", "RLock", "acquire", METH_VARARGS | METH_KEYWORDS, acquire, &o_acquire, false},
     {"_thread", "RLock", "__enter__", METH_VARARGS | METH_KEYWORDS, acquire, &o_acquire, false},
-    {"_thread", "RLock", "release", METH_NOARGS, release, &o_release, false},
     {"_thread", "RLock", "__exit__", METH_VARARGS, release, &o_release, false},
+#if RLOCK_SAVE_ASKS
+    {"_thread", "RLock", RLOCK_ACQUIRE_RESTORE, METH_VARARGS, acquire_restore_of, NULL, false},
+#endif
+#endif
+#if RLOCK_SAVE_ASKS
+    {"_thread", "RLock", RLOCK_RELEASE_SAVE, METH_NOARGS, release_save, NULL, false},
+#endif
+    {"_thread", "RLock", "release", METH_NOARGS, release, &o_release, false},
     {"_thread", "RLock", RLOCK_IS_OWNED, METH_NOARGS, is_owned, NULL, false},
     {"_thread", "RLock", RLOCK_RECURSION_COUNT, METH_NOARGS, recursion_count, NULL, true},
 };
@@ -220,15 +285,14 @@ proven_layout(void)
         return -1;
     PyObject *o = (PyObject *)l;
     bool fits = (size_t)type->tp_basicsize >= sizeof *l;
-    PyThread_type_lock lock = fits ? l->lock : NULL;
-    fits = fits && lock && !l->owner && !l->count;
+    fits = fits && !l->owner && rlock_count(l) == 0;
     for (int i = 1; fits && i <= 2; i++) {
         Py_XDECREF(PyObject_CallMethod(o, "acquire", NULL));
-        fits = l->lock == lock && l->owner == PyThread_get_thread_ident() && l->count == (unsigned long)i;
+        fits = l->owner == PyThread_get_thread_ident() && rlock_count(l) == (unsigned long)i && !rlock_try(l);
     }
     for (int i = 1; fits && i >= 0; i--) {
         Py_XDECREF(PyObject_CallMethod(o, "release", NULL));
-        fits = l->lock == lock && l->count == (unsigned long)i && (i || !l->owner);
+        fits = rlock_count(l) == (unsigned long)i && (i || !l->owner);
     }
     Py_DECREF(o);
     return PyErr_Occurred() ? -1 : fits;
