@@ -14,7 +14,8 @@
  *
  * Rejected: letting CPython allocate the first chunk, 16 KiB for a goroutine that needs 1 KiB.
  *
- * Versions. All alike.
+ * Versions. From 3.13.1x on a thread state keeps a chunk that it has popped (spare_chunk_at). Of a parked goroutine
+ * that would be 16 KiB: it goes to the pool.
  */
 #include "cpython/internal.h"
 
@@ -66,6 +67,16 @@ ts_set_chunk(PyThreadState *ts, void *mem, size_t size)
     ts->datastack_top = &chunk->data[1]; /* data[0] is never used */
     ts->datastack_limit = (PyObject **)((char *)mem + size);
 }
+
+#if V313
+void
+free_spare_chunk(PyThreadState *ts)
+{
+    _PyStackChunk **at = (_PyStackChunk **)((char *)ts + spare_chunk_at), *spare = *at;
+    *at = NULL;
+    chunk_free(NULL, spare, spare->size);
+}
+#endif
 
 void
 chunks_init(void)

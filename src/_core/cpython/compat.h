@@ -78,6 +78,9 @@ void ts_set_context(PyThreadState *ts, PyObject *context);
 /* Is an exception of this type being handled (an except, finally or with block runs because of it)? */
 bool ts_handling(PyThreadState *ts, PyObject *type);
 
+/* Do faulthandler's dumps ask for the name of the thread that a thread state's identifier means? */
+#define THREADS_NAMED (PY_VERSION_HEX >= 0x030E0000)
+
 /* -- tslist.c: the list of thread states ------------------------------------------------------ */
 
 /* The first one of the main interpreter; NULL: none. */
@@ -90,9 +93,9 @@ PyThreadState *ts_next_other(PyThreadState *ts, bool careful);
 Py_ssize_t ts_others(void);
 /* One that ts_new made is about to be deleted. Needs no GIL. */
 void ts_deleting(PyThreadState *ts);
-/* The interpreter is about to end, which frees its thread states: this one may still be read by a thread that
- * has just dropped the GIL or waits for it, and has to stay where it is. What ts_new makes from now on stays
- * too. */
+/* The interpreter is about to end, which up to 3.13 frees its thread states: this one may still be read by a
+ * thread that has just dropped the GIL or waits for it, and has to stay where it is. What ts_new makes from
+ * now on stays too. */
 void ts_outlive(PyThreadState *ts);
 
 /* -- gil.c: the switch, and the GIL ----------------------------------------------------------- */
@@ -126,8 +129,10 @@ void ts_settle(void);
 void main_thread_set(bool mine);
 /* Is this thread it? Needs no GIL. */
 bool on_main_thread(void);
-/* Has a signal come whose handler has not run? Needs no GIL. */
+/* Has a signal come whose handler has not run, or a script from another process? Needs no GIL. */
 bool signals_pending(void);
+/* Can such a script come, of which nobody is told? Needs no GIL. */
+bool remote_scripts(void);
 /* The handlers are about to be called, of all signals that have come. */
 void signals_clear(void);
 /* A handler has raised, and other signals may still wait: main must look again. */
@@ -138,6 +143,29 @@ void signals_force(void);
 /* -- chunks.c: data stacks -------------------------------------------------------------------- */
 
 #define CHUNK_SIZE 1280 /* no other chunk or arena has this size, by which the arena hook knows them */
+/* 3.15's samplers read this much of each chunk, from another process, before they look at its size. */
+#if PY_VERSION_HEX >= 0x030F0000
+#define CHUNK_READ (16UL << 10)
+#else
+#define CHUNK_READ 0UL
+#endif
+/* ts gives back the chunk that it keeps for when it is deep again. */
+#if PY_VERSION_HEX >= 0x030D0000
+extern size_t spare_chunk_at; /* where in a thread state; 0: this CPython keeps none (offsets.c) */
+void free_spare_chunk(PyThreadState *ts);
+static inline void
+ts_free_spare_chunk(PyThreadState *ts)
+{
+    if (unlikely(spare_chunk_at && *(void **)((char *)ts + spare_chunk_at)))
+        free_spare_chunk(ts);
+}
+#else
+static inline void
+ts_free_spare_chunk(PyThreadState *ts)
+{
+    (void)ts;
+}
+#endif
 /* Gives a thread state that never ran the block `mem` as its first data-stack chunk. */
 void ts_set_chunk(PyThreadState *ts, void *mem, size_t size);
 
@@ -184,6 +212,18 @@ char *frame_end(const pyframe *at);
 uintptr_t frame_word(const char *frame, size_t at);
 /* Where a frame may lie within this object (a generator's, a frame object's); SIZE_MAX: it has none. */
 size_t object_frame(PyObject *op);
+
+/* ts, which has no frame, is about to call what has some, or what has none. 3.15's samplers take a thread
+ * state for broken whose only frame is the one that every chain of frames ends in. */
+#if PY_VERSION_HEX >= 0x030F0000
+void ts_has_frames(PyThreadState *ts, bool some);
+#else
+static inline void
+ts_has_frames(PyThreadState *ts, bool some)
+{
+    (void)ts, (void)some;
+}
+#endif
 
 /* -- code.c: code objects --------------------------------------------------------------------- */
 

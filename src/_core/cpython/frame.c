@@ -17,7 +17,7 @@
  * (FRAME_OWNED_BY_CSTACK; 3.14: FRAME_OWNED_BY_INTERPRETER too, in which every chain ends), and f_func is
  * called f_funcobj. From 3.14 on what a frame refers to are words with tags: the lowest bits say whether the
  * reference counts, or that it is an integer; and the top of the evaluation stack is a pointer, which is
- * right for all frames but one that just runs.
+ * right for all frames but one that just runs. In 3.15 every chain ends in a frame of the thread state's own.
  */
 #include "cpython/internal.h"
 
@@ -191,3 +191,13 @@ object_frame(PyObject *op)
         return offsetof(PyFrameObject, _f_frame_data);
     return SIZE_MAX;
 }
+
+#if V315
+/* (Without a last frame samplers ask nothing of a chain, and with it that it ends there: otherwise they have
+ * read it while it changed.) */
+void
+ts_has_frames(PyThreadState *ts, bool some)
+{
+    ts->current_frame = ts->base_frame = some ? &impl(ts)->base_frame : NULL;
+}
+#endif

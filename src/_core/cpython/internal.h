@@ -80,8 +80,6 @@ void gilstate_set(PyThreadState *ts);
 void tslist_add(PyThreadState *ts);
 /* recursion.c: ts has returned from all calls; its C stack has this size. */
 void ts_reset_depth(PyThreadState *ts, size_t stack);
-/* offsets.c: where ts keeps a data-stack chunk that it does not use; NULL: it keeps none. */
-_PyStackChunk **ts_spare_chunk(PyThreadState *ts);
 /* frame.c: visits what a frame refers to. Of a frame that runs the evaluation stack's height is not known:
  * its variables are visited. GIL. */
 void frame_visit(const pyframe *at, visitproc visit, void *arg);

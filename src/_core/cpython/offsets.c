@@ -10,7 +10,7 @@
  *   2. A thread state's public part may have grown by datastack_cached_chunk alone (3.13). Its private part
  *      begins where the public one ends: impl() goes by impl_shift.
  *
- * offsets_init: once, when gort is imported, with the GIL. ts_spare_chunk: at any time.
+ * offsets_init: once, when gort is imported, with the GIL.
  *
  * Rejected: comparing version numbers. Nearly all bug-fix releases of a version can be used by one binary,
  * and a patched interpreter has the number of the original.
@@ -25,24 +25,14 @@
 #if V313
 
 ptrdiff_t impl_shift;
-static size_t ts_size; /* of a thread state's public part */
+size_t spare_chunk_at;
 
-/* Is datastack_cached_chunk, the last public member, there? 3.13.0 has this size, and does not have it. */
+/* 3.13.0's thread state has this size; datastack_cached_chunk came behind it. */
 #define TS_SIZE_313 304
 #if !V314
 _Static_assert(sizeof(PyThreadState) == TS_SIZE_313 || sizeof(PyThreadState) == TS_SIZE_313 + sizeof(void *),
                "a thread state has members that gort does not know");
 #endif
-
-_PyStackChunk **
-ts_spare_chunk(PyThreadState *ts)
-{
-#if V314
-    return &ts->datastack_cached_chunk;
-#else
-    return ts_size > TS_SIZE_313 ? (_PyStackChunk **)((char *)ts + TS_SIZE_313) : NULL;
-#endif
-}
 
 static void
 put_version(char *buf, size_t n, uint64_t v)
@@ -143,12 +133,16 @@ offsets_init(void)
         if (is != layout[i].value)
             return refuse(here, layout[i].name, is, layout[i].value);
     }
-    ts_size = (size_t)its->thread_state.size;
-#if !V314
-    if (ts_size != TS_SIZE_313 && ts_size != TS_SIZE_313 + sizeof(void *))
-        return refuse(here, "thread_state.size", ts_size, sizeof(PyThreadState));
+#if V314
+    spare_chunk_at = offsetof(PyThreadState, datastack_cached_chunk);
+#else
+    const size_t size = (size_t)its->thread_state.size;
+    if (size == TS_SIZE_313 + sizeof(void *))
+        spare_chunk_at = TS_SIZE_313;
+    else if (size != TS_SIZE_313)
+        return refuse(here, "thread_state.size", size, sizeof(PyThreadState));
+    impl_shift = (ptrdiff_t)size - (ptrdiff_t)sizeof(PyThreadState);
 #endif
-    impl_shift = (ptrdiff_t)ts_size - (ptrdiff_t)sizeof(PyThreadState);
     return 0;
 }
 
@@ -158,12 +152,5 @@ int
 offsets_init(void)
 {
     return 0;
-}
-
-_PyStackChunk **
-ts_spare_chunk(PyThreadState *ts)
-{
-    (void)ts;
-    return NULL;
 }
 #endif

@@ -18,10 +18,33 @@
  * Versions. Pending signals are a flag of _PyRuntime and a look that the interpreter's eval breaker asks for;
  * CPython's C handler asks for it only if it ran in the main goroutine's thread (signals_force), and so does
  * a thread that asks for a call; CPython makes up for it when a thread takes the GIL, which main does not
- * when it is resumed. In 3.13 they are a bit of main's thread state, which only the main goroutine runs with,
- * and the C handler sets it in whatever thread it runs.
+ * when it is resumed. From 3.13 on they are a bit of main's thread state, which only the main goroutine runs
+ * with, and the C handler sets it in whatever thread it runs. From 3.14 on another process may write to that
+ * thread state that main shall run a script (sys.remote_exec), which nobody is told of: it is run where
+ * signal handlers are, and counts as a signal here.
  */
 #include "cpython/internal.h"
+
+bool
+remote_scripts(void)
+{
+#if V314 && defined(Py_REMOTE_DEBUG)
+    return main_interp->config.remote_debug == 1;
+#else
+    return false;
+#endif
+}
+
+static inline bool
+script_pending(void)
+{
+#if V314
+    return __atomic_load_n(&main_ts->remote_debugger_support.debugger_pending_call, __ATOMIC_RELAXED) == 1 &&
+           remote_scripts();
+#else
+    return false;
+#endif
+}
 
 /* Has anybody asked for a call in the main thread that has not been made? */
 static inline bool
@@ -64,7 +87,7 @@ on_main_thread(void)
 bool
 signals_pending(void)
 {
-    return _Py_eval_breaker_bit_is_set(main_ts, _PY_SIGNALS_PENDING_BIT);
+    return _Py_eval_breaker_bit_is_set(main_ts, _PY_SIGNALS_PENDING_BIT) || script_pending();
 }
 
 void

@@ -8,10 +8,13 @@
  *      none. In the child of a fork the one that is left counts as one of the others.
  *   2. A thread that changes the list holds CPython's lock for it (tslist_lock), for a moment and without
  *      giving up the GIL.
- *   3. Once the interpreter is about to end (ts_outlive), what ts_new makes is in no list: the interpreter
- *      frees what is in its list, while threads that have just given up the GIL, or wait for it, still read
- *      their thread states. A thread state outside the list is its own predecessor, so that CPython, when it
- *      deletes it, finds a list to take it out of.
+ *   3. Up to 3.13: once the interpreter is about to end (ts_outlive), what ts_new makes is in no list: the
+ *      interpreter frees what is in its list, while threads that have just given up the GIL, or wait for it,
+ *      still read their thread states. A thread state outside the list is its own predecessor, so that
+ *      CPython, when it deletes it, finds a list to take it out of.
+ *      From 3.14 on all are in the list when the interpreter ends: it marks what is there, and only threads
+ *      whose thread state is marked are stopped when they take the GIL. It frees none that a thread may still
+ *      read.
  *
  * Walks need no lock for those that are careful, and the GIL for all others.
  *
@@ -21,7 +24,7 @@
  * Versions. The lock is a PyMutex in 3.13 and waits without the GIL there, which is why it is taken by hand.
  * In 3.11 and 3.12 a thread that a fork loses would keep it, and the child would find the list half changed,
  * or wait for the lock when it deletes the thread states of the lost: it is held around forks. From 3.13 on
- * os.fork() does so itself.
+ * os.fork() does so itself. What the end of the interpreter does to thread states: see Invariant 3.
  */
 #include "cpython/internal.h"
 
@@ -80,6 +83,9 @@ tslist_add(PyThreadState *ts)
     if (unlikely(_PyRuntimeState_GetFinalizing(&_PyRuntime) != NULL)) {
         /* an M that starts as the interpreter ends, which has freed the others or is about to: first_ours may
          * be gone */
+#if V314
+        ts->state = _Py_THREAD_SHUTTING_DOWN; /* it may come too late to be marked */
+#endif
         tslist_unlock();
         return;
     }
@@ -130,6 +136,10 @@ ts_others(void)
 void
 ts_outlive(PyThreadState *ts)
 {
+#if V314
+    (void)ts;
+    return; /* it is marked where it is */
+#endif
     ts_deleting(ts);
     tslist_lock();
     outliving = true; /* with the first one: what is made from now on must outlive the interpreter too */

@@ -132,6 +132,7 @@ ts_reset(PyThreadState *ts, size_t stack)
     if (unlikely(!ts_is_clean(ts)))
         clear_all(ts); /* first: destructors may set what is set below */
     ts->coroutine_origin_tracking_depth = 0;
+    ts_free_spare_chunk(ts);
     ts_reset_depth(ts, stack);
     ts->recursion_headroom = 0;
 }
@@ -179,6 +180,7 @@ ts_new(void)
         return NULL;
     if (unlikely(PyGILState_GetThisThreadState() == ts))
         forget_thread(ts); /* this thread had none (sysmon), and CPython has made this one its own */
+    ts_has_frames(ts, false);
     tslist_add(ts);
     return ts;
 }

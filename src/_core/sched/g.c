@@ -443,6 +443,7 @@ run(g *gp)
         else
             PyErr_WriteUnraisable(gp->fn);
     }
+    ts_has_frames(gp->ts, !PyCFunction_Check(gp->fn));
     if (unlikely(gp->traced))
         trace_as_threading_does();
     PyObject *r = PyObject_Vectorcall(gp->fn, gp->args + 1,
@@ -457,6 +458,7 @@ run(g *gp)
     else
         escaped(gp);
     retire(gp);
+    ts_has_frames(gp->ts, false);
     check(!PyErr_Occurred() && !gp->cgo);
 }
 

@@ -10,7 +10,8 @@
  * first; a goroutine that forked is main in the child and keeps its number, because it may hold locks.
  *
  * A function that takes such a number for a pthread_t would read memory at that address: pthread_kill and
- * pthread_getcpuclockid are given the thread that the goroutine runs on.
+ * pthread_getcpuclockid are given the thread that the goroutine runs on, and faulthandler's dumps get
+ * "goroutine 7" for the name of the thread.
  *
  * The extension modules _sqlite3 and _multiprocessing ask for the thread all over their code, to refuse a
  * connection to other threads and to let the owner of a recursive lock in. They do it by a function of
@@ -23,12 +24,14 @@
 
 #include "cpython/compat.h"
 #include "cpython/redirect.h"
+#include "lib/out.h"
 #include "os/os.h"
 #include "sched/g.h"
 #include "sched/ident.h"
 #include "sched/stack.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 
 unsigned long main_ident;
@@ -205,6 +208,40 @@ tell_those_loaded(void)
     return 0;
 }
 
+/* -- dumps of threads ------------------------------------------------------------------------------ */
+
+/* faulthandler's dumps, from 3.14 on, show the name of each thread, for which they take its thread state's
+ * identifier for a pthread_t. Async-signal-safe. */
+static int
+name_of(pthread_t thread, char *buf, size_t size)
+{
+    unsigned long ident = (unsigned long)thread;
+    if (!is_goid(ident) && !is_scheduler(ident))
+        return pthread_getname_np(thread, buf, size);
+    char text[40];
+    out o = {.buf = text, .cap = sizeof text, .fd = -1};
+    put_str(&o, is_goid(ident) ? "goroutine " : "gort");
+    if (is_goid(ident))
+        put_uint(&o, ident);
+    if (o.n >= size)
+        return ERANGE;
+    memcpy(buf, text, o.n);
+    buf[o.n] = 0;
+    return 0;
+}
+
+/* -1: exception set */
+static int
+tell_names(void)
+{
+    if (!THREADS_NAMED || library_redirect(main_interp, "pthread_getname_np", (void *)name_of))
+        return 0;
+    return PyErr_WarnEx(PyExc_RuntimeWarning,
+                        "gort cannot tell faulthandler of this CPython what goroutines are called; its dumps of "
+                        "all threads may crash",
+                        1);
+}
+
 static const redirection loader[] = {
     {"_imp", NULL, "create_dynamic", METH_FASTCALL, create_dynamic, &o_create_dynamic, false},
 };
@@ -227,5 +264,5 @@ ident_init(void)
     if (done <= 0)
         return done;
     done = redirect(loader, 1, "extension modules that ask which thread runs are not told of goroutines");
-    return done <= 0 ? done : tell_those_loaded();
+    return done <= 0 ? done : tell_those_loaded() < 0 ? -1 : tell_names();
 }

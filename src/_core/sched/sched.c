@@ -460,6 +460,7 @@ gopark(g *gp, enum waitreason why)
         main_leaves(gp);
         interrupt_main(); /* a signal that came before the line above; it finds Gwaiting */
     }
+    ts_free_spare_chunk(gp->ts);
     leave(gp);
     resumed(gp);
 }

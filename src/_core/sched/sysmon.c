@@ -13,7 +13,8 @@
  * How often it looks: every 20 us after it had something to do; after 50 looks in vain twice as seldom each
  * time, at least every 1 ms while work waits, every 2 ms while a goroutine gets on, every 10 ms while none
  * does: then a thread that makes a goroutine runnable or sets a timer wakes it. It sleeps for good when all
- * Ps are idle, no goroutine is in C, and has been so for a while.
+ * Ps are idle, no goroutine is in C, and has been so for a while; from CPython 3.14 on it looks once a second
+ * whether another process has left a script for main.
  *
  * It follows ps, ms and gs freely: they stay readable. What it reads may be old by the time the woken M has
  * the GIL; that M looks again.
@@ -35,6 +36,8 @@
 
 #define US 1000
 #define MS 1000000
+/* while nothing happens, between looks for a script for main (sys.remote_exec), which wakes nobody */
+#define SCRIPT_PERIOD (1000 * MS)
 
 static _Atomic int32_t tid; /* 0: it has not begun yet */
 static bool paused;         /* for a fork */
@@ -56,6 +59,14 @@ runnable_waits(void)
             return true;
     }
     return false;
+}
+
+/* Is there a signal for main, and main parked? */
+static bool
+main_has_signal(void)
+{
+    const g *gp = maing; /* read once: a thread that has forked may unbind it */
+    return gp && gp->status == Gwaiting && signals_pending();
 }
 
 static struct {
@@ -128,7 +139,7 @@ retake_scan(int64_t now)
 {
     bool due = atomic_load_explicit(&sched.timer0, memory_order_relaxed) <= now;
     const g *gp0 = maing; /* read once: a thread that has forked may unbind it */
-    bool sig = gp0 && gp0->status == Gwaiting && signals_pending();
+    bool sig = main_has_signal();
     bool collect = forcegc_when() <= now || stacks_when(now) <= now;
     if (due || sig || collect)
         atomic_store_explicit(&sched.attention, true, memory_order_relaxed);
@@ -203,7 +214,8 @@ sleep_quietly(uint32_t mine, int64_t until, int64_t *scavenging)
 {
     uint32_t note = atomic_load(&sched.sysmonnote); /* before the looks: a wake during these ends the sleep */
     bool woken = false, slept = false;
-    int64_t wake;
+    const bool scripts = remote_scripts();
+    int64_t wake, script;
     /* before the looks at npidle and nwaitgil: a thread that changes these looks at it afterwards */
     atomic_store(&sched.sysmonwait, true);
     atomic_thread_fence(memory_order_seq_cst); /* those looks are not atomic: see pidleget */
@@ -221,10 +233,13 @@ sleep_quietly(uint32_t mine, int64_t until, int64_t *scavenging)
         if (sched.npidle < sched.nprocs || atomic_load(&sched.nwaitgil) || sched.stopping ||
             hooks.quit_wanted() || mine != generation)
             break; /* it came before the note was read, and its wake found nobody asleep */
+        script = scripts ? nanotime() + SCRIPT_PERIOD : INT64_MAX;
+        if (script < wake)
+            wake = script;
         futex_sleep(&sched.sysmonnote, note, wake);
         slept = true;
-        woken = nanotime() < wake || atomic_load(&sched.sysmonnote) != note;
-    } while (!woken && wake == *scavenging);
+        woken = nanotime() < wake || atomic_load(&sched.sysmonnote) != note || (scripts && main_has_signal());
+    } while (!woken && (wake == script || wake == *scavenging));
     if (mine == generation) { /* else these are its successor's: it took too long to end */
         atomic_store(&sched.sysmonwait, false);
         atomic_store(&mheap_unwatched, false);
@@ -295,8 +310,7 @@ sleep_if_quiet(watch *w, uint32_t mine, int64_t now)
         w->quiet = now;
     if (now - w->quiet <= 20 * MS)
         return;
-    const g *gp = maing;
-    if (gp && gp->status == Gwaiting && signals_pending())
+    if (main_has_signal())
         wake_m0(); /* it came just before m0 fell asleep */
     int64_t trace = sched.schedtrace > 0 ? w->lasttrace + (int64_t)sched.schedtrace * MS : INT64_MAX;
     if (sleep_quietly(mine, trace, &w->scavenging)) {
