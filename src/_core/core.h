@@ -273,6 +273,7 @@ struct sched {
     int64_t ngoroutines; /* main included */
     int64_t nthreads;    /* plain threads parked in gort */
     uint64_t goidgen;
+    uint64_t importer; /* the goroutine that has the import lock, if it is one's that has */
     m *allm;
     thread *threads; /* all that have waited in gort, linked by alllink; never freed */
     int32_t mcount;

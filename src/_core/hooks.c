@@ -34,6 +34,7 @@ const struct hooks hooks = {
     .debug_hooks = debug_hooks,
     .born = set_origin,
     .free_ancestors = free_ancestors,
+    .importer_ended = import_lock_left,
     .pay_owed = pay_owed,
     .timer_lost = timer_lost,
     .force_gc = gc_force,

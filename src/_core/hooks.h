@@ -44,6 +44,8 @@ struct hooks {
     void (*born)(g *gp, PyThreadState *ts);
     /* The goroutine that a belongs to ends. */
     void (*free_ancestors)(ancestors *a);
+    /* A goroutine ends, and has the import lock (sched.importer). */
+    void (*importer_ended)(void);
     /* sched.owing is set. In a goroutine that was just resumed; runs Python code. */
     void (*pay_owed)(void);
     /* In the child of a fork, as `forked`: the timer is out of the heap, and will not fire. No Python code

@@ -155,6 +155,9 @@ def test_pools_and_timers() -> None:
     settle()
 
 
+@pytest.mark.skipif(
+    sys.version_info[:2] == (3, 14), reason="3.14 looks for signals within `with`: threading.Lock stays locked too"
+)
 @isolated()
 def test_blocks() -> None:
     """`with` leaves no lock behind. By a timer: where CPython looks for signals matters."""

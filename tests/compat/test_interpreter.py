@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import importlib
 import inspect
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -322,6 +324,55 @@ def test_warnings_in_goroutines() -> None:
             wg.go(warnings.warn, f"warning {n}", stacklevel=n)
         wg.wait()
     assert sorted(str(warning.message) for warning in caught) == sorted(f"warning {n}" for n in range(20))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="dumps show no names before CPython 3.14")
+def test_faulthandler_names_goroutines() -> None:
+    run_source(
+        """
+        import faulthandler
+        import time
+        from gort import chan, go
+
+        ch = chan()
+
+        def receive():
+            ch.recv()
+
+        go(receive)
+        go(receive)
+        time.sleep(0.05)
+        faulthandler.dump_traceback()
+        """
+    ).check(
+        stderr="""Current thread 0x... [python] (most recent call first):
+  File "....py", line 13 in <module>
+
+...
+Thread 0x0000000000000003 [goroutine 3] (most recent call first):
+  File "....py", line 8 in receive
+
+Thread 0x0000000000000002 [goroutine 2] (most recent call first):
+  File "....py", line 8 in receive"""
+    )
+
+
+def test_faulthandler_of_pytest(tmp_path: Path) -> None:
+    """A test that takes too long has all threads dumped, goroutines among them, and goes on."""
+    Path(tmp_path, "test_it.py").write_text(
+        "import time\nfrom gort import chan, go\n\n"
+        "def test_it():\n    ch = chan()\n    for _ in range(20):\n        go(ch.recv)\n"
+        "    go(lambda: ch.recv())\n    time.sleep(0.5)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "faulthandler_timeout=0.1", tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"PYTEST_ADDOPTS": ""},
+    )
+    assert run.returncode == 0 and "1 passed" in run.stdout, run.stdout + run.stderr
+    assert "in <lambda>" in run.stderr and "in test_it" in run.stderr
 
 
 @isolated(stderr="...\n  File ...\n...")

@@ -107,6 +107,20 @@ def test_rlock_follows_its_goroutine_to_other_threads() -> None:
 
 
 @isolated()
+def test_a_goroutine_that_ends_leaves_the_import_lock() -> None:
+    """importlib's `with` cannot give it back where a RecursionError leaves no room for the call."""
+    for _ in range(3):
+        run(_imp.acquire_lock)
+        assert not _imp.lock_held()
+    run(lambda: [_imp.acquire_lock() for _ in range(2)])
+    assert not _imp.lock_held()
+    _imp.acquire_lock()
+    run(lambda: None)
+    assert _imp.lock_held()
+    _imp.release_lock()
+
+
+@isolated()
 def test_import_lock_belongs_to_goroutines() -> None:
     """Held over parks that lead to other threads, it keeps goroutines apart; a fork does not lose it."""
     wg, failures, event = WaitGroup(), [], threading.Event()

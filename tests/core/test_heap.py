@@ -430,7 +430,9 @@ def test_exhaustion(what: str) -> None:
         elif what == "small":
             assert all(item[1] == str(item[0]) for row in kept for item in row)
         else:
-            assert data.count(b"x") == len(data) >= 1000
+            assert data.count(b"x") == len(data)
+            # CPython 3.15 empties a bytearray that finds no memory to grow
+            assert len(data) >= 1000 or (sys.version_info >= (3, 15) and not data)
         del kept, data
         gc.collect()  # CPython keeps some freed tuples for later, one here and one there
         again = [bytes(1 << 20) for _ in range(100)]  # what small blocks left is joined

@@ -263,7 +263,9 @@ def _exhaust(what: str, again: bool) -> None:
     elif what == "small":
         assert all(text == str(number) for row in kept for number, text in row)
     else:
-        assert data.count(b"x") == len(data) >= 1000
+        assert data.count(b"x") == len(data)
+        # CPython 3.15 empties a bytearray that finds no memory to grow
+        assert len(data) >= 1000 or (sys.version_info >= (3, 15) and not data)
     del kept, data
     gc.collect()
     _core._check_heap()

@@ -21,7 +21,7 @@ def grown(old, new):
 start = runtime.read_mem_stats()
 tree = Tree(12)
 full = runtime.read_mem_stats()
-print("a tree:", grown(start, full), "more,", full.heap_objects - start.heap_objects > 8191)
+print("a tree:", grown(start, full), "more,", full.heap_objects - start.heap_objects > 8000)
 del tree
 gc.collect()
 print("without:", grown(start, runtime.read_mem_stats()))

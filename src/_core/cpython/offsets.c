@@ -111,8 +111,10 @@ offsets_init(void)
     const _Py_DebugOffsets *its = &_PyRuntime.debug_offsets;
     char here[40];
     put_version(here, sizeof here, its->version);
-    if (memcmp(its->cookie, "xdebugpy", sizeof its->cookie) != 0 || its->version >> 16 != PY_VERSION_HEX >> 16) {
-        PyErr_Format(PyExc_ImportError, "gort was compiled for CPython " PY_VERSION ", and this is %s", here);
+    bool described = memcmp(its->cookie, "xdebugpy", sizeof its->cookie) == 0;
+    if (!described || its->version >> 16 != PY_VERSION_HEX >> 16) {
+        PyErr_Format(PyExc_ImportError, "gort was compiled for CPython " PY_VERSION ", and this %s%s",
+                     described ? "is " : "interpreter does not describe its structures", described ? here : "");
         return -1;
     }
 #if V314 && !V315

@@ -10,7 +10,7 @@
  *
  * Versions. All alike: threading._active, _trace_hook and _profile_hook, and Thread._name. 3.11, 3.12: in the
  * child of a fork threading makes a Thread object for the thread that forked, if it has none, under a lock
- * that it makes anew only after that; a lost thread may hold it. 3.13: a Thread has a handle.
+ * that it makes anew only after that; a lost thread may hold it. From 3.13 on a Thread has a handle.
  */
 #include "cpython/internal.h"
 
@@ -85,6 +85,12 @@ threading_hooks(PyObject **trace, PyObject **profile)
     return *trace || *profile;
 }
 
+#if V314
+#define THREAD_HANDLE "_os_thread_handle"
+#else
+#define THREAD_HANDLE "_handle"
+#endif
+
 void
 threading_main_forked(unsigned long ident)
 {
@@ -93,13 +99,13 @@ threading_main_forked(unsigned long ident)
     if (make)
         thread = PyObject_GetAttrString(threading, "_main_thread");
     if (thread)
-        handle = PyObject_GetAttrString(thread, "_handle");
+        handle = PyObject_GetAttrString(thread, THREAD_HANDLE);
     if (handle)
         done = PyObject_CallMethod(handle, "is_done", NULL);
     if (done == Py_True) {
         Py_SETREF(handle, PyObject_CallFunction(make, "k", ident));
         if (handle)
-            PyObject_SetAttrString(thread, "_handle", handle);
+            PyObject_SetAttrString(thread, THREAD_HANDLE, handle);
     }
     PyErr_Clear(); /* 3.11 and 3.12 have none */
     Py_XDECREF(done);

@@ -113,7 +113,7 @@ size_t mem_max_mappings(void); /* how many a process may have */
 /* The signals that this thread blocks: bit n - 1 is signal n's. sigmask_set returns what it was. */
 uint64_t sigmask_get(void);
 uint64_t sigmask_set(uint64_t mask);
-extern const uint64_t sigmask_faults;              /* what an instruction of the thread itself causes */
+extern const uint64_t sigmask_faults;              /* what an instruction of the thread itself causes, and abort() */
 extern const uint64_t sigmask_profile;             /* SIGPROF */
 void context_set_sigmask(void *uc, uint64_t mask); /* what the interrupted thread goes on with */
 /* What a signal handler's third argument says: where the thread was, and its ith register; false: there are

@@ -459,6 +459,8 @@ run(g *gp)
         escaped(gp);
     retire(gp);
     ts_has_frames(gp->ts, false);
+    if (unlikely(sched.importer == gp->goid))
+        hooks.importer_ended();
     check(!PyErr_Occurred() && !gp->cgo);
 }
 

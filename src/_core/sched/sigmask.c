@@ -2,7 +2,7 @@
  *
  * A program that blocks a signal, to fetch it with sigwait or from a signalfd, must get it: no thread that
  * the program does not know of may take it. So the threads of the runtime block all signals but those that an
- * instruction of their own causes, from their first instruction on (thread_start). The signals that are sent
+ * instruction of their own causes, or abort(), from their first instruction on (thread_start). The signals that are sent
  * to the process come to its first thread, or to the threads that the program made, as without goroutines.
  *
  * That would show in two places, and must not: what a goroutine starts on such a thread would inherit the

@@ -591,5 +591,7 @@ size_t
 stack_guard_hit(const void *addr)
 {
     const slab *s = slab_at(addr);
-    return s && (size_t)((const char *)addr - s->lo) % s->stride < guard_size(s->stride) ? s->stride : 0;
+    if (!s || (size_t)((const char *)addr - s->lo) % s->stride >= guard_size(s->stride))
+        return 0;
+    return s->bin->max ? s->bin->max : s->stride;
 }

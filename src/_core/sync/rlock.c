@@ -17,7 +17,8 @@
  * a thread, the goroutine could not give it back on another one, and no thread but the first would ever
  * import anything again. So in the main interpreter _imp's functions take a lock of ours, made like an RLock.
  * CPython's own is left to os.fork(), which takes it when no Python code runs. A fork does not wait for ours:
- * its holder may be parked, and what it guards is whole between any two instructions.
+ * its holder may be parked, and what it guards is whole between any two instructions. A goroutine that ends
+ * gives it back: importlib's `with` cannot where the recursion that it ends in leaves no room for one call.
  *
  * A goroutine that waits for an RLock waits in C and keeps its thread, as for a Lock; sysmon has its P taken.
  */
@@ -203,6 +204,7 @@ import_acquire(PyObject *mod, PyObject *unused)
         return o_import_acquire(mod, unused);
     if (take(&import_lock, -1) < 0)
         return NULL;
+    sched.importer = import_lock.owner;
     Py_RETURN_NONE;
 }
 
@@ -211,7 +213,17 @@ import_release(PyObject *mod, PyObject *unused)
 {
     if (!in_main_interpreter() || !is_mine(&import_lock))
         return o_import_release(mod, unused); /* a thread took it before gort was imported; or an error */
+    if (rlock_count(&import_lock) == 1)
+        sched.importer = 0;
     return release((PyObject *)&import_lock, NULL);
+}
+
+void
+import_lock_left(void)
+{
+    sched.importer = 0;
+    if (is_mine(&import_lock))
+        rlock_free(&import_lock);
 }
 
 static PyObject *

@@ -60,6 +60,8 @@ int bufferedio_init(void);
 void bufferedio_after_fork(const g *survivor);
 /* The import lock is free, unless the goroutine that forked holds it. */
 void import_lock_after_fork(void);
+/* The goroutine that has the import lock ends without having given it back. */
+void import_lock_left(void);
 
 /* Each adds the types and functions of its file to the module, in the order of module.c. -1: exception
  * set. */
