@@ -3,6 +3,8 @@
 
 PY ?= python3
 VENV ?= .venv
+# Makes an environment with pip at the path that follows. For what tools/get_pythons.sh fetches: DIR/bin/venv X.Y
+MKVENV ?= $(PY) -m venv
 # Seconds and seed of `make stress`; the seed is drawn, and printed, if none is given.
 SECONDS ?= 60
 SEED ?=
@@ -97,13 +99,13 @@ $(VENV)-debug/.test: SETUP = -Csetup-args=-Ddebug_level=3 -Csetup-args=-Dbuildty
 # Environments are rebuilt when a source file is newer than the stamp in them. One with the tests' requirements, and a core
 # that has what they call, is good for everything else too; not the other way round.
 $(VENV)/.built: $(SOURCES)
-	$(PY) -m venv $(@D)
+	$(MKVENV) $(@D)
 	@rm -f $(@D)/.test
 	$(@D)/bin/python $(PIP) install .
 	@touch $@
 
 $(VENV)/.test $(VENV)-asan/.test $(VENV)-ubsan/.test $(VENV)-debug/.test: $(SOURCES)
-	$(PY) -m venv $(@D)
+	$(MKVENV) $(@D)
 	$(if $(SETUP),$(@D)/bin/python $(PIP) install 'pip>=23.1') # earlier ones keep one of several
 	$(@D)/bin/python $(PIP) install $(SETUP) $(TESTS) '.[test]'
 	@grep -q _check_heap $(call PLATLIB,$(@D))/gort/_core*.so # or many tests would be skipped
