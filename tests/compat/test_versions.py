@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -17,6 +18,7 @@ from gort.sync import WaitGroup
 from harness import isolated, run_source
 from helpers import wait_until_parked
 
+SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
 VERSION = ".".join(map(str, sys.version_info[:3]))
 # The words of _PyRuntime.debug_offsets: the cookie, the version, whether it is free-threaded, 3 words of
 # _PyRuntime, 13 (3.13) or 16 of the interpreter, and those of the thread state, of which the first is its size.
@@ -121,6 +123,43 @@ def test_a_parked_goroutine_keeps_no_chunk() -> None:
         assert (resident() - before) / count < 10_000
         gate.close()
         wg.wait()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 15), reason="the JIT records traces in thread states from 3.15 on")
+@pytest.mark.skipif(SANITIZED, reason="the sanitizer's own memory would be counted")
+def test_what_the_jit_keeps_goes_back() -> None:
+    """320 KiB of each thread state in which a trace was recorded, when its goroutine ends."""
+    run = run_source(
+        """
+        import sys
+        from pathlib import Path
+        from gort import chan
+        from gort.sync import WaitGroup
+        from gort._core import goroutines
+        from gort.time import sleep
+
+        SOURCE = "def hot(gate):\\n n = 0\\n for i in range(20_000): n += i\\n gate.recv()"
+
+        def mapped():
+            return int(Path("/proc/self/status").read_text().split("VmSize:")[1].split()[0]) >> 10
+
+        wg, gate = WaitGroup(), chan()
+        for _ in range(300):
+            exec(SOURCE, namespace := {})
+            wg.go(namespace["hot"], gate)
+        sleep(0.1)
+        while sum(g.wait_reason == "chan receive" for g in goroutines()) < 300:
+            sleep(0.01)
+        parked = mapped()
+        gate.close()
+        wg.wait()
+        print(sys._jit.is_enabled(), parked - mapped() > 60)
+        """,
+        env={"PYTHON_JIT": "1"},
+    )
+    if run.stdout.startswith("False"):
+        pytest.skip("this CPython has no JIT")
+    run.check(stdout="True True")
 
 
 # -- what other processes do to this one ----------------------------------------------------------------

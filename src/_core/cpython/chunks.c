@@ -15,7 +15,8 @@
  * Rejected: letting CPython allocate the first chunk, 16 KiB for a goroutine that needs 1 KiB.
  *
  * Versions. From 3.13.1x on a thread state keeps a chunk that it has popped (spare_chunk_at). Of a parked goroutine
- * that would be 16 KiB: it goes to the pool.
+ * that would be 16 KiB: it goes to the pool. In 3.15 the JIT records a trace in 320 KiB of each thread state,
+ * from the arena allocator too: they go back when the goroutine ends, as its thread state is used again.
  */
 #include "cpython/internal.h"
 
@@ -77,6 +78,20 @@ free_spare_chunk(PyThreadState *ts)
     chunk_free(NULL, spare, spare->size);
 }
 #endif
+
+void
+ts_free_tracer(PyThreadState *ts)
+{
+#if V315
+    _PyJitTracerState **at = (_PyJitTracerState **)((char *)impl(ts) + tracer_at), *tracer = *at;
+    if (likely(tracer_at == 0 || !tracer || tracer->is_tracing))
+        return;
+    *at = NULL;
+    chunk_free(NULL, tracer, sizeof *tracer); /* which is how CPython frees it, with its thread state */
+#else
+    (void)ts;
+#endif
+}
 
 void
 chunks_init(void)

@@ -42,6 +42,9 @@
 #include <internal/pycore_stackref.h>
 #include <internal/pycore_tstate.h>
 #endif
+#if PY_VERSION_HEX >= 0x030F0000
+#include <internal/pycore_optimizer.h>
+#endif
 #pragma GCC diagnostic pop
 
 #if PY_VERSION_HEX < 0x030B0000 || PY_VERSION_HEX >= 0x03100000
@@ -65,6 +68,10 @@ extern PyThreadState *main_ts; /* interp.c: the main goroutine's */
 #if V313
 extern ptrdiff_t impl_shift; /* offsets.c: how much larger the public part of a thread state is here */
 #endif
+#if V315
+extern size_t lazy_imports_at; /* offsets.c: where in the private part */
+extern size_t tracer_at;       /* and jit_tracer_state; 0: this CPython has no JIT */
+#endif
 
 /* What compat_init has each file do. All are called with the GIL, once. */
 int offsets_init(void); /* -1: exception set */
@@ -80,6 +87,8 @@ void gilstate_set(PyThreadState *ts);
 void tslist_add(PyThreadState *ts);
 /* recursion.c: ts has returned from all calls; its C stack has this size. */
 void ts_reset_depth(PyThreadState *ts, size_t stack);
+/* chunks.c: the memory that the JIT has recorded a trace of ts in goes back. */
+void ts_free_tracer(PyThreadState *ts);
 /* frame.c: visits what a frame refers to. Of a frame that runs the evaluation stack's height is not known:
  * its variables are visited. GIL. */
 void frame_visit(const pyframe *at, visitproc visit, void *arg);
@@ -92,6 +101,15 @@ static inline _PyThreadStateImpl *
 impl(const PyThreadState *ts)
 {
     return (_PyThreadStateImpl *)((char *)(uintptr_t)ts + impl_shift);
+}
+#endif
+
+#if V315
+/* lazy_imports: the imports that are put off meanwhile. */
+static inline PyObject **
+ts_lazy_imports(const PyThreadState *ts)
+{
+    return (PyObject **)((char *)impl(ts) + lazy_imports_at);
 }
 #endif
 

@@ -15,12 +15,14 @@
  * Rejected: comparing version numbers. Nearly all bug-fix releases of a version can be used by one binary,
  * and a patched interpreter has the number of the original.
  *
- * Versions. 3.11 and 3.12 describe nothing, and have got no new members. 3.14 before 3.14.5 has another
+ * Versions. In 3.15 the private part of a thread state has a member more if there is a JIT. 3.11 and 3.12 describe nothing, and have got no new members. 3.14 before 3.14.5 has another
  * collector, whatever the headers said that gort was compiled with.
  */
 #include "cpython/internal.h"
 
 #include <string.h>
+
+#define SYS_JIT "_jit" /* sys._jit, from 3.14 on */
 
 #if V313
 
@@ -32,6 +34,28 @@ size_t spare_chunk_at;
 #if !V314
 _Static_assert(sizeof(PyThreadState) == TS_SIZE_313 || sizeof(PyThreadState) == TS_SIZE_313 + sizeof(void *),
                "a thread state has members that gort does not know");
+#endif
+
+#if V315
+size_t lazy_imports_at, tracer_at;
+
+/* Whether an interpreter has a JIT is decided by a macro that its headers do not define for others; a thread
+ * state's private part then has a member more. -1: exception set. */
+static int
+find_jit_members(void)
+{
+    PyObject *jit = PySys_GetObject(SYS_JIT);
+    PyObject *has = jit ? PyObject_CallMethod(jit, "is_available", NULL) : Py_NewRef(Py_False);
+    if (!has)
+        return -1;
+    lazy_imports_at = offsetof(_PyThreadStateImpl, mem_free_queue) + sizeof(struct llist_node);
+    if (has == Py_True) {
+        tracer_at = lazy_imports_at;
+        lazy_imports_at += sizeof(void *);
+    }
+    Py_DECREF(has);
+    return 0;
+}
 #endif
 
 static void
@@ -98,6 +122,9 @@ static const struct {
 #if V314
     IS(thread_state.size, sizeof(PyThreadState)),
     IS(interpreter_frame.stackpointer, offsetof(_PyInterpreterFrame, stackpointer)),
+    IS(debugger_support.eval_breaker, offsetof(PyThreadState, eval_breaker)),
+    IS(debugger_support.remote_debugger_support, offsetof(PyThreadState, remote_debugger_support)),
+    IS(debugger_support.remote_debugging_enabled, offsetof(PyInterpreterState, config.remote_debug)),
 #endif
 #if V315
     IS(thread_state.holds_gil, offsetof(PyThreadState, holds_gil)),
@@ -144,6 +171,10 @@ offsets_init(void)
     else if (size != TS_SIZE_313)
         return refuse(here, "thread_state.size", size, sizeof(PyThreadState));
     impl_shift = (ptrdiff_t)size - (ptrdiff_t)sizeof(PyThreadState);
+#endif
+#if V315
+    if (find_jit_members() < 0)
+        return -1;
 #endif
     return 0;
 }

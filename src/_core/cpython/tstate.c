@@ -37,7 +37,7 @@ ts_is_clean(const PyThreadState *ts)
            && impl(ts)->asyncio_running_task == NULL
 #endif
 #if V315
-           && impl(ts)->lazy_imports == NULL
+           && *ts_lazy_imports(ts) == NULL
 #endif
 #else
            && ts->on_delete == NULL
@@ -83,7 +83,7 @@ clear(PyThreadState *ts)
     Py_CLEAR(impl(ts)->asyncio_running_task);
 #endif
 #if V315
-    Py_CLEAR(impl(ts)->lazy_imports);
+    Py_CLEAR(*ts_lazy_imports(ts));
 #endif
 #else
     if (ts->on_delete) {
@@ -119,7 +119,7 @@ clear_all(PyThreadState *ts)
     impl(ts)->asyncio_running_task = NULL;
 #endif
 #if V315
-    impl(ts)->lazy_imports = NULL;
+    *ts_lazy_imports(ts) = NULL;
 #endif
 #else
     ts->on_delete = NULL;
@@ -133,6 +133,7 @@ ts_reset(PyThreadState *ts, size_t stack)
         clear_all(ts); /* first: destructors may set what is set below */
     ts->coroutine_origin_tracking_depth = 0;
     ts_free_spare_chunk(ts);
+    ts_free_tracer(ts);
     ts_reset_depth(ts, stack);
     ts->recursion_headroom = 0;
 }
