@@ -84,7 +84,6 @@ SYSTEM_HEADERS = {
 CPYTHON_NAMES = {
     ("sched/sigmask.c", "_PyCFunctionFast"): "the type has no public name before CPython 3.13",
     ("sched/sigmask.c", "_PyCFunctionFastWithKeywords"): "the type has no public name before CPython 3.13",
-    ("stacks/traceback.c", "_PyThreadState_UncheckedGet"): "it has no public name before CPython 3.13",
 }
 # An empty asm statement is a barrier for the compiler.
 PROCESSOR = re.compile(

@@ -156,7 +156,8 @@ def test_pools_and_timers() -> None:
 
 
 @pytest.mark.skipif(
-    sys.version_info[:2] == (3, 14), reason="3.14 looks for signals within `with`: threading.Lock stays locked too"
+    sys.version_info[:2] == (3, 14),
+    reason="3.14 looks for signals in `with`: threading.Lock stays locked too",
 )
 @isolated()
 def test_blocks() -> None:

@@ -364,8 +364,9 @@ def test_faulthandler_of_pytest(tmp_path: Path) -> None:
         "def test_it():\n    ch = chan()\n    for _ in range(20):\n        go(ch.recv)\n"
         "    go(lambda: ch.recv())\n    time.sleep(0.5)\n"
     )
+    options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "faulthandler_timeout=0.1"]
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "faulthandler_timeout=0.1", tmp_path],
+        [sys.executable, "-m", "pytest", *options, tmp_path],
         capture_output=True,
         text=True,
         timeout=60,

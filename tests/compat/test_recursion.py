@@ -592,7 +592,7 @@ def test_the_first_goroutines_are_as_deep_as_a_thread() -> None:
 
     sys.setrecursionlimit(100_000)
     mine, threads = gort.run(deepest, cached), deepest(cached)
-    # by what was called before; from 3.14 on the stacks' sizes decide, of which guards and the like are a part
+    # by what was called before; from 3.14 on by the stacks' sizes, of which guards and the like are a part
     assert abs(mine - threads) < (10 if sys.version_info < (3, 14) else threads // 20), (mine, threads)
     assert gort.run(deepest, ordered) > 300
 

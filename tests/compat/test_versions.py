@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from gort import chan, go
+from gort import chan
 from gort.sync import WaitGroup
 from harness import isolated, run_source
 from helpers import wait_until_parked
 
 SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
 VERSION = ".".join(map(str, sys.version_info[:3]))
-# The words of _PyRuntime.debug_offsets: the cookie, the version, whether it is free-threaded, 3 words of
-# _PyRuntime, 13 (3.13) or 16 of the interpreter, and those of the thread state, of which the first is its size.
+# The words of _PyRuntime.debug_offsets: the cookie, the version, whether it is free-threaded, 3 of the
+# runtime, 13 (3.13) or 16 of the interpreter, and those of the thread state, the first of which is its size.
 THREAD_STATE = 19 if sys.version_info < (3, 14) else 22
 THREADS_HEAD = 9
 
@@ -30,14 +30,18 @@ THREADS_HEAD = 9
 @pytest.mark.parametrize(
     ("word", "value", "said"),
     [
-        (0, "0", "gort was compiled for CPython {made}, and this interpreter does not describe its structures"),
+        (
+            0,
+            "0",
+            "gort was compiled for CPython {made}, and this interpreter does not describe its structures",
+        ),
         (1, "0x031100f0", "gort was compiled for CPython {made}, and this is 3.17.0"),
         (2, "1", "gort supports builds of CPython with the GIL; this one is free-threaded"),
         (
             THREAD_STATE,
             "words[{word}] + 24",
-            "gort was compiled for CPython {made}, and the structures of this {here} differ (thread_state.size is "
-            "{now}, not {then}): install gort from source for it",
+            "gort was compiled for CPython {made}, and the structures of this {here} differ "
+            "(thread_state.size is {now}, not {then}): install gort from source for it",
         ),
         (
             THREADS_HEAD,
@@ -169,7 +173,10 @@ def test_what_the_jit_keeps_goes_back() -> None:
 def program(source: str) -> Iterator[subprocess.Popen[str]]:
     """Runs it; it is ready when it has printed a line."""
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(source)], stdout=subprocess.PIPE, text=True, stdin=subprocess.PIPE
+        [sys.executable, "-c", textwrap.dedent(source)],
+        stdout=subprocess.PIPE,
+        text=True,
+        stdin=subprocess.PIPE,
     )
     try:
         assert process.stdout and process.stdout.readline() == "ready\n"
@@ -253,7 +260,7 @@ def test_samplers_read_every_goroutine() -> None:
 
 
 def test_references_of_frames_in_a_heap_dump(tmp_path: Path) -> None:
-    """From 3.14 on a frame's references have tags, which are no part of an address."""
+    """From 3.14 on a frame's references have tags, which do not belong to the address."""
     path = tmp_path / "dump"
     run = run_source(
         f"""

@@ -508,7 +508,7 @@ def test_young_ones_are_samples_while_it_is_overdrawn(near: Driver) -> None:
 
 
 def test_slices_leave_a_full_one_its_account(near: Driver) -> None:
-    """Beyond the goal near the limit: a full one is due, and waits for the account to hold what it will take."""
+    """Beyond the goal near the limit a full one is due, and waits for the account to hold its price."""
     now = 0
     for _ in range(2000):
         now += MS

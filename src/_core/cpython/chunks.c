@@ -14,9 +14,10 @@
  *
  * Rejected: letting CPython allocate the first chunk, 16 KiB for a goroutine that needs 1 KiB.
  *
- * Versions. From 3.13.1x on a thread state keeps a chunk that it has popped (spare_chunk_at). Of a parked goroutine
- * that would be 16 KiB: it goes to the pool. In 3.15 the JIT records a trace in 320 KiB of each thread state,
- * from the arena allocator too: they go back when the goroutine ends, as its thread state is used again.
+ * Versions. From 3.13.1x on a thread state keeps a chunk that it has popped (spare_chunk_at). Of a parked
+ * goroutine that would be 16 KiB: it goes to the pool. In 3.15 the JIT records a trace in 320 KiB of each
+ * thread state, from the arena allocator too: they go back when the goroutine ends, as its thread state is
+ * used again.
  */
 #include "cpython/internal.h"
 

@@ -175,8 +175,8 @@ frame_word(const char *frame, size_t at)
     uintptr_t word;
     memcpy(&word, frame + at, sizeof word);
 #if V314
-    if (at >= offsetof(_PyInterpreterFrame, localsplus) || at == offsetof(_PyInterpreterFrame, f_executable) ||
-        at == offsetof(_PyInterpreterFrame, f_funcobj))
+    if (at >= offsetof(_PyInterpreterFrame, localsplus) ||
+        at == offsetof(_PyInterpreterFrame, f_executable) || at == offsetof(_PyInterpreterFrame, f_funcobj))
         return (uintptr_t)referred((_PyStackRef){.bits = word});
 #endif
     return word;

@@ -15,8 +15,9 @@
  * Rejected: comparing version numbers. Nearly all bug-fix releases of a version can be used by one binary,
  * and a patched interpreter has the number of the original.
  *
- * Versions. In 3.15 the private part of a thread state has a member more if there is a JIT. 3.11 and 3.12 describe nothing, and have got no new members. 3.14 before 3.14.5 has another
- * collector, whatever the headers said that gort was compiled with.
+ * Versions. In 3.15 the private part of a thread state has a member more if there is a JIT. 3.11 and 3.12
+ * describe nothing, and have got no new members. 3.14 before 3.14.5 has another collector, whatever the
+ * headers said that gort was compiled with.
  */
 #include "cpython/internal.h"
 
@@ -68,17 +69,15 @@ static int
 refuse(const char *here, const char *what, uint64_t is, uint64_t was)
 {
     PyErr_Format(PyExc_ImportError,
-                 "gort was compiled for CPython " PY_VERSION ", and the structures of this %s differ (%s is %llu, "
+                 "gort was compiled for CPython " PY_VERSION
+                 ", and the structures of this %s differ (%s is %llu, "
                  "not %llu): install gort from source for it",
                  here, what, (unsigned long long)is, (unsigned long long)was);
     return -1;
 }
 
 /* What CPython says of itself, and what gort was compiled with. */
-#define IS(member, value)                                                                                    \
-    {                                                                                                        \
-        #member, offsetof(_Py_DebugOffsets, member), value                                                   \
-    }
+#define IS(member, value) {#member, offsetof(_Py_DebugOffsets, member), value}
 static const struct {
     const char *name;
     size_t at; /* in debug_offsets */
@@ -141,7 +140,8 @@ offsets_init(void)
     bool described = memcmp(its->cookie, "xdebugpy", sizeof its->cookie) == 0;
     if (!described || its->version >> 16 != PY_VERSION_HEX >> 16) {
         PyErr_Format(PyExc_ImportError, "gort was compiled for CPython " PY_VERSION ", and this %s%s",
-                     described ? "is " : "interpreter does not describe its structures", described ? here : "");
+                     described ? "is " : "interpreter does not describe its structures",
+                     described ? here : "");
         return -1;
     }
 #if V314 && !V315

@@ -19,9 +19,9 @@
  * CPython's C handler asks for it only if it ran in the main goroutine's thread (signals_force), and so does
  * a thread that asks for a call; CPython makes up for it when a thread takes the GIL, which main does not
  * when it is resumed. From 3.13 on they are a bit of main's thread state, which only the main goroutine runs
- * with, and the C handler sets it in whatever thread it runs. From 3.14 on another process may write to that
- * thread state that main shall run a script (sys.remote_exec), which nobody is told of: it is run where
- * signal handlers are, and counts as a signal here.
+ * with, and the C handler sets it in whatever thread it runs. From 3.14 on that thread state may also name a
+ * script that main has to run: another process has written it there (sys.remote_exec), and nobody is told. It
+ * is run where signal handlers are, and counts as a signal here.
  */
 #include "cpython/internal.h"
 

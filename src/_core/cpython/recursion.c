@@ -9,11 +9,12 @@
  *
  * Rejected: giving goroutines the limit of threads. It is made for stacks of 8 MiB.
  *
- * Versions. From 3.14 on CPython knows the addresses of each thread state's stack, and says no where it ends;
- * attaching takes them from the OS thread if they are not known. 3.12 and 3.13 have a counter of their own
- * for C, c_recursion_remaining, which says no before a small stack ends. 3.11 has one for both, large enough for Python. There the evaluation of frames, which is how C
- * code comes back to Python code, passes through gort while a stack's guard is open (the interpreter's
- * eval_frame, PEP 523). A debugger's or compiler's own function stays where it is.
+ * Versions. From 3.14 on CPython knows the addresses of each thread state's stack, and says no where it
+ * ends; attaching takes them from the OS thread if they are not known. 3.12 and 3.13 have a counter of their
+ * own for C, c_recursion_remaining, which says no before a small stack ends. 3.11 has one for both, large
+ * enough for Python. There the evaluation of frames, which is how C code comes back to Python code, passes
+ * through gort while a stack's guard is open (the interpreter's eval_frame, PEP 523). A debugger's or
+ * compiler's own function stays where it is.
  */
 #include "cpython/internal.h"
 

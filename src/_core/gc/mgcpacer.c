@@ -351,8 +351,8 @@ pacer_sample(const gcpacer *c)
 bool
 pacer_slice_follows(const gcpacer *c, uint64_t heap, int64_t cpu)
 {
-    /* Beyond the limit all that the account gets is for the full one that is due: slices would take it as fast
-     * as it comes, and that one never begin. */
+    /* Beyond the limit all that the account gets is for the full one that is due: slices would take it as
+     * fast as it comes, and that one never begin. */
     bool waits = near_limit(c) && heap >= c->limitgoal;
     return (c->phase == RunYoung || c->phase == RunGoal) && !waits && !overdrawn(c, cpu);
 }

@@ -94,7 +94,10 @@ void thread_yield(void);                /* others of the same priority may run f
 void thread_kill(int32_t tid, int sig); /* to this thread of the process; lost if it has ended */
 bool thread_exists(int32_t tid);        /* in this process, as the kernel counts its threads */
 void thread_name(const char *name);     /* of this thread, for ps and debuggers: at most 15 characters */
-bool shadow_stack_on(void);             /* does this thread run with a hardware shadow stack? */
+/* That of a thread of this process, which Python knows by this identifier; like pthread_getname_np, for which
+ * library_redirect can put another function. */
+int thread_getname(unsigned long ident, char *buf, size_t size);
+bool shadow_stack_on(void); /* does this thread run with a hardware shadow stack? */
 
 /* -- proc_linux.c: what the system knows of the process --------------------------------------- */
 
@@ -113,8 +116,8 @@ size_t mem_max_mappings(void); /* how many a process may have */
 /* The signals that this thread blocks: bit n - 1 is signal n's. sigmask_set returns what it was. */
 uint64_t sigmask_get(void);
 uint64_t sigmask_set(uint64_t mask);
-extern const uint64_t sigmask_faults;              /* what an instruction of the thread itself causes, and abort() */
-extern const uint64_t sigmask_profile;             /* SIGPROF */
+extern const uint64_t sigmask_faults;  /* what an instruction of the thread itself causes, and abort() */
+extern const uint64_t sigmask_profile; /* SIGPROF */
 void context_set_sigmask(void *uc, uint64_t mask); /* what the interrupted thread goes on with */
 /* What a signal handler's third argument says: where the thread was, and its ith register; false: there are
  * no more. */

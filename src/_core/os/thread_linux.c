@@ -127,6 +127,12 @@ thread_may_exit(void)
     _pthread_cleanup_pop(&sleeper, 0);
 }
 
+int
+thread_getname(unsigned long ident, char *buf, size_t size)
+{
+    return pthread_getname_np((pthread_t)ident, buf, size);
+}
+
 void
 thread_yield(void)
 {

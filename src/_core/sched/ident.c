@@ -31,7 +31,6 @@
 #include "sched/stack.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <string.h>
 
 unsigned long main_ident;
@@ -213,11 +212,10 @@ tell_those_loaded(void)
 /* faulthandler's dumps, from 3.14 on, show the name of each thread, for which they take its thread state's
  * identifier for a pthread_t. Async-signal-safe. */
 static int
-name_of(pthread_t thread, char *buf, size_t size)
+name_of(unsigned long ident, char *buf, size_t size)
 {
-    unsigned long ident = (unsigned long)thread;
     if (!is_goid(ident) && !is_scheduler(ident))
-        return pthread_getname_np(thread, buf, size);
+        return thread_getname(ident, buf, size);
     char text[40];
     out o = {.buf = text, .cap = sizeof text, .fd = -1};
     put_str(&o, is_goid(ident) ? "goroutine " : "gort");
@@ -236,10 +234,11 @@ tell_names(void)
 {
     if (!THREADS_NAMED || library_redirect(main_interp, "pthread_getname_np", (void *)name_of))
         return 0;
-    return PyErr_WarnEx(PyExc_RuntimeWarning,
-                        "gort cannot tell faulthandler of this CPython what goroutines are called; its dumps of "
-                        "all threads may crash",
-                        1);
+    return PyErr_WarnEx(
+        PyExc_RuntimeWarning,
+        "gort cannot tell faulthandler of this CPython what goroutines are called; its dumps of "
+        "all threads may crash",
+        1);
 }
 
 static const redirection loader[] = {

@@ -1,10 +1,10 @@
 /* sigmask.c: which threads take the program's signals.
  *
  * A program that blocks a signal, to fetch it with sigwait or from a signalfd, must get it: no thread that
- * the program does not know of may take it. So the threads of the runtime block all signals but those that an
- * instruction of their own causes, or abort(), from their first instruction on (thread_start). The signals that are sent
- * to the process come to its first thread, or to the threads that the program made, as without goroutines.
- *
+ * the program does not know of may take it. So the threads of the runtime block all signals but those that
+ * an instruction of their own causes, or abort(), from their first instruction on (thread_start). The
+ * signals that are sent to the process come to its first thread, or to the threads that the program made, as
+ * without goroutines.
  * That would show in two places, and must not: what a goroutine starts on such a thread would inherit the
  * mask (a child that nobody can end, a thread that takes no signals), and what it sends to its own thread
  * would never arrive. Therefore

@@ -131,7 +131,8 @@ acquire_restore(PyObject *self, PyObject *state)
 {
     unsigned long count, owner;
     if (!PyTuple_Check(state)) {
-        PyErr_SetString(PyExc_TypeError, RLOCK_ACQUIRE_RESTORE "() takes what " RLOCK_RELEASE_SAVE "() returned");
+        PyErr_SetString(PyExc_TypeError,
+                        RLOCK_ACQUIRE_RESTORE "() takes what " RLOCK_RELEASE_SAVE "() returned");
         return NULL;
     }
     if (!PyArg_ParseTuple(state, "kk:" RLOCK_ACQUIRE_RESTORE, &count, &owner))
