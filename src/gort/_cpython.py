@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def call_before_joining(function: Callable[[], object]) -> None:
     """Has the interpreter call function() when it begins to end, before it joins the program's threads.
 
-    threading._register_atexit (3.11 to 3.13; no public name: atexit comes later). Raises RuntimeError if the
+    threading._register_atexit (3.11 to 3.15; no public name: atexit comes later). Raises RuntimeError if the
     interpreter has passed that point.
     """
     import threading
@@ -34,7 +34,7 @@ def call_before_joining(function: Callable[[], object]) -> None:
 def called_before_joining() -> Sequence[Callable[[], object]]:
     """The functions that are called then, in the order in which they were registered.
 
-    threading._threading_atexits (3.11 to 3.13; no public name).
+    threading._threading_atexits (3.11 to 3.15; no public name).
     """
     import threading
 
@@ -44,7 +44,7 @@ def called_before_joining() -> Sequence[Callable[[], object]]:
 def run_atexit_handlers() -> None:
     """Calls the functions that atexit has, the last one first, and forgets them.
 
-    atexit._run_exitfuncs (3.11 to 3.13; no public name).
+    atexit._run_exitfuncs (3.11 to 3.15; no public name).
     """
     import atexit
 
@@ -54,7 +54,7 @@ def run_atexit_handlers() -> None:
 def temporary_file_class() -> type | None:
     """The class of named temporary files, whose close() removes the file; None: tempfile is not loaded.
 
-    tempfile._TemporaryFileWrapper (3.11 to 3.13; no public name).
+    tempfile._TemporaryFileWrapper (3.11 to 3.15; no public name).
     """
     return getattr(sys.modules.get("tempfile"), "_TemporaryFileWrapper", None)
 
@@ -65,7 +65,7 @@ def temporary_file_class() -> type | None:
 def dummy_thread_class() -> type[threading.Thread]:
     """The class of the Thread objects of threads that threading did not start.
 
-    threading._DummyThread (3.11 to 3.13; no public name).
+    threading._DummyThread (3.11 to 3.15; no public name).
     """
     import threading
 
@@ -76,7 +76,7 @@ def init_as_dummy(thread: threading.Thread, name: str) -> None:
     """Initialises a Thread object of the calling thread as a dummy's is, but no daemon, and in no record.
 
     Thread._started, _set_ident and _set_native_id, threading._dangling and _HAVE_THREAD_NATIVE_ID (3.11 to
-    3.13; no public names).
+    3.15; no public names).
     """
     import threading
 
@@ -94,7 +94,7 @@ def replace_current_thread(unknown: Callable[[], threading.Thread]) -> None:
     """From now on threading.current_thread() returns unknown() in a thread that threading has no record of.
 
     The function gets other code, and is the same object for all who have imported it. The code uses
-    threading._active (3.11 to 3.13; no public name).
+    threading._active (3.11 to 3.15; no public name).
     """
     import threading
 
@@ -115,7 +115,7 @@ def _current_thread() -> object:
 def module_as_main(name: str, is_module: bool) -> Callable[[], Any]:
     """What python does for -m NAME, and for a directory whose __main__ module is the program.
 
-    runpy._run_module_as_main (3.11 to 3.13; no public name: runpy.run_module() makes a __main__ for a while).
+    runpy._run_module_as_main (3.11 to 3.15; no public name: runpy.run_module() makes a __main__ for a while).
     """
     import runpy
 
@@ -125,7 +125,7 @@ def module_as_main(name: str, is_module: bool) -> Callable[[], Any]:
 def loader_class(name: str) -> Any:
     """A class of importlib.machinery, without that module, which loads others.
 
-    _frozen_importlib_external and _frozen_importlib (3.11 to 3.13); importlib.machinery is the public name.
+    _frozen_importlib_external and _frozen_importlib (3.11 to 3.15); importlib.machinery is the public name.
     """
     files: Any = sys.modules["_frozen_importlib_external"]
     others: Any = sys.modules["_frozen_importlib"]
@@ -138,7 +138,7 @@ def loader_class(name: str) -> Any:
 def protocol_members(kind: object) -> Iterable[str] | None:
     """The names of a protocol's members; None: kind is not a protocol.
 
-    Protocol._is_protocol (3.11 to 3.13; from 3.13 on typing.is_protocol() is public) and, on 3.11,
+    Protocol._is_protocol (3.11 to 3.15; from 3.13 on typing.is_protocol() is public) and, on 3.11,
     typing._get_protocol_attrs. Later versions keep the names in the protocol; from 3.13 on
     typing.get_protocol_members() is public.
     """
@@ -153,6 +153,6 @@ def protocol_members(kind: object) -> Iterable[str] | None:
 def byref_target(reference: Any) -> Any:
     """The x of ctypes.byref(x).
 
-    Its attribute _obj (3.11 to 3.13; no public name).
+    Its attribute _obj (3.11 to 3.15; no public name).
     """
     return reference._obj
