@@ -11,6 +11,7 @@ be loaded.
 """
 
 import atexit
+import os
 import sys
 
 from . import _core, _env, _heap, _lazy, _threads, _traceback
@@ -30,7 +31,22 @@ else:
 __all__ = ["Chan", "chan", "default", "go", "run", "select", "type_assert"]
 
 
+def _find_again() -> None:
+    """Functions of CPython's that the core has given another body (redirect.c) are the same objects as before, but
+    their hash is made of the body's address: the sets of os that hold some are filled anew."""
+    for functions in (
+        os.supports_dir_fd,
+        os.supports_effective_ids,
+        os.supports_fd,
+        os.supports_follow_symlinks,
+    ):
+        members = list(functions)
+        functions.clear()
+        functions.update(members)
+
+
 def _start() -> None:
+    _find_again()
     _env.read()
     _env.start(_heap.install())
     _traceback.start()

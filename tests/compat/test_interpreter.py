@@ -27,6 +27,24 @@ from gort.time import sleep
 from harness import isolated, run_source
 from helpers import must_recv, wait_until_parked
 
+
+def test_functions_are_where_they_were() -> None:
+    """What gort replaces in functions of os does not take them out of the sets that say what they support."""
+    run_source(
+        """
+        import os
+
+        sets = [getattr(os, name) for name in dir(os) if name.startswith("supports_")]
+        sets = [one for one in sets if isinstance(one, set)]
+        functions = [list(one) for one in sets]
+        import gort
+
+        print(len(sets) >= 4, os.execve in os.supports_fd)
+        print(all(set(before) == one and len(before) == len(one) for before, one in zip(functions, sets)))
+        """
+    ).check(stdout="True True\nTrue")
+
+
 # -- subinterpreters --------------------------------------------------------------------------
 
 
