@@ -32,8 +32,8 @@ __all__ = ["Chan", "chan", "default", "go", "run", "select", "type_assert"]
 
 
 def _find_again() -> None:
-    """Functions of CPython's that the core has given another body (redirect.c) are the same objects as before, but
-    their hash is made of the body's address: the sets of os that hold some are filled anew."""
+    """Fills sets of os anew: functions that the core has given another body (redirect.c) are the same objects
+    as before, but their hash is made of the body's address."""
     for functions in (
         os.supports_dir_fd,
         os.supports_effective_ids,
