@@ -8,6 +8,8 @@ MKVENV ?= $(PY) -m venv
 # Seconds and seed of `make stress`; the seed is drawn, and printed, if none is given.
 SECONDS ?= 60
 SEED ?=
+# Interpreters of `make dist`, one wheel each: without any, the first that is found of each supported version, PY first.
+PYTHONS ?=
 # Tests that run at the same time: as many as there are processors, but no more than 4, for some use several themselves.
 JOBS ?= $(shell n=$$(nproc); echo $$((n < 4 ? n : 4)))
 # More arguments for pytest (make test, asan, ubsan, debug), the benchmarks or the demo.
@@ -22,11 +24,11 @@ PLATLIB = $$($(1)/bin/python -c 'import sysconfig; print(sysconfig.get_path("pla
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test lint format compat bench bench-heap stress asan ubsan debug clean
+.PHONY: help build demo test lint format compat bench bench-heap stress dist asan ubsan debug clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
-	@echo 'Variables: PY=$(PY) VENV=$(VENV) JOBS=$(JOBS) SECONDS=$(SECONDS) SEED=$(SEED) ARGS=$(ARGS)'
+	@echo 'Variables: PY=$(PY) VENV=$(VENV) JOBS=$(JOBS) SECONDS=$(SECONDS) SEED=$(SEED) PYTHONS=$(PYTHONS) ARGS=$(ARGS)'
 
 build: $(VENV)/.built ## build gort and install it into $(VENV), with the Python that PY names
 
@@ -63,6 +65,9 @@ bench-heap: $(VENV)/.built ## gort's allocator and collector beside CPython's: u
 
 stress: $(VENV)/.built ## seeded random operations for SECONDS, with SEED if given
 	$(VENV)/bin/python tests/stress/stress.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+dist: .venv-dist/.ready ## an sdist and a manylinux wheel for each CPython of PYTHONS, or each that is found, in dist/
+	.venv-dist/bin/python tools/dist.py $(PYTHONS) $(ARGS)
 
 # The lanes below are the same tests on a core that was built in another way, in an environment of its own.
 
@@ -114,4 +119,9 @@ $(VENV)/.test $(VENV)-asan/.test $(VENV)-ubsan/.test $(VENV)-debug/.test: $(SOUR
 .venv-lint/.ready: tools/lint.txt
 	$(PY) -m venv $(@D)
 	$(LINT)/python $(PIP) install -r tools/lint.txt
+	@touch $@
+
+.venv-dist/.ready: tools/dist.txt
+	$(PY) -m venv $(@D)
+	$(@D)/bin/python $(PIP) install -r tools/dist.txt
 	@touch $@
