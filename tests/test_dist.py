@@ -32,10 +32,10 @@ def find_pip() -> list[str]:
     """The command that is this environment's pip, or the one that new environments would get."""
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"]
-    if spec := importlib.util.find_spec("ensurepip._bundled"):
-        for folder in spec.submodule_search_locations or ():
-            for wheel in Path(folder).glob("pip-*.whl"):
-                return [sys.executable, str(wheel / "pip")]
+    spec = importlib.util.find_spec("ensurepip")
+    for folder in spec.submodule_search_locations or () if spec else ():
+        for wheel in Path(folder).glob("_bundled/pip-*.whl"):
+            return [sys.executable, str(wheel / "pip")]
     return []
 
 
