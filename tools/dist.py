@@ -7,8 +7,7 @@ manylinux tag that its symbols allow. Each wheel then has to run examples/hello.
 Without arguments: one Python for each version that gort supports, the first found of the one that runs this,
 those of pyenv, and those on PATH. A Python that is named must be supported.
 
-What sets the tag is printed: the newest version of glibc that a symbol of the core has
-(src/_core/os/oldglibc_linux.c keeps it old).
+What sets the tag is printed: the newest version of glibc that a symbol of the core has.
 """
 
 from __future__ import annotations
