@@ -166,6 +166,35 @@ def test_what_the_jit_keeps_goes_back() -> None:
     run.check(stdout="True True")
 
 
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="JITs that matter here are new in CPython 3.14")
+@pytest.mark.parametrize("size", ["1 << 16", "448 << 10"])
+def test_the_jit_has_room_on_small_stacks(size: str) -> None:
+    """3.14's optimizes traces in large frames, which it enters wherever a loop becomes hot."""
+    run_source(
+        f"""
+        import gort
+        from gort.runtime import debug
+
+        SOURCE = "def hot():\\n n = 0\\n for i in range(20_000): n += i\\n return n"
+
+        def dive(n):
+            exec(SOURCE, namespace := {{}})
+            namespace["hot"]()
+            if n:
+                sorted([0], key=lambda _: dive(n - 1))
+
+        debug.set_max_stack({size})
+        for depth in (0, 2, 100_000):
+            try:
+                gort.run(dive, depth)
+                print("through")
+            except RecursionError:
+                print("too deep")
+        """,
+        env={"PYTHON_JIT": "1"},
+    ).check(stdout="through\nthrough\ntoo deep")
+
+
 # -- what other processes do to this one ----------------------------------------------------------------
 
 
@@ -216,7 +245,7 @@ def test_remote_exec_wakes_main(main: str, tmp_path: Path) -> None:
             assert process.stdout and process.stdout.readline() == "script 2\n"
 
 
-@pytest.mark.skipif(sys.version_info < (3, 15), reason="samplers of all threads are new in CPython 3.15")
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="_remote_debugging is new in CPython 3.14")
 def test_samplers_read_every_goroutine() -> None:
     """Also beside Ms, dead goroutines, and goroutines of functions in C, which have no frame."""
     remote = pytest.importorskip("_remote_debugging")
@@ -246,7 +275,11 @@ def test_samplers_read_every_goroutine() -> None:
         except PermissionError:
             pytest.skip("this system lets no process read another")
         for _ in range(3):
-            threads = [thread for interpreter in unwinder.get_stack_trace() for thread in interpreter.threads]
+            found = unwinder.get_stack_trace()
+            if sys.version_info >= (3, 15):  # by interpreter
+                threads = [thread for interpreter in found for thread in interpreter.threads]
+            else:
+                threads = found
             depths = sorted(
                 len(thread.frame_info)
                 for thread in threads

@@ -143,8 +143,8 @@ void signals_force(void);
 /* -- chunks.c: data stacks -------------------------------------------------------------------- */
 
 #define CHUNK_SIZE 1280 /* no other chunk or arena has this size, by which the arena hook knows them */
-/* 3.15's samplers read this much of each chunk, from another process, before they look at its size. */
-#if PY_VERSION_HEX >= 0x030F0000
+/* Samplers, from 3.14 on, read this much of each chunk, from another process, before they know its size. */
+#if PY_VERSION_HEX >= 0x030E0000
 #define CHUNK_READ (16UL << 10)
 #else
 #define CHUNK_READ 0UL
@@ -171,6 +171,8 @@ void ts_set_chunk(PyThreadState *ts, void *mem, size_t size);
 
 /* -- recursion.c: how deep C may call --------------------------------------------------------- */
 
+/* How much of each stack CPython needs for itself, beyond what it keeps free: 3.14's JIT. */
+extern size_t ts_stack_reserve;
 /* Code that ts runs in C, none of which runs yet, has this stack. */
 void ts_set_stack(PyThreadState *ts, char *lo, char *hi);
 /* It has that of whichever OS thread attaches ts next. */

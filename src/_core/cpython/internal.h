@@ -74,7 +74,8 @@ extern size_t tracer_at;       /* and jit_tracer_state; 0: this CPython has no J
 #endif
 
 /* What compat_init has each file do. All are called with the GIL, once. */
-int offsets_init(void); /* -1: exception set */
+int offsets_init(void);   /* -1: exception set */
+int recursion_init(void); /* -1: exception set */
 void gil_init(void);
 void tslist_init(void);
 void chunks_init(void);
@@ -85,6 +86,8 @@ int threading_init(void);
 void gilstate_set(PyThreadState *ts);
 /* tslist.c: puts a new thread state where it belongs in the interpreter's list. Needs no GIL. */
 void tslist_add(PyThreadState *ts);
+/* offsets.c: what this method of sys._jit returns; false where there is no such thing. -1: exception set. */
+int jit_says(const char *method);
 /* recursion.c: ts has returned from all calls; its C stack has this size. */
 void ts_reset_depth(PyThreadState *ts, size_t stack);
 /* chunks.c: the memory that the JIT has recorded a trace of ts in goes back. */

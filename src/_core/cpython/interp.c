@@ -22,7 +22,7 @@ PyThreadState *main_ts;
 int
 compat_init(void)
 {
-    if (offsets_init() < 0)
+    if (offsets_init() < 0 || recursion_init() < 0)
         return -1;
     PyInterpreterState *interp = PyInterpreterState_Get();
     if (interp != PyInterpreterState_Main()) {

@@ -37,6 +37,16 @@ _Static_assert(sizeof(PyThreadState) == TS_SIZE_313 || sizeof(PyThreadState) == 
                "a thread state has members that gort does not know");
 #endif
 
+int
+jit_says(const char *method)
+{
+    PyObject *jit = PySys_GetObject(SYS_JIT);
+    PyObject *r = jit ? PyObject_CallMethod(jit, method, NULL) : Py_NewRef(Py_False);
+    int is = r ? r == Py_True : -1;
+    Py_XDECREF(r);
+    return is;
+}
+
 #if V315
 size_t lazy_imports_at, tracer_at;
 
@@ -45,16 +55,14 @@ size_t lazy_imports_at, tracer_at;
 static int
 find_jit_members(void)
 {
-    PyObject *jit = PySys_GetObject(SYS_JIT);
-    PyObject *has = jit ? PyObject_CallMethod(jit, "is_available", NULL) : Py_NewRef(Py_False);
-    if (!has)
+    int has = jit_says("is_available");
+    if (has < 0)
         return -1;
     lazy_imports_at = offsetof(_PyThreadStateImpl, mem_free_queue) + sizeof(struct llist_node);
-    if (has == Py_True) {
+    if (has) {
         tracer_at = lazy_imports_at;
         lazy_imports_at += sizeof(void *);
     }
-    Py_DECREF(has);
     return 0;
 }
 #endif

@@ -45,10 +45,30 @@ c_budget(size_t stack)
 }
 #endif
 
+size_t ts_stack_reserve;
+
+/* 3.14's JIT optimizes traces in frames of 92 KiB, which it enters from Python code however little of the stack
+ * is left. (3.15 has what was in them on the heap.) */
+#define JIT_FRAMES (128UL << 10)
+
+int
+recursion_init(void)
+{
+#if V314 && !V315
+    int jit = jit_says("is_enabled");
+    if (jit > 0)
+        ts_stack_reserve = JIT_FRAMES;
+    return jit < 0 ? -1 : 0;
+#else
+    return 0;
+#endif
+}
+
 void
 ts_set_stack(PyThreadState *ts, char *lo, char *hi)
 {
 #if V314
+    lo += ts_stack_reserve;
     if (PyUnstable_ThreadState_SetStackProtection(ts, lo, (size_t)(hi - lo)) < 0)
         throw("a stack too small for CPython");
 #elif V312

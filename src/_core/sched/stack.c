@@ -31,7 +31,7 @@
  * To wake 100,000 takes 1.07 us each so, 1.48 with steps of 7 pages over an even number, and about 1.6 with
  * steps of 8 pages.
  *
- * From CPython 3.15 on there are 16 KiB above each top that nobody uses: its samplers read so much from the
+ * From CPython 3.14 on there are 16 KiB above each top that nobody uses: its samplers read so much from the
  * data-stack chunk on (CHUNK_READ), which fails if the next stack's guard is among it.
  *
  * Differs from Go: stacks do not grow by copying, since C frames hold addresses into them. They are virtual
@@ -237,7 +237,7 @@ static uint32_t
 take(bin *b, slab **in)
 {
     int class = b->max ? 0 : class_now();
-    slab *s = roomy_slab(b, class, b->max ? b->max + CHUNK_READ : class_size[class]);
+    slab *s = roomy_slab(b, class, b->max ? b->max + CHUNK_READ + ts_stack_reserve : class_size[class]);
     if (!s && !b->max && class == 0)
         s = roomy_slab(b, 1, class_size[1]);
     for (int i = 0; !s && i < STACK_CLASSES; i++)
