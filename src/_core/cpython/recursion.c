@@ -47,8 +47,8 @@ c_budget(size_t stack)
 
 size_t ts_stack_reserve;
 
-/* 3.14's JIT optimizes traces in frames of 92 KiB, which it enters from Python code however little of the stack
- * is left. (3.15 has what was in them on the heap.) */
+/* 3.14's JIT optimizes traces in frames of 92 KiB, which it enters from Python code however little of the
+ * stack is left. (3.15 has what was in them on the heap.) */
 #define JIT_FRAMES (128UL << 10)
 
 int

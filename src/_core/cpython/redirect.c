@@ -11,7 +11,7 @@
  *      says what that means.
  *   2. The PyMethodDefs are static: subinterpreters share them, and they outlive the interpreter. So do our
  *      functions, which rely on nothing that ends with it.
- *   3. The hash of a builtin function is made of its C function's address, so one that somebody keeps in a set
+ *   3. The hash of a builtin function is made of its C function's address, so one that is kept in a set
  *      or as a key is not found there any more. Those of os are put right (gort/__init__.py).
  *
  * With the GIL, at import. Rejected: replacing names (does not reach what holds the old object), subclasses
