@@ -349,8 +349,9 @@ def test_faulthandler_names_goroutines() -> None:
     run_source(
         """
         import faulthandler
-        import time
         from gort import chan, go
+        from gort._core import goroutines
+        from gort.time import sleep
 
         ch = chan()
 
@@ -359,19 +360,20 @@ def test_faulthandler_names_goroutines() -> None:
 
         go(receive)
         go(receive)
-        time.sleep(0.05)
+        while sum(g.wait_reason == "chan receive" for g in goroutines()) < 2:
+            sleep(0.01)
         faulthandler.dump_traceback()
         """
     ).check(
         stderr="""Current thread 0x... [python] (most recent call first):
-  File "....py", line 13 in <module>
+  File "....py", line 15 in <module>
 
 ...
 Thread 0x0000000000000003 [goroutine 3] (most recent call first):
-  File "....py", line 8 in receive
+  File "....py", line 9 in receive
 
 Thread 0x0000000000000002 [goroutine 2] (most recent call first):
-  File "....py", line 8 in receive"""
+  File "....py", line 9 in receive"""
     )
 
 

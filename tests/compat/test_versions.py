@@ -252,6 +252,7 @@ def test_samplers_read_every_goroutine() -> None:
     source = """
         import gort.time
         from gort import chan, go, run
+        from gort._core import goroutines
 
         ch = chan()
 
@@ -265,6 +266,8 @@ def test_samplers_read_every_goroutine() -> None:
         for depth in (0, 1, 30, 300):
             go(receive, depth)
         go(ch.recv)
+        while sum(g.wait_reason == "chan receive" for g in goroutines()) < 5:
+            gort.time.sleep(0.01)
         print("ready", flush=True)
         input()
         """
