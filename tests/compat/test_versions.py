@@ -100,6 +100,7 @@ def test_the_first_releases_of_314_are_refused() -> None:
 # -- memory --------------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(SANITIZED, reason="the sanitizer's own memory would be counted")
 @isolated()
 def test_a_parked_goroutine_keeps_no_chunk() -> None:
     """From 3.13.1x on a thread state keeps a data-stack chunk of 16 KiB that it has popped."""
