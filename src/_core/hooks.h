@@ -56,8 +56,9 @@ struct hooks {
     /* sysmon, without the GIL: gives memory back if it is time for it. Returns when to be asked again, at the
      * latest. */
     int64_t (*scavenge)(int64_t now, bool idle);
-    /* Is there a signal handler that is neither Python's nor ours? */
-    bool (*handled_in_c)(void);
+    /* Is there a signal handler that is neither Python's nor ours? `known`: signals that Python handles, bit
+     * N-1 for signal N. */
+    bool (*handled_in_c)(uint64_t known);
     /* sysmon, without the GIL: has SIGQUIT come? If so, sysmon calls quit, which has the dump written and
      * ends the process. */
     bool (*quit_wanted)(void);

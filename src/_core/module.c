@@ -58,8 +58,9 @@ goexit_(PyObject *mod, PyObject *unused)
         return NULL;
     if (gp->flags & G_THREAD)
         return PyErr_Format(Error, "runtime.goexit called in a thread that is not a goroutine");
-    gp->goexiting =
-        !gp->retiring; /* a destructor at the end: the interpreter reports it, and the next one runs */
+    /* a destructor at the end: the interpreter reports it, and the next one runs; at a prompt the statement
+     * ends, as by any other exception, and the next one runs */
+    gp->goexiting = !gp->retiring && !(gp->flags & G_MAIN && session_prompts());
     PyErr_SetNone(Goexit);
     return NULL;
 }
@@ -557,7 +558,7 @@ static int (*const inits[])(PyObject *) = {
     gort_pool_init,        gort_atomic_init,    gort_timer_init,       gort_cgo_init,      gort_pc_init,
     gort_traceback_init,   gort_mstats_init,    gort_memdebug_init,    gort_gc_init,       gort_scavenge_init,
     gort_mfinal_init,      gort_session_init,   gort_heapdump_init,    gort_memstats_init, gort_panic_init,
-    gort_runtimefile_init,
+    gort_runtimefile_init, gort_deadlock_init,
 #if GORT_TESTS
     gort_forceperiod_init, gort_heapcheck_init, gort_threadstats_init, gort_walk_init,
 #endif

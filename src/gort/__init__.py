@@ -2,7 +2,7 @@
 
 Importing gort starts the runtime: the environment is read, the program's main thread becomes the main
 goroutine, and the runtime is stopped again when the interpreter ends. The subpackages `gort.runtime`,
-`gort.sync`, `gort.time`, `gort.context` and `gort.cgo` are imported when they are first used.
+`gort.sync`, `gort.time`, `gort.context`, `gort.cgo` and `gort.testing` are imported when they are first used.
 
 Every program pays in time and memory for what is imported here and in `gort run`. So these modules import
 nothing large of the standard library, `typing` included, until they need it; what only annotations need is
@@ -14,7 +14,7 @@ import atexit
 import os
 import sys
 
-from . import _core, _env, _heap, _lazy, _threads, _traceback
+from . import _core, _env, _heap, _lazy, _session, _threads, _traceback
 from ._assert import type_assert
 from ._core import Chan, chan, default, go, run, select
 
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from . import context as context
     from . import runtime as runtime
     from . import sync as sync
+    from . import testing as testing
     from . import time as time
 else:
-    __getattr__ = _lazy.subpackages(__name__, "cgo", "context", "runtime", "sync", "time")
+    __getattr__ = _lazy.subpackages(__name__, "cgo", "context", "runtime", "sync", "testing", "time")
 
 __all__ = ["Chan", "chan", "default", "go", "run", "select", "type_assert"]
 
@@ -61,6 +62,7 @@ def _start() -> None:
         fatal=_traceback.fatal,
         threading=_threads.watch_the_end,
     )
+    _session.start()
     sys.excepthook = _traceback.excepthook
     atexit.register(_traceback.ends)
     if plugin := sys.modules.get("pytest_gort"):

@@ -100,6 +100,15 @@ def findfunc(pc: int, /) -> tuple[int, CodeType, str | None] | None:
 def pc_line(pc: int, /) -> int: ...
 def _entry_of(code: CodeType, /) -> int: ...
 def traceback(all: bool, *, calls: Sequence[tuple[FrameType, int]] | None = None) -> str: ...
+def newest() -> int:
+    """The number of the goroutine that was started last."""
+
+def started_since(goid: int, stacks: bool, /) -> list[tuple[int, int, str]]:
+    """The goroutines with larger numbers that have not ended: (number, its creator's, stack as text) each.
+
+    The texts are empty unless `stacks` is true.
+    """
+
 def set_traceback(*, level: int, all: bool, crash: bool, ancestors: int) -> None: ...
 def set_runtime_files(folder: str, launcher: str, /) -> None:
     """Sets the folder of gort's own files, with a slash at the end, and which of them launches programs.
@@ -132,6 +141,9 @@ def await_panic() -> None:
 
 def write_error(text: bytes, /) -> None:
     """Writes to what was standard error when the process started."""
+
+def fatal_to(fd: int, /) -> None:
+    """This file was standard error when the process started: it gets what says why the process ends."""
 
 def _walk_start(seconds: float, /) -> None: ...
 def _walk_read(address: int, n: int, care: int, /) -> bytes | None: ...
@@ -171,6 +183,35 @@ def report_to_main(yes: object, /) -> None:
 
 def escaped() -> list[BaseException]:
     """The exceptions that have escaped goroutines since the last call; empty unless main is told of them."""
+
+def set_session(
+    *, takes: Callable[[BaseException], None], asleep: Callable[[], BaseException | None], prompts: int
+) -> None:
+    """Sets the functions that are called in sessions, and whether a prompt is one.
+
+    takes(exc): an exception escaped the running goroutine, at a prompt; it prints what there is to print.
+    asleep(): main waits, and all goroutines sleep; its wait raises what is returned, if it is not None.
+    prompts: 0, prompts are nothing special; 1, there is one if sys.ps1 exists; 2, there is one.
+    """
+
+def at_prompt() -> bool:
+    """True if somebody sits at a prompt in this process."""
+
+def set_session_name(text: str, /) -> None:
+    """What the session runs now, a line: shown if the process dies."""
+
+def session_name() -> str:
+    """What set_session_name() has set; empty if nothing is known."""
+
+def threads() -> list[tuple[int, int]]:
+    """The identifier and the native identifier of each thread with a thread state that runs no goroutines."""
+
+def could_be_woken(tids: list[int], known: int, signals: int, /) -> bool:
+    """Could another goroutine or thread wake main, if that waited?
+
+    tids: threads that could not; known: how many of these have a thread state; signals: bit N-1 is set if
+    the handler of signal N lets no thread go on.
+    """
 
 def set_hooks(
     *,

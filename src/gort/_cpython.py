@@ -14,7 +14,8 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from types import FrameType
     from typing import Any
 
 # -- the end of the interpreter ----------------------------------------------------------------
@@ -49,6 +50,14 @@ def run_atexit_handlers() -> None:
     import atexit
 
     atexit._run_exitfuncs()
+
+
+def current_frames() -> Mapping[int, FrameType]:
+    """The innermost frame of each thread, by its identifier; goroutines are among them.
+
+    sys._current_frames (3.11 to 3.15; documented, and without a public name).
+    """
+    return sys._current_frames()
 
 
 def temporary_file_class() -> type | None:

@@ -114,6 +114,11 @@ def _panic_text(exc: BaseException) -> str:
     _core.begin_panic()
     _load_traceback()
     _core.start_panic()
+    return report(exc)
+
+
+def report(exc: BaseException) -> str:
+    """What is said of an exception that escaped this goroutine: its traceback, then goroutines' stacks."""
     _forget_goexit(exc)
     stacks = ""
     if _level.frames > 0:
@@ -191,7 +196,8 @@ def fatal(text: str) -> None:
     """Prints `fatal error: text` and, unless GOTRACEBACK is none, every goroutine."""
     _core.start_panic()
     stacks = _core.traceback(True) if _level.frames > 0 else ""
-    text = f"fatal error: {text}\n" + (stacks and "\n" + stacks)
+    name = _core.session_name()
+    text = f"fatal error: {text}\n" + (name and f"[{name}]\n") + (stacks and "\n" + stacks)
     _core.die_within(_PATIENCE, text.encode("utf-8", "backslashreplace"), 2)
     _flush()
     _save_files(False)
@@ -211,7 +217,7 @@ def excepthook(kind: type[BaseException], exc: BaseException, trace: TracebackTy
 
     The program's own hook may call this one as the previous hook: a panic is not printed twice.
     """
-    if isinstance(exc, _core.Goexit) and _core.is_main():
+    if isinstance(exc, _core.Goexit) and _core.is_main() and not _core.at_prompt():
         _outlive_main()
     elif exc is _told:
         pass

@@ -128,7 +128,7 @@ def test_a_deadlock_fails_the_test_that_waits(tmp_path: Path) -> None:
     outcome = session(tmp_path, DEADLOCK)
     text = outcome.stdout
     assert outcome.status == 1, text + outcome.stderr
-    assert "1 failed, 2 passed, 1 error" in text, text
+    assert "1 failed, 2 passed, 1 warning, 1 error" in text, text
     assert "gort.runtime.Error: all goroutines are asleep - deadlock!" in text
     assert "Captured goroutines call" in text and "[chan receive]:" in text and "test_user.stuck(" in text
 
@@ -185,3 +185,293 @@ def test_modules():
 """,
     )
     assert outcome.status == 0, outcome.stdout + outcome.stderr
+
+
+XDIST = """
+import threading, time
+from gort import chan, go, sync
+
+def test_deadlock():
+    go(chan().recv)
+    mu = sync.Mutex()
+    mu.lock()
+    mu.lock()
+
+def test_thread():
+    c = chan()
+    threading.Thread(target=lambda: (time.sleep(0.5), c.send(1))).start()
+    assert c.recv() == 1
+"""
+
+
+@pytest.mark.parametrize("options", [("-n", "1"), ("-n", "1", "--timeout-method=thread"), ()])
+def test_threads_of_the_session_do_not_hide_a_deadlock(tmp_path: Path, options: tuple[str, ...]) -> None:
+    outcome = session(tmp_path, XDIST, *options)
+    text = outcome.stdout
+    assert outcome.status == 1, text + outcome.stderr
+    assert "1 failed, 1 passed" in text, text
+    assert "gort.runtime.Error: all goroutines are asleep - deadlock!" in text
+    assert "Captured goroutines call" in text and "[chan receive]:" in text
+
+
+HANDLER = """
+import os, signal, subprocess
+from gort import chan
+
+def test_a_handler_may_wake_somebody():
+    c = chan(1)
+    signal.signal(signal.SIGUSR1, lambda *_: c.send(3))
+    subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -USR1 {os.getpid()}"])
+    assert c.recv() == 3
+"""
+
+
+def test_a_handler_of_the_programs_may_wake_main(tmp_path: Path) -> None:
+    outcome = session(tmp_path, HANDLER)
+    assert outcome.status == 0, outcome.stdout + outcome.stderr
+
+
+# -- what is fatal ---------------------------------------------------------------------------------
+
+CRASH = """
+import ctypes
+import gort
+
+def test_fine():
+    print("captured")
+
+def crash():
+    ctypes.memset(8, 0, 8)
+
+def test_crash():
+    gort.go(crash)
+    gort.time.sleep(20)
+"""
+
+
+@pytest.mark.parametrize(
+    "options", ["--capture=fd", "--capture=sys", "--capture=tee-sys", "-s", "-p no:faulthandler", "-n 1"]
+)
+def test_a_crash_is_shown_and_names_the_test(tmp_path: Path, options: str) -> None:
+    outcome = session(tmp_path, CRASH, *options.split())
+    text = outcome.stderr
+    assert outcome.status == (1 if options == "-n 1" else -11), outcome.stdout + text
+    lines = text.splitlines()
+    assert lines.count("fatal error: unexpected signal during runtime execution") == 1, text
+    at = lines.index("fatal error: unexpected signal during runtime execution")
+    assert lines[at + 1].startswith("[signal SIGSEGV: segmentation violation code=0x1 addr=0x8 pc=0x")
+    assert lines[at + 2].startswith("[test ") and lines[at + 2].endswith("test_user.py::test_crash, call]")
+    assert lines[at + 4 : at + 6] == ["goroutine 2 [running]:", "test_user.crash(...)"], text
+    if options == "-n 1":
+        assert "crashed while running" in outcome.stdout and "1 failed, 1 passed" in outcome.stdout
+
+
+OVERFLOW = """
+import gort
+from gort.runtime import debug
+
+def test_fatal():
+    debug.set_max_threads(1)
+    gort.go(print)
+    gort.time.sleep(20)
+"""
+
+
+def test_a_fatal_error_is_shown_and_names_the_test(tmp_path: Path) -> None:
+    outcome = session(tmp_path, OVERFLOW)
+    assert outcome.status == 2, outcome.stdout + outcome.stderr
+    assert "fatal error: thread exhaustion\n[test " in outcome.stderr, outcome.stderr
+    assert "test_user.py::test_fatal, call]\n" in outcome.stderr
+
+
+def test_without_the_plugin_what_is_fatal_is_shown_too(tmp_path: Path) -> None:
+    path = tmp_path / "test_user.py"
+    path.write_text("import os, tempfile\nsaved = os.dup(2)\nimport gort\n" + CRASH)
+    command = [sys.executable, "-m", "pytest", "-p", "no:gort", "-p", "no:pytest_gort", "-s", str(path)]
+    capture = (
+        "import gort, os, tempfile\n"
+        "with tempfile.TemporaryFile() as file:\n"
+        "    os.dup2(file.fileno(), 2)\n"
+        "    gort.go(lambda: 1 / 0)\n"
+        "    gort.time.sleep(20)\n"
+    )
+    outcome = execute([sys.executable, "-c", capture])
+    assert outcome.status == 2
+    assert outcome.stderr.count("ZeroDivisionError: division by zero") == 1, outcome.stderr
+    outcome = execute(command, timeout=100)
+    assert outcome.status == -11
+    assert "fatal error: unexpected signal" in outcome.stderr
+
+
+def test_a_log_in_place_of_standard_error_has_it_too(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    outcome = execute(
+        [
+            sys.executable,
+            "-c",
+            f"import gort, os\nos.dup2(os.open({str(log)!r}, os.O_WRONLY | os.O_CREAT), 2)\n"
+            "gort.go(lambda: 1 / 0)\ngort.time.sleep(20)\n",
+        ]
+    )
+    assert outcome.status == 2
+    assert log.read_text() == outcome.stderr and "ZeroDivisionError" in outcome.stderr
+
+
+def test_the_duplicate_is_gone_from_daemons_and_never_another_file(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    execute(
+        [
+            sys.executable,
+            "-c",
+            "import gort, os\n"
+            "if os.fork():\n"
+            "    os._exit(0)\n"
+            "os.dup2(os.open('/dev/null', os.O_WRONLY), 2)\n"
+            "os.dup2(2, 1)\n"
+            "import time\ntime.sleep(30)\n",
+        ],
+        timeout=20,  # of the reader of the pipe, which the child must not keep open
+    ).check(stdout="", stderr="")
+    outcome = execute(
+        [
+            sys.executable,
+            "-c",
+            f"import gort, os\nos.closerange(3, 100)\n"
+            f"[os.open({str(other)!r}, os.O_WRONLY | os.O_CREAT) for _ in range(50)]\n"
+            "os.dup2(os.open('/dev/null', os.O_WRONLY), 2)\n"
+            "gort.go(lambda: 1 / 0)\ngort.time.sleep(20)\n",
+        ]
+    )
+    assert (outcome.status, outcome.stderr, other.read_text()) == (2, "", "")
+
+
+# -- goroutines that are left behind --------------------------------------------------------------------
+
+LEAKS = """
+import pytest
+from gort import chan, go, time
+
+@pytest.fixture(scope="module")
+def server():
+    c = chan()
+    go(serve, c)
+    yield c
+    c.close()
+
+def serve(c):
+    for work in c:
+        go(work.recv)
+
+@pytest.fixture
+def clean():
+    c = chan()
+    go(c.recv)
+    yield c
+    c.close()
+
+@pytest.fixture
+def leaky():
+    go(chan().recv)
+
+def stuck(c):
+    c.recv()
+
+def test_of_the_module(server):
+    server.send(chan())
+
+def test_served(server):
+    server.send(chan())
+
+def test_clean(clean):
+    pass
+
+def test_late():
+    go(time.sleep, 0.05)
+
+def test_leaky_fixture(leaky):
+    pass
+
+def test_leaks():
+    c = chan()
+    for _ in range(3):
+        go(stuck, c)
+
+def test_fails_and_leaks():
+    go(stuck, chan())
+    assert 1 == 2
+"""
+
+
+def test_goroutines_left_behind_are_named(tmp_path: Path) -> None:
+    outcome = session(tmp_path, LEAKS)
+    text = outcome.stdout
+    assert outcome.status == 1, text + outcome.stderr
+    assert "1 failed, 6 passed, 3 warnings" in text, text
+    warnings = [line.split("Warning: ")[1] for line in text.splitlines() if "LeakWarning" in line]
+    assert [line.split("::")[1] for line in warnings] == [
+        "test_leaky_fixture: 1 goroutine is left behind",
+        "test_leaks: 3 goroutines are left behind",
+        "test_fails_and_leaks: 1 goroutine is left behind",
+    ]
+    assert "(and 2 more like this one)" in text
+    assert "test_user.stuck(...)" in text and "created by test_user.test_leaks in goroutine 1" in text
+
+
+@pytest.mark.parametrize("way", ["option", "ini"])
+def test_goroutines_left_behind_can_be_errors(tmp_path: Path, way: str) -> None:
+    options = ["--gort-leaks=error"] if way == "option" else ["-o", "gort_leaks=error"]
+    outcome = session(tmp_path, LEAKS, *options)
+    assert "1 failed, 6 passed, 3 errors" in outcome.stdout, outcome.stdout
+    assert "::test_leaks: 3 goroutines are left behind" in outcome.stdout
+    outcome = session(tmp_path, LEAKS, "-o", "gort_leaks=error", "--gort-leaks=ignore")
+    assert "1 failed, 6 passed in" in outcome.stdout, outcome.stdout
+
+
+def test_bad_words_for_leaks(tmp_path: Path) -> None:
+    outcome = session(tmp_path, LEAKS, "-o", "gort_leaks=loud")
+    assert outcome.status == 4
+    assert outcome.stderr == "ERROR: gort_leaks: 'loud' is not one of warn, error, ignore\n\n"
+    outcome = session(tmp_path, LEAKS, "--gort-leaks=loud")
+    assert outcome.status == 4 and "argument --gort-leaks: invalid choice: 'loud'" in outcome.stderr
+
+
+# -- where the plugin cannot do its work -----------------------------------------------------------------
+
+
+def test_an_older_pytest_gets_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "test_user.py"
+    path.write_text("import gort\ndef test(): pass\ndef test_two(): pass\n")
+    program = (
+        "import pytest, sys\n"
+        "pytest.version_tuple, pytest.__version__ = (7, 4, 4), '7.4.4'\n"
+        f"sys.exit(pytest.main([{', '.join(map(repr, [*PLUGIN, '-p', 'no:cacheprovider', str(path)]))}]))"
+    )
+    outcome = execute([sys.executable, "-c", program])
+    assert outcome.status == 0, outcome.stdout + outcome.stderr
+    assert "2 passed, 1 warning" in outcome.stdout
+    assert "gort's plugin needs pytest 8.0 or newer, and this is 7.4.4: an exception" in outcome.stdout
+
+
+def test_without_the_plugin_gort_ends_the_session(tmp_path: Path) -> None:
+    path = tmp_path / "test_user.py"
+    path.write_text("import gort\ndef test():\n gort.go(lambda: 1 / 0)\n gort.time.sleep(20)\n")
+    off = ["-p", "no:gort", "-p", "no:pytest_gort", "-p", "no:cacheprovider"]
+    outcome = execute([sys.executable, "-m", "pytest", *off, str(path)])
+    assert outcome.status == 2
+    assert "ZeroDivisionError" not in outcome.stderr  # captured before gort was there to keep the true one
+
+
+def test_gort_that_cannot_be_loaded_fails_its_own_tests_only(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(
+        "import sys\n"
+        "class Refuse:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'gort._traceback':\n"
+        "            raise ImportError('gort is built for another interpreter')\n"
+        "sys.meta_path.insert(0, Refuse())\n"
+    )
+    (tmp_path / "test_gort.py").write_text("import gort\n")
+    outcome = session(tmp_path, "def test(): pass\n", "--continue-on-collection-errors", str(tmp_path))
+    assert outcome.status == 1
+    assert outcome.stdout.count("E   ImportError: gort is built for another interpreter") == 1
+    assert "1 passed, 1 error" in outcome.stdout, outcome.stdout

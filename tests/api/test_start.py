@@ -50,6 +50,7 @@ OWN = {
     "gort._env",
     "gort._heap",
     "gort._lazy",
+    "gort._session",
     "gort._threads",
     "gort._traceback",
 }

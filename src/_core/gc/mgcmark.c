@@ -42,8 +42,8 @@ bad_pointer(PyObject *holder, const void *p, const mspan *s, const char *what)
     if (s)
         snprintf(span, sizeof span, " span.base()=%p span.limit=%p span.state=%d", (void *)s->base,
                  (void *)(s->base + ((size_t)s->npages << HEAP_PAGE_SHIFT)), s->state);
-    err_printf("runtime: pointer %p to %s%s\nruntime: found in object at *(%p), a %.100s\n", p, what, span,
-               (void *)holder, Py_TYPE(holder)->tp_name);
+    fatal_printf("runtime: pointer %p to %s%s\nruntime: found in object at *(%p), a %.100s\n", p, what, span,
+                 (void *)holder, Py_TYPE(holder)->tp_name);
     fatal("found bad pointer in Go heap (incorrect use of unsafe or cgo?)");
 }
 
@@ -210,8 +210,8 @@ gc_checkmark_end(void)
         char by[160] = "a frame or the interpreter holds it";
         if (from)
             snprintf(by, sizeof by, "it is held by %p, a %.100s", (void *)from, Py_TYPE(from)->tp_name);
-        err_printf("runtime: the collection takes %p, a %.100s, for garbage; %s\n", (void *)found,
-                   Py_TYPE(found)->tp_name, by);
+        fatal_printf("runtime: the collection takes %p, a %.100s, for garbage; %s\n", (void *)found,
+                     Py_TYPE(found)->tp_name, by);
         fatal("checkmark found unmarked object");
     }
     addrmap_clear(&marks.reached);

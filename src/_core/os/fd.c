@@ -5,9 +5,15 @@
  *      their numbers.
  *   2. What the runtime prints goes to errfd, which is never a file that was opened later than the process
  *      began.
+ *   3. What it prints because the process ends (FATALFD) goes also to the file that errfd led to at the
+ *      start, if it leads elsewhere by now: a test runner has captured it, and nobody will ever read that.
+ *      The duplicate is closed in the child of a fork: whoever reads the other end of a pipe to its end must
+ *      not wait for a daemon that has put its own standard error elsewhere.
  *
- * standard_fds: once, at the start. write_all is async-signal-safe; err_printf is as far as libc's formatting
- * is, which takes no lock for texts and whole numbers.
+ * standard_fds, fatal_to: at the start. write_all is async-signal-safe; err_printf and fatal_printf are as
+ * far as libc's formatting is, which takes no lock for texts and whole numbers.
+ *
+ * Rejected: the duplicate alone. A service that has put its standard error into a log wants it there.
  *
  * Differs from Go: by the time that the runtime begins, a file may have got the number of a standard error
  * that was closed. What the runtime prints then goes nowhere.
@@ -19,9 +25,48 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#define FIRST_FD 10 /* programs may count on the smaller numbers */
+
 int errfd = 2;
+
+/* A duplicate of what errfd was at the start. A program that closes all descriptors closes it too, and its
+ * number may be a file's then: so it is known by what it leads to. fd < 0: there is none. */
+static struct {
+    int fd;
+    dev_t dev;
+    ino_t ino;
+} first = {.fd = -1};
+
+/* Does fd lead to what errfd was at the start? */
+static bool
+is_first(int fd)
+{
+    struct stat s;
+    return fstat(fd, &s) == 0 && s.st_dev == first.dev && s.st_ino == first.ino;
+}
+
+void
+fatal_to(int fd)
+{
+    struct stat s;
+    if (fstat(fd, &s) != 0)
+        return;
+    fatal_forget();
+    first.dev = s.st_dev;
+    first.ino = s.st_ino;
+    first.fd = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FD);
+}
+
+void
+fatal_forget(void)
+{
+    if (first.fd >= 0 && is_first(first.fd))
+        close(first.fd);
+    first.fd = -1;
+}
 
 void
 standard_fds(bool had_stderr)
@@ -31,6 +76,8 @@ standard_fds(bool had_stderr)
         closed[fd] = fcntl(fd, F_GETFD) < 0 && errno == EBADF;
     if (!had_stderr && !closed[2])
         errfd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    else if (!closed[2])
+        fatal_to(errfd);
     for (int fd = 0; fd < 3; fd++) {
         if (closed[fd]) {
             int null = open("/dev/null", O_RDWR); /* for children, too, as an open one would be */
@@ -42,8 +89,8 @@ standard_fds(bool had_stderr)
     }
 }
 
-bool
-write_all(int fd, const char *buf, size_t n)
+static bool
+write_to(int fd, const char *buf, size_t n)
 {
     while (n > 0) {
         ssize_t w = write(fd, buf, n);
@@ -58,18 +105,43 @@ write_all(int fd, const char *buf, size_t n)
     return true;
 }
 
-void
-err_printf(const char *format, ...)
+bool
+write_all(int fd, const char *buf, size_t n)
+{
+    if (fd != FATALFD)
+        return write_to(fd, buf, n);
+    bool captured = first.fd >= 0 && is_first(first.fd) && !is_first(errfd);
+    bool written = write_to(errfd, buf, n);
+    return (captured && write_to(first.fd, buf, n)) || written;
+}
+
+static void
+print(int fd, const char *format, va_list args)
 {
     char buf[640];
-    va_list args;
-    va_start(args, format);
     int n = vsnprintf(buf, sizeof buf, format, args);
-    va_end(args);
     if (n >= (int)sizeof buf) {
         n = sizeof buf;
         buf[n - 1] = '\n'; /* a text that is cut ends its line all the same */
     }
     if (n > 0)
-        write_all(errfd, buf, (size_t)n);
+        write_all(fd, buf, (size_t)n);
+}
+
+void
+err_printf(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    print(errfd, format, args);
+    va_end(args);
+}
+
+void
+fatal_printf(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    print(FATALFD, format, args);
+    va_end(args);
 }

@@ -158,7 +158,14 @@ extern int errfd;
  * else it may be a file. */
 void standard_fds(bool had_stderr);
 bool write_all(int fd, const char *buf, size_t n); /* false: errno */
-/* Lines to errfd in one write. What does not fit into 640 bytes is cut. */
+/* Not a descriptor, but for write_all: errfd, and what that was at the start if it is captured. For text that
+ * says why the process ends. */
+#define FATALFD (1 << 30)
+/* What errfd was at the start: a test runner knows it that has captured errfd before. */
+void fatal_to(int fd);
+void fatal_forget(void); /* in the child of a fork: errfd alone */
+/* Lines to errfd, or FATALFD, in one write. What does not fit into 640 bytes is cut. */
 __attribute__((format(printf, 1, 2))) void err_printf(const char *format, ...);
+__attribute__((format(printf, 1, 2))) void fatal_printf(const char *format, ...);
 
 #endif

@@ -13,6 +13,6 @@
 
 _Noreturn void throw(const char *text)
 {
-    err_printf("fatal error: %s\n", text);
+    fatal_printf("fatal error: %s\n", text);
     abort();
 }

@@ -17,6 +17,8 @@
  * sysmon. Signals are taken by the process's first thread (sigmask.c), so m0 gives the verdict: when it has
  * woken up, all that was sent to it has arrived.
  *
+ * In a session (session.c) main asks instead, for the threads and handlers of the session do not count.
+ *
  * Differs from Go: there a program that uses cgo is never called dead, nor one that has asked for signals.
  */
 #include "core.h"
@@ -55,8 +57,7 @@ signal_could_wake(void)
     bool could = false;
     for (int sig = 1; sig < 65 && !could; sig++) {
         PyObject *number = PyLong_FromLong(sig), *h = number ? PyObject_CallOneArg(getsignal, number) : NULL;
-        could =
-            h && h != default_int_handler && !PyLong_Check(h) && PyCallable_Check(h) && !session_handles(h);
+        could = h && h != default_int_handler && !PyLong_Check(h) && PyCallable_Check(h);
         Py_XDECREF(h);
         Py_XDECREF(number);
         PyErr_Clear(); /* no signal has this number */
@@ -76,10 +77,28 @@ is_idle_m(int32_t tid)
     return false;
 }
 
+/* Threads that could act, but for no goroutine of the program: a session's own. And signals whose handlers
+ * are known to let nobody go on, a bit each. */
+static struct {
+    const int32_t *tids;
+    Py_ssize_t n;
+    uint64_t signals;
+} own;
+
+static bool
+is_own(int32_t tid)
+{
+    for (Py_ssize_t i = 0; i < own.n; i++) {
+        if (own.tids[i] == tid)
+            return true;
+    }
+    return false;
+}
+
 static bool
 could_act(int32_t tid)
 {
-    return !thread_waits(tid) && !is_idle_m(tid) && tid != sysmon_tid();
+    return !is_own(tid) && !thread_waits(tid) && !is_idle_m(tid) && tid != sysmon_tid();
 }
 
 static bool
@@ -89,7 +108,7 @@ thread_could_wake(void)
     int32_t threads = thread_count(), known = sched.mcount + sched.sysmonstarted + (int32_t)sched.nthreads;
     if (threads == known)
         return false;
-    if (threads < 0 || hooks.handled_in_c())
+    if (threads < 0 || hooks.handled_in_c(own.signals))
         return true; /* a handler may let one go on that waits */
     if (last && thread_exists(last) && could_act(last))
         return true;
@@ -124,20 +143,26 @@ remember(int64_t answer)
     return answer;
 }
 
+/* Does a goroutine run, or will one? `mine`: how many Ps the M that asks has. */
+static bool
+somebody_runs(int32_t mine)
+{
+    if (sched.npidle < sched.nprocs - mine || sched.runq.head || atomic_load(&sched.timer0) != INT64_MAX ||
+        sched.throwing || atomic_load(&sched.ntakeover))
+        return true;
+    return awake_ms() > 1; /* in C, or computing without a P, or on its way to sleep: it will ask too */
+}
+
 /* Until when the M that asks may sleep; INT64_MAX: for ever, since anyone who can act will wake somebody. */
 int64_t
 checkdead(void)
 {
-    if (sched.npidle < sched.nprocs || sched.runq.head || atomic_load(&sched.timer0) != INT64_MAX ||
-        sched.throwing)
+    if (!maing || maing->status != Gwaiting || somebody_runs(0))
         return INT64_MAX;
-    if (!maing || maing->status != Gwaiting || atomic_load(&sched.ntakeover))
-        return INT64_MAX;
-    if (awake_ms() > 1)
-        return INT64_MAX; /* in C, or computing without a P, or on its way to sleep: it will ask too */
-    if (said.since == maing->waitsince && !signals_pending() && nanotime() < said.until)
+    bool session = session_on();
+    if (!session && said.since == maing->waitsince && !signals_pending() && nanotime() < said.until)
         return said.answer;
-    if (ts_others() - 1 > sched.nthreads) /* one is main's */
+    if (!session && ts_others() - 1 > sched.nthreads) /* one is main's */
         return remember(later());
     if (getm() != m0) {
         wake_m0(); /* it will ask */
@@ -145,6 +170,8 @@ checkdead(void)
     }
     if (signals_pending())
         return nanotime(); /* it came when m0 had looked for work */
+    if (session)
+        return session_asks();
     /* It ends m0's sleep, unless it comes right before: look again. So does sysmon (wake_m0), if there is
      * one. */
     if (signal_could_wake())
@@ -152,9 +179,77 @@ checkdead(void)
                                                                                           : INT64_MAX);
     if (thread_could_wake())
         return remember(later());
-    if (session_is_dead("all goroutines are asleep - deadlock!"))
-        return nanotime(); /* to find main ready */
     fatal(sched.ngoroutines == 0 ? "no goroutines (main called runtime.Goexit) - deadlock!"
                                  : "all goroutines are asleep - deadlock!");
     return INT64_MAX;
+}
+
+/* -- for Python ------------------------------------------------------------------------------------ */
+
+static PyObject *
+threads_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    PyObject *list = PyList_New(0);
+    PyThreadState *ts = list ? ts_head(false) : NULL;
+    for (int err = 0; ts; ts = err ? NULL : ts_next_other(ts, false)) {
+        if (maing && ts == maing->ts)
+            continue;
+        PyObject *pair = Py_BuildValue("kk", ts_ident(ts, false), ts_native_id(ts, false));
+        err = pair ? PyList_Append(list, pair) : -1;
+        Py_XDECREF(pair);
+        if (err)
+            Py_CLEAR(list);
+    }
+    return list;
+}
+
+/* Main asks, in a session: the tids of the threads that are the session's own, how many of them Python knows,
+ * and which signals have handlers of the session's. */
+static PyObject *
+could_be_woken_(PyObject *mod, PyObject *args)
+{
+    (void)mod;
+    PyObject *list;
+    int known;
+    unsigned long long signals;
+    if (!PyArg_ParseTuple(args, "O!iK:could_be_woken", &PyList_Type, &list, &known, &signals))
+        return NULL;
+    Py_ssize_t n = PyList_GET_SIZE(list);
+    int32_t *tids = PyMem_Malloc((size_t)(n + 1) * sizeof *tids);
+    if (!tids)
+        return PyErr_NoMemory();
+    for (Py_ssize_t i = 0; i < n && !PyErr_Occurred(); i++)
+        tids[i] = (int32_t)PyLong_AsLong(PyList_GET_ITEM(list, i));
+    bool could = true;
+    if (!PyErr_Occurred()) {
+        own.tids = tids;
+        own.n = n;
+        own.signals = signals;
+        const m *mp = getm();
+        could = !mp || mp->curg != maing || somebody_runs(mp->p != NULL) ||
+                ts_others() - 1 - known > sched.nthreads || thread_could_wake();
+        own.n = 0;
+        own.signals = 0;
+    }
+    PyMem_Free(tids);
+    return PyErr_Occurred() ? NULL : PyBool_FromLong(could);
+}
+
+static PyMethodDef functions[] = {
+    {"threads", threads_, METH_NOARGS,
+     "threads()\n--\n\n"
+     "The identifier and the native identifier of each thread with a thread state that runs no goroutines."},
+    {"could_be_woken", could_be_woken_, METH_VARARGS,
+     "could_be_woken(tids, known, signals, /)\n--\n\n"
+     "Could another goroutine or thread wake main, if that waited?\n\n"
+     "tids: threads that could not; known: how many of these have a thread state; signals: bit N-1 is set\n"
+     "if the handler of signal N lets no thread go on."},
+    {NULL, NULL, 0, NULL},
+};
+
+int
+gort_deadlock_init(PyObject *module)
+{
+    return PyModule_AddFunctions(module, functions);
 }

@@ -105,6 +105,7 @@ begin_anew(void)
     atomic_store(&making, 0);
     coming_home = NULL;
     sysmon_after_fork();
+    fatal_forget();
     atomic_store(&sched.attention, false);
     sched.runq = (gqueue){0};
     sched.pidle = NULL;

@@ -122,7 +122,7 @@ die_of_threads(const char *why, const char *error)
 {
     static _Atomic bool reported;
     if (!atomic_exchange(&reported, true))
-        write_all(errfd, why, strlen(why));
+        write_all(FATALFD, why, strlen(why));
     PyGILState_Ensure();
     if (!sched.throwing)
         fatal(error);

@@ -37,7 +37,7 @@ death_guard(void *unused)
         futex_sleep(&death.state, 1, death.deadline);
     uint32_t runs = 1;
     if (atomic_compare_exchange_strong(&death.state, &runs, 3)) {
-        write_all(errfd, death.text, death.n);
+        write_all(FATALFD, death.text, death.n);
         _exit(death.status);
     }
     return NULL;
@@ -173,7 +173,7 @@ fatal(const char *text)
     sched.throwing = true; /* first: the hook may park, and must not be taken for a deadlock then */
     PyObject *r = fatal_hook ? PyObject_CallFunction(fatal_hook, "s", text) : NULL;
     if (!r) {
-        err_printf("fatal error: %s\n", text);
+        fatal_printf("fatal error: %s\n", text);
         if (PyErr_Occurred())
             PyErr_Print();
     }
@@ -184,7 +184,7 @@ void
 panic_during_panic(void)
 {
     static const char said[] = "panic during panic\n";
-    write_all(errfd, said, sizeof said - 1);
+    write_all(FATALFD, said, sizeof said - 1);
 }
 
 /* -- for Python ------------------------------------------------------------------------------------ */
@@ -219,7 +219,18 @@ write_error_(PyObject *mod, PyObject *text)
     Py_ssize_t n;
     if (PyBytes_AsStringAndSize(text, &data, &n) < 0)
         return NULL;
-    write_all(errfd, data, (size_t)n);
+    write_all(FATALFD, data, (size_t)n);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+fatal_to_(PyObject *mod, PyObject *fd)
+{
+    (void)mod;
+    int n = PyObject_AsFileDescriptor(fd);
+    if (n < 0)
+        return NULL;
+    fatal_to(n);
     Py_RETURN_NONE;
 }
 
@@ -238,6 +249,9 @@ static PyMethodDef functions[] = {
      "await_panic()\n--\n\nWaits for ever if another goroutine panics, or the runtime dies."},
     {"write_error", write_error_, METH_O,
      "write_error(text, /)\n--\n\nWrites bytes to what was standard error when the process started."},
+    {"fatal_to", fatal_to_, METH_O,
+     "fatal_to(fd, /)\n--\n\n"
+     "This file was standard error when the process started: it gets what says why the process ends."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,31 +1,69 @@
 /* session.c: a session outlives the programs that run in it.
  *
- * A test runner runs one program after the other in its process. There an exception that escapes a goroutine,
- * or a deadlock, must not end the process: main is told, which runs the session. The exception is noted, its
- * goroutine ends, and if main is parked its wait raises runtime.Error; the test runner also asks for what was
- * noted, since main may have been busy. A deadlock raises in main's wait as well: then main is awake, and
- * there is no deadlock any more. If main calls goexit, that ends the program that runs, not the session.
+ * A test runner runs one program after the other in its process, and whoever sits at a prompt runs one
+ * statement after the other. There an exception that escapes a goroutine, or a deadlock, must not end the
+ * process.
  *
- * Off unless report_to_main(True) was called, and in the child of a fork, which nobody watches.
+ *     a test runner (report_to_main)   an exception that escapes is noted, its goroutine ends, and if main is
+ *                                      parked its wait raises runtime.Error; the runner also asks for what
+ *                                      was noted (escaped), since main may have been busy
+ *     a prompt (sys.ps1, python -i)    an exception that escapes is printed (_session.py), and its goroutine
+ *                                      ends
+ *     both                             a deadlock raises runtime.Error in main's wait
  *
- * All with the GIL, session_is_dead on g0. Differs from Go, in which both end the process, a test's too.
+ * Whether a prompt is there is asked at the moment it counts, not at the start: a debugging console may come
+ * and go in a program that has run for days.
+ *
+ * A deadlock. The processes of sessions have threads and signal handlers of their own, which would make
+ * everybody who waits a waiter for them, and who they are is known by Python's names for them. So where a
+ * program would be called dead if it were alone, main is woken, and asks _session.py. If the answer is no, it
+ * goes on waiting, in front; it is asked again, at most once a second.
+ *
+ * In the child of a fork, which nobody watches, there is no session.
+ *
+ * All with the GIL; session_asks on g0; session_name from any thread, in signal handlers too.
+ *
+ * Differs from Go, in which both end the process, a test's too.
  */
 #include "core.h"
 
 #include "cpython/compat.h"
+#include "os/os.h"
 #include "sched/g.h"
 #include "sched/sched.h"
 #include "sched/session.h"
 
-static bool on;
-static PyObject *noted;    /* a list of exceptions, or NULL */
-static const char *reason; /* what main's wait raises; NULL: nothing */
+#include <string.h>
+
+#define MS 1000000
+
+static bool runner;                  /* a test runner is at work */
+static int prompts = 1;              /* 0: prompts are nothing special; 1: ask sys.ps1; 2: there is one */
+static bool forked;                  /* nobody watches */
+static PyObject *takes_hook;         /* at a prompt: an exception escaped */
+static PyObject *asleep_hook;        /* returns what main's wait raises, or None */
+static PyObject *noted;              /* a list of exceptions, or NULL */
+static const char *reason;           /* what main's wait raises; NULL: nothing */
+static bool asks;                    /* main is to ask whether the program is dead */
+static int64_t ask_pause, next_asks; /* not before this time */
 
 bool
-session_takes(PyObject *exc)
+session_prompts(void)
 {
-    if (!on)
-        return false;
+    return prompts && !forked && !runner && (prompts == 2 || PySys_GetObject("ps1") != NULL);
+}
+
+bool
+session_on(void)
+{
+    return runner || session_prompts();
+}
+
+/* -- exceptions that escape ------------------------------------------------------------------------ */
+
+static bool
+note(PyObject *exc)
+{
     if (!noted)
         noted = PyList_New(0);
     if (!noted || PyList_Append(noted, exc) < 0) {
@@ -39,45 +77,110 @@ session_takes(PyObject *exc)
     return true;
 }
 
-bool
-session_is_dead(const char *text)
+/* False: it could not be printed; the process ends as it would elsewhere. */
+static bool
+tell(PyObject *exc)
 {
-    if (on)
-        reason = text;
-    return on;
+    PyObject *r = takes_hook ? PyObject_CallOneArg(takes_hook, exc) : NULL;
+    if (!r)
+        PyErr_Clear();
+    Py_XDECREF(r);
+    return r != NULL;
+}
+
+bool
+session_takes(PyObject *exc)
+{
+    return runner ? note(exc) : session_prompts() && tell(exc);
+}
+
+/* -- deadlocks --------------------------------------------------------------------------------------- */
+
+int64_t
+session_asks(void)
+{
+    int64_t now = nanotime();
+    if (now < next_asks)
+        return next_asks;
+    ask_pause = ask_pause == 0 || now - next_asks > 1000 * MS ? 5 * MS
+                : ask_pause < 500 * MS                        ? 2 * ask_pause
+                                                              : 1000 * MS;
+    next_asks = now + ask_pause;
+    asks = true;
+    return now; /* to find main ready */
 }
 
 bool
 session_waits(void)
 {
-    return reason != NULL;
+    return reason || asks;
 }
 
-/* pytest-timeout's: its alarm ends the test. */
-bool
-session_handles(PyObject *handler)
+/* Nobody else can wake main: -1, and an exception is set. */
+static int
+ask(void)
 {
-    PyObject *module = on && PyFunction_Check(handler) ? PyFunction_GET_MODULE(handler) : NULL;
-    return module && PyUnicode_Check(module) &&
-           PyUnicode_CompareWithASCIIString(module, "pytest_timeout") == 0;
+    asks = false;
+    PyObject *r = asleep_hook ? PyObject_CallNoArgs(asleep_hook) : Py_NewRef(Py_None);
+    if (r == Py_None) {
+        Py_DECREF(r);
+        return 0;
+    }
+    if (r)
+        PyErr_SetObject((PyObject *)Py_TYPE(r), r);
+    Py_XDECREF(r);
+    ask_pause = next_asks = 0; /* main's next wait is another question */
+    return -1;
 }
 
 int
 session_raise(void)
 {
-    if (likely(!reason))
-        return 0;
-    PyErr_SetString(Error, reason);
-    reason = NULL;
-    return -1;
+    if (unlikely(reason != NULL)) {
+        PyErr_SetString(Error, reason);
+        reason = NULL;
+        return -1;
+    }
+    return unlikely(asks) ? ask() : 0;
 }
 
 void
 session_after_fork(void)
 {
-    on = false;
+    runner = asks = false;
+    forked = true;
     reason = NULL;
+    session_names("");
 }
+
+/* -- what runs, for those who write why the process ends ---------------------------------------------- */
+
+/* Two, so that a signal handler finds one that is whole. */
+static char names[2][512];
+static _Atomic int current;
+
+void
+session_names(const char *text)
+{
+    int other = 1 - atomic_load(&current);
+    size_t n = strlen(text), max = sizeof names[0] - 1;
+    if (n > max) {
+        n = max;
+        while (n > 0 && (text[n] & 0xc0) == 0x80)
+            n--; /* no half characters */
+    }
+    memcpy(names[other], text, n);
+    names[other][n] = 0;
+    atomic_store(&current, other);
+}
+
+const char *
+session_name(void)
+{
+    return names[atomic_load(&current)];
+}
+
+/* -- for Python -------------------------------------------------------------------------------------- */
 
 static PyObject *
 report_to_main_(PyObject *mod, PyObject *yes)
@@ -86,7 +189,7 @@ report_to_main_(PyObject *mod, PyObject *yes)
     int is = PyObject_IsTrue(yes);
     if (is < 0)
         return NULL;
-    on = is;
+    runner = is;
     Py_RETURN_NONE;
 }
 
@@ -102,6 +205,49 @@ escaped_(PyObject *mod, PyObject *unused)
     return list;
 }
 
+static PyObject *
+set_session_(PyObject *mod, PyObject *args, PyObject *kw)
+{
+    (void)mod;
+    static char *keys[] = {"takes", "asleep", "prompts", NULL};
+    PyObject *takes, *asleep;
+    int p;
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "$OOi:set_session", keys, &takes, &asleep, &p))
+        return NULL;
+    Py_XSETREF(takes_hook, Py_NewRef(takes));
+    Py_XSETREF(asleep_hook, Py_NewRef(asleep));
+    prompts = p;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+at_prompt_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    return PyBool_FromLong(session_prompts());
+}
+
+static PyObject *
+set_session_name_(PyObject *mod, PyObject *text)
+{
+    (void)mod;
+    const char *s = PyUnicode_Check(text) ? PyUnicode_AsUTF8(text) : NULL;
+    if (!s) {
+        if (!PyErr_Occurred())
+            PyErr_Format(PyExc_TypeError, "set_session_name() takes a str, not %R", text);
+        return NULL;
+    }
+    session_names(s);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+session_name_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    return PyUnicode_FromString(session_name());
+}
+
 static PyMethodDef functions[] = {
     {"report_to_main", report_to_main_, METH_O,
      "report_to_main(yes, /)\n--\n\n"
@@ -110,6 +256,13 @@ static PyMethodDef functions[] = {
     {"escaped", escaped_, METH_NOARGS,
      "escaped()\n--\n\nThe exceptions that have escaped goroutines since the last call.\n\n"
      "Always empty unless they are reported to main."},
+    {"set_session", (PyCFunction)(void (*)(void))set_session_, METH_VARARGS | METH_KEYWORDS,
+     "Sets the functions that are called in sessions, and whether a prompt is one."},
+    {"at_prompt", at_prompt_, METH_NOARGS,
+     "at_prompt()\n--\n\nTrue if somebody sits at a prompt in this process."},
+    {"set_session_name", set_session_name_, METH_O,
+     "set_session_name(text, /)\n--\n\nWhat the session runs now: shown if the process dies."},
+    {"session_name", session_name_, METH_NOARGS, "session_name()\n--\n\nWhat set_session_name() has set."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -34,6 +34,7 @@
 #include "hooks.h"
 #include "os/os.h"
 #include "sched/g.h"
+#include "sched/session.h"
 #include "sched/sigmask.h"
 #include "sched/stack.h"
 #include "sched/sysmon.h"
@@ -110,7 +111,7 @@ died_again(int times)
         return;
     }
     if (times == 3) {
-        write_all(errfd, "stack trace unavailable\n", 24);
+        write_all(FATALFD, "stack trace unavailable\n", 24);
         _exit(4);
     }
     _exit(5);
@@ -186,6 +187,18 @@ overflowed(const g *gp, const char *addr)
     return gp->extra ? (size_t)(gp->stack_hi - gp->stack_lo) : stack_guard_hit(addr);
 }
 
+/* Which test it is that killed its runner. */
+static void
+put_session(out *o)
+{
+    const char *name = session_name();
+    if (!*name)
+        return;
+    put_str(o, "[");
+    put_str(o, name);
+    put_str(o, "]\n");
+}
+
 static void
 put_signal(out *o, const struct fatalsig *s, const siginfo_t *info, const void *uc)
 {
@@ -234,7 +247,7 @@ on_fatal(int sig, siginfo_t *info, void *uc)
         return;
     struct fatalsig *s = fatalsig_of(sig);
     int times = start_dying();
-    out o = {.buf = buf, .cap = sizeof buf, .fd = errfd};
+    out o = {.buf = buf, .cap = sizeof buf, .fd = FATALFD};
     size_t overflow = overflowed(toucher, info->si_addr);
     if (times > 1)
         died_again(times);
@@ -246,6 +259,7 @@ on_fatal(int sig, siginfo_t *info, void *uc)
         }
         else
             put_signal(&o, s, info, uc);
+        put_session(&o);
         out_flush(&o); /* before the walks, where the next failure may be */
         put_stacks(&o, uc, overflow > 0);
         if (overflow) {
@@ -294,6 +308,7 @@ put_quit(out *o)
     put_str(o, " sigcode=");
     put_uint(o, (uint64_t)(uint32_t)quit_code);
     put(o, "\n", 1);
+    put_session(o);
 }
 
 static _Noreturn void
@@ -314,7 +329,7 @@ static _Noreturn void
 quit_careful(void *uc)
 {
     static char buf[4096];
-    out o = {.buf = buf, .cap = sizeof buf, .fd = errfd};
+    out o = {.buf = buf, .cap = sizeof buf, .fd = FATALFD};
     start_dying();
     put_quit(&o);
     if (tb.level > 0) {
@@ -377,9 +392,9 @@ quit_orderly(void *unused)
     }
     if (o.failed)
         quit_careful(NULL);
-    write_all(errfd, o.buf, o.n);
+    write_all(FATALFD, o.buf, o.n);
     static char buf[4096];
-    out rest = {.buf = buf, .cap = sizeof buf, .fd = errfd};
+    out rest = {.buf = buf, .cap = sizeof buf, .fd = FATALFD};
     quit_end(&rest);
 }
 
@@ -425,15 +440,17 @@ quit_after_fork(void)
 
 /* -- beginnings ------------------------------------------------------------------------------------ */
 
-/* Python's own handlers are known to `getsignal`, where the caller has looked already. Its default for SIGINT
- * and what faulthandler installs for faults do not come from a library. */
+/* Python's own handlers are known to `getsignal`, where the caller has looked already: if there are any, it
+ * says which. Its default for SIGINT
+ * and what faulthandler installs for faults do not come from a library. Nor does a window that changes its
+ * size let a thread go on: readline, which pytest loads, has a handler for that. */
 bool
-handled_in_c(void)
+handled_in_c(uint64_t known)
 {
     for (int sig = 1; sig <= SIGRTMAX; sig++) {
         struct sigaction now;
-        if (kick_bit() >> (sig - 1) & 1 || sig == SIGINT || sig == SIGQUIT || sig == SIGILL ||
-            fatalsig_of(sig))
+        if (known >> (sig - 1) & 1 || kick_bit() >> (sig - 1) & 1 || sig == SIGINT || sig == SIGQUIT ||
+            sig == SIGILL || sig == SIGWINCH || fatalsig_of(sig))
             continue;
         if (sigaction(sig, NULL, &now) == 0 &&
             (now.sa_flags & SA_SIGINFO || (now.sa_handler != SIG_DFL && now.sa_handler != SIG_IGN)))

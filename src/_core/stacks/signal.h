@@ -13,7 +13,9 @@ _Noreturn void crash(void); /* SIGABRT's default action */
 /* Would a fault of this thread, if it had one now, come to gort's handler? Three system calls,
  * async-signal-safe. */
 bool faults_are_caught(void);
-int start_dying(void);   /* 1 at the first call, 2 at the second, ... */
-bool handled_in_c(void); /* hook: is there a signal handler that is neither Python's nor ours? */
+int start_dying(void); /* 1 at the first call, 2 at the second, ... */
+/* Hook: is there a signal handler that is neither Python's nor ours? known: signals that Python handles, bit
+ * N-1 for signal N. */
+bool handled_in_c(uint64_t known);
 
 #endif

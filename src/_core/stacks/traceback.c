@@ -570,6 +570,40 @@ traceback_(PyObject *mod, PyObject *args, PyObject *kw)
 }
 
 static PyObject *
+newest_(PyObject *mod, PyObject *unused)
+{
+    (void)mod, (void)unused;
+    return PyLong_FromUnsignedLongLong(sched.goidgen);
+}
+
+static PyObject *
+started_since_(PyObject *mod, PyObject *args)
+{
+    (void)mod;
+    unsigned long long since;
+    int stacks;
+    if (!PyArg_ParseTuple(args, "Kp:started_since", &since, &stacks))
+        return NULL;
+    PyObject *list = PyList_New(0);
+    allgs at = {0};
+    for (g *gp; list && since < sched.goidgen && (gp = allgs_next(&at)) != NULL;) {
+        if (!is_shown(gp) || gp->goid <= since || gp->flags & G_SYSTEM)
+            continue;
+        out o = {.fd = -1};
+        if (stacks)
+            put_goroutine(&o, gp, false);
+        unsigned long long goid = gp->goid, parent = gp->parent;
+        PyObject *text = text_of(&o), *t = text ? Py_BuildValue("KKN", goid, parent, text) : NULL;
+        if (!t || PyList_Append(list, t) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(t);
+    }
+    if (list && PyList_Sort(list) < 0) /* by number: no two are equal */
+        Py_CLEAR(list);
+    return list;
+}
+
+static PyObject *
 set_traceback_(PyObject *mod, PyObject *args, PyObject *kw)
 {
     (void)mod;
@@ -586,6 +620,12 @@ static PyMethodDef functions[] = {
      "traceback(all, *, calls=None)\n--\n\n"
      "The running goroutine's stack as text; if `all`, those of the others and the threads too.\n\n"
      "calls: pairs (frame, line) to show in place of the running goroutine's frames."},
+    {"newest", newest_, METH_NOARGS, "newest()\n--\n\nThe number of the goroutine that was started last."},
+    {"started_since", started_since_, METH_VARARGS,
+     "started_since(goid, stacks, /)\n--\n\n"
+     "The goroutines with larger numbers that have not ended: (number, its creator's, stack as text)\n"
+     "each.\n\n"
+     "The texts are empty unless `stacks` is true."},
     {"set_traceback", (PyCFunction)(void (*)(void))set_traceback_, METH_VARARGS | METH_KEYWORDS,
      "Sets what GOTRACEBACK and tracebackancestors say."},
     {NULL, NULL, 0, NULL},
