@@ -273,7 +273,7 @@ TABLE: tuple[Setting, ...] = (
     ),
     _debug(
         "invalidptr",
-        "1: a bad pointer that the collector meets is fatal",
+        "1: a bad pointer that the collector meets is fatal; 2: each full collection looks for them",
         default="1",
         built=True,
         collector=True,

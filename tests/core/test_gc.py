@@ -1018,8 +1018,16 @@ os._exit(0)
 """
 
 
-def test_invalidptr_finds_a_dangling_reference() -> None:
-    outcome = run_source(DANGLING, env={"GOTRACEBACK": "none"})
+@pytest.mark.parametrize("level", ["1", "2"])
+def test_invalidptr_finds_a_dangling_reference(level: str) -> None:
+    """By 1 when it is time for it, by 2 at once."""
+    again = (
+        "import time\nwhile os.environ['GODEBUG'] == 'invalidptr=1':\n    gc.collect(); time.sleep(0.01)\n"
+    )
+    outcome = run_source(
+        DANGLING.replace("gc.collect()\n", "import os\n" + again + "gc.collect()\n"),
+        env={"GOTRACEBACK": "none", "GODEBUG": f"invalidptr={level}"},
+    )
     outcome.check(
         status=2,
         stdout="planted",
@@ -1044,7 +1052,7 @@ def test_invalidptr_memory_that_is_no_object() -> None:
         ctypes.c_void_p.from_address(items).value = calloc(1, 64)
         gc.collect()
         """
-    run_source(source, env={"GOTRACEBACK": "none"}).check(
+    run_source(source, env={"GOTRACEBACK": "none", "GODEBUG": "invalidptr=2"}).check(
         status=2,
         stdout="",
         stderr="runtime: pointer 0x... to something that is not an object span.base()=0x... span.limit=0x... "
@@ -1052,6 +1060,46 @@ def test_invalidptr_memory_that_is_no_object() -> None:
         "runtime: found in object at *(0x...), a list\n"
         "fatal error: found bad pointer in Go heap (incorrect use of unsafe or cgo?)",
     )
+
+
+def test_invalidptr_takes_a_bounded_share_of_the_time() -> None:
+    """gctrace's first figure has the look: most collections in a row are without it, and some have it."""
+    source = """
+        import gc, gort, time
+        data = [[i] for i in range(200_000)]
+        start = time.monotonic()
+        while time.monotonic() < start + 1:
+            gc.collect()
+        """
+    lines = run_source(source, env={"GODEBUG": "gctrace=1"}).stderr.splitlines()
+    looks = [float(line.split(": ")[1].split("+")[0]) for line in lines]
+    large = [look for look in looks if look > max(looks) / 10]
+    assert max(looks) > 0.2 and 1 <= len(large) <= len(looks) / 4, looks
+    source = source.replace("start + 1", "start + 0.3")
+    lines = run_source(source, env={"GODEBUG": "gctrace=1,invalidptr=2"}).stderr.splitlines()
+    looks = [float(line.split(": ")[1].split("+")[0]) for line in lines[-3:]]
+    assert min(looks) > 0.2
+
+
+@pytest.mark.parametrize("generation", [0, 2])
+def test_a_fault_of_the_collector_names_the_pointer(generation: int) -> None:
+    """Where nobody has looked before: the handler of the fault does."""
+    source = f"""
+        import ctypes, gc, gort
+        holder = [None]
+        items = ctypes.c_void_p.from_address(id(holder) + 24).value
+        ctypes.c_void_p.from_address(items).value = 4096
+        gc.collect({generation})
+        """
+    run_source(source, env={"GOTRACEBACK": "none"}).check(
+        status=2,
+        stdout="",
+        stderr="runtime: pointer 0x1000 to no object\n"
+        "runtime: found in object at *(0x...), a list\n"
+        "fatal error: found bad pointer in Go heap (incorrect use of unsafe or cgo?)",
+    )
+    outcome = run_source(source, env={"GOTRACEBACK": "single", "GODEBUG": "invalidptr=0"})
+    assert outcome.status == -11 and "unexpected signal" in outcome.stderr
 
 
 def test_invalidptr_lets_free_lists_be() -> None:
@@ -1081,7 +1129,7 @@ def test_invalidptr_impossible_address() -> None:
         ctypes.c_void_p.from_address(items).value = 1
         gc.collect()
         """
-    run_source(source, env={"GOTRACEBACK": "none"}).check(
+    run_source(source, env={"GOTRACEBACK": "none", "GODEBUG": "invalidptr=2"}).check(
         status=2,
         stdout="",
         stderr="runtime: pointer 0x1 to an impossible address\n"

@@ -65,6 +65,7 @@ class Pacer(ctypes.Structure):
         ("mortality", ctypes.c_double),
         ("invain", ctypes.c_uint),
         ("slice", U64),
+        *((name, ctypes.c_int) for name in ("young", "young_most", "unsliced")),
         *((name, I64) for name in ("account", "lastend", "lastcpu")),
         ("start", Moment),
     )
@@ -496,6 +497,7 @@ def test_no_more_than_half_of_the_time(near: Driver) -> None:
 
 
 def test_young_ones_are_samples_while_it_is_overdrawn(near: Driver) -> None:
+    near.unsliced = near.young_most
     near.collect(at(time=SECOND, cpu=200 * MS))
     assert near.phase == RunYoung and near.sample() == ALL and near.slice_follows(MIB, 200 * MS)
     near.account = -300 * MS
@@ -510,6 +512,7 @@ def test_young_ones_are_samples_while_it_is_overdrawn(near: Driver) -> None:
 def test_slices_leave_a_full_one_its_account(near: Driver) -> None:
     """Beyond the goal near the limit a full one is due, and waits for the account to hold its price."""
     now = 0
+    near.unsliced = near.young_most
     for _ in range(2000):
         now += MS
         m = at(20 * MIB, time=now, cpu=now, blocks=100_000)
@@ -648,6 +651,31 @@ def test_samples_after_four_in_vain(c: Driver) -> None:
     assert c.sample() == ALL
 
 
+def test_the_young_generation_is_small_where_most_die(c: Driver) -> None:
+    sizes: list[int] = []
+    for found in [5000] * 5 + [2000] + [100] * 5:
+        c.phase = RunYoung
+        c.learn(8192, found)
+        sizes.append(c.young)
+    assert sizes == [4096, 2048, 1024, 1024, 1024, 1024, 2048, 4096, 8192, 8192, 8192]
+    c.phase = RunYoung
+    c.learn(500, 500)  # few containers say nothing
+    assert c.young == 8192
+
+
+def test_slices_come_as_often_however_small_the_young_generation_is(c: Driver) -> None:
+    c.young = 2048
+    follows: list[bool] = []
+    for _ in range(8):
+        c.phase = RunYoung
+        c.learn(2048, 500)
+        follows.append(c.slice_follows(0, 0))
+        if follows[-1]:
+            c.phase = RunSlice
+            c.learn(1000, 10)
+    assert follows == [False, False, False, True] * 2
+
+
 def test_mortality(c: Driver) -> None:
     """It moves by a quarter; few containers say nothing; more may be garbage than was looked at."""
     c.collect(at())
@@ -686,6 +714,7 @@ def test_others_say_nothing_of_the_young(c: Driver, phase: Phase) -> None:
 
 def test_a_slice_follows_young_ones(c: Driver) -> None:
     following = {}
+    c.unsliced = c.young_most
     for phase in RUNS:
         c.phase = phase
         following[phase] = c.slice_follows(5 * MIB, 0)

@@ -183,13 +183,15 @@ collector_young_count(void)
 }
 
 void
-collector_each(void (*f)(PyObject *op, void *arg), void *arg)
+collector_each(bool (*f)(PyObject *op, void *arg), void *arg)
 {
     PyGC_Head *heads[] = {&collector()->generations[0].head, &collector()->generations[1].head,
                           &collector()->generations[2].head, &collector()->permanent_generation.head};
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
-        for (PyGC_Head *gc = gc_next(heads[i]); gc != heads[i]; gc = gc_next(gc))
-            f((PyObject *)(gc + 1), arg);
+        for (PyGC_Head *gc = gc_next(heads[i]); gc != heads[i]; gc = gc_next(gc)) {
+            if (!f((PyObject *)(gc + 1), arg))
+                return;
+        }
     }
 }
 

@@ -11,8 +11,8 @@
  *
  * A full one that is due by time begins at the next allocation that looks, or in a goroutine (gc_force).
  *
- * The default thresholds of the program are (8192, never, never), which gc.get_threshold() shows. A program
- * that sets its own gets them: they say when CPython collects beside the cycles. 0 turns automatic collection
+ * The default thresholds of the program are (8192, never, never), which gc.get_threshold() shows; the first one
+ * changes with what the young generation yields (pacer_learn). A program that sets its own gets them: they say when CPython collects beside the cycles. 0 turns automatic collection
  * off, cycles included. With GOGC=off the first one is 0, so that no collection comes by count, and there is
  * no goal from what is alive; but the limit has its cycles, which gc.disable() turns off.
  *
@@ -48,8 +48,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define YOUNG 8192    /* containers */
-#define YOUNG_MIN 700 /* CPython's own, up to 3.12 */
 #define NEVER INT_MAX
 #define PATIENCE 100 /* milliseconds that a fork waits for the end of a collection */
 
@@ -223,7 +221,7 @@ collection_starts(int generation)
         if (gcdebugging.stoptheworld > 0)
             gc_stop_the_world();
         if (gcdebugging.invalidptr > 0)
-            gc_check_pointers();
+            gc_check_pointers(start.time, start.blocks);
         if (gcdebugging.checkmark > 0)
             gc_checkmark_start();
     }
@@ -328,7 +326,9 @@ collection_ends(size_t collected)
     enum gcphase asked = pacer_wanted(&pacer);
     if ((asked == WantYoung || asked == WantFull) && (cycle || heap < pacer_goal(&pacer)))
         threshold_drop();
+    int young = pacer.young;
     pacer_learn(&pacer, gc.looked, collected);
+    threshold_young(young, pacer.young);
     int64_t end = nanotime(), process_cpu = process_cputime();
     if (pacer_slice_follows(&pacer, heap,
                             process_cpu)) /* by the account as it was: before this one is paid for */
@@ -460,14 +460,12 @@ gc_stats(gcstats *to)
 static void
 set_percent(int percent)
 {
-    int t[3], young = YOUNG;
+    int t[3];
     threshold_drop(); /* first: the thresholds that are read below must be the program's */
-    if (percent >= 0 && percent < 100)
-        young = YOUNG * percent / 100 > YOUNG_MIN ? YOUNG * percent / 100 : YOUNG_MIN;
+    pacer_set_percent(&pacer, percent);
     collector_thresholds(t);
-    t[0] = percent < 0 ? 0 : young;
+    t[0] = percent < 0 ? 0 : pacer.young;
     collector_set_thresholds(t);
-    pacer.percent = percent;
     set_goals();
     set_force_time();
     heap_countdown = 0;
@@ -545,9 +543,9 @@ start_gc_(PyObject *mod, PyObject *args, PyObject *kw)
     PyList_SET_ITEM(callbacks, 0, callback);
     PyObject_GC_UnTrack(callbacks); /* gc.get_objects() must not find it */
     program_callbacks = collector_set_callbacks(callbacks);
-    const int never[3] = {YOUNG, NEVER, NEVER};
-    collector_set_thresholds(never);
     pacer_start(&pacer, nanotime(), process_cputime()); /* before the settings, which it would overwrite */
+    const int never[3] = {pacer.young, NEVER, NEVER};
+    collector_set_thresholds(never);
     Py_XDECREF(set_gc_percent_(mod, percent));
     Py_XDECREF(set_memory_limit_(mod, limit));
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);

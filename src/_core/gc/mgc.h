@@ -26,8 +26,13 @@ void gc_force(void);
 
 /* -- mgcmark.c; called by the collector's callback -- */
 
-/* invalidptr: looks at each pointer that a container holds. One that leads to no object is fatal. */
-void gc_check_pointers(void);
+/* invalidptr, before a full collection that begins now, with so many blocks: looks at each pointer that a
+ * container holds, if it is time for it. One that leads to no object is fatal. */
+void gc_check_pointers(int64_t now, uint64_t blocks);
+#define BAD_POINTER "found bad pointer in Go heap (incorrect use of unsafe or cgo?)"
+/* In the handler of a fault: if it came in a collection because of such a pointer, this is said (but for
+ * `fatal error: ` and BAD_POINTER), and the result is true. May fault. */
+bool gc_explains_fault(void);
 /* gccheckmark: has CPython keep the garbage of the collection that begins. Nothing if the program has
  * DEBUG_SAVEALL on. */
 void gc_checkmark_start(void);

@@ -8,7 +8,9 @@
  *
  * invalidptr. Before a full collection each pointer that a container holds is looked at: one that leads into
  * the heap has to lead to a block that is allocated. mcentral.c and pymem.c put a mark into blocks that they
- * free.
+ * free. That costs a quarter of the collection, so it is done when it takes no more than CHECK_SHARE of the
+ * time since the last one (with 2: always). If CPython's collector faults at a bad pointer meanwhile, the
+ * handler of the signal finds out which one it was.
  *
  * gccheckmark. The collector keeps what it takes for garbage (gc.DEBUG_SAVEALL). Then everything is marked
  * that can be reached from the interpreter's roots: modules, the frames of all thread states, goroutines'
@@ -19,7 +21,8 @@
  * Lock: the GIL.
  *
  * Differs from Go: its check of pointers costs nothing, because its collector has to find the span of each
- * anyway.
+ * anyway. Rejected: to look at an eighth of the containers in turn, those that have waited longest. They are
+ * in no cache, and it took half as long as to look at all of them.
  */
 #include "gc/mgc.h"
 
@@ -35,7 +38,11 @@
 
 /* -- invalidptr ---------------------------------------------------------------------------------- */
 
-static noinline void
+static bool explains; /* in a signal handler: it says what is wrong, once, and nothing more */
+static int64_t explains_until;
+static bool explained;
+
+static noinline int
 bad_pointer(PyObject *holder, const void *p, const mspan *s, const char *what)
 {
     char span[120] = "";
@@ -44,7 +51,19 @@ bad_pointer(PyObject *holder, const void *p, const mspan *s, const char *what)
                  (void *)(s->base + ((size_t)s->npages << HEAP_PAGE_SHIFT)), s->state);
     fatal_printf("runtime: pointer %p to %s%s\nruntime: found in object at *(%p), a %.100s\n", p, what, span,
                  (void *)holder, Py_TYPE(holder)->tp_name);
-    fatal("found bad pointer in Go heap (incorrect use of unsafe or cgo?)");
+    if (!explains)
+        fatal(BAD_POINTER);
+    explained = true;
+    return -1;
+}
+
+/* Of a pointer out of the heap only the search after a fault has the time to ask. */
+static bool
+is_there(PyObject *p)
+{
+    PyObject object;
+    PyTypeObject type;
+    return mem_read(&object, p, sizeof object) && mem_read(&type, Py_TYPE(&object), sizeof type);
 }
 
 static int
@@ -52,32 +71,66 @@ check_pointer(PyObject *p, void *holder)
 {
     uintptr_t a = (uintptr_t)p;
     if (unlikely(a < 4096 || a & (sizeof(void *) - 1) || a >> ADDRESS_BITS))
-        bad_pointer(holder, p, NULL, "an impossible address");
+        return bad_pointer(holder, p, NULL, "an impossible address");
     mspan *s = spanof(p);
     if (!s)
-        return 0;
+        return !explains || is_there(p) ? 0 : bad_pointer(holder, p, NULL, "no object");
     if (unlikely(s->state != SpanInUse))
-        bad_pointer(holder, p, s, "unallocated span");
+        return bad_pointer(holder, p, s, "unallocated span");
     if (unlikely(block_is_free(s, p)))
-        bad_pointer(holder, p, s, "free block");
+        return bad_pointer(holder, p, s, "free block");
     /* A count of 0 is not a fault: some modules traverse their lists of free objects, _asyncio in 3.12. */
     uintptr_t type = (uintptr_t)Py_TYPE(p);
     if (unlikely(type < 4096 || type & (sizeof(void *) - 1) || type >> ADDRESS_BITS || Py_REFCNT(p) < 0))
-        bad_pointer(holder, p, s, "something that is not an object");
+        return bad_pointer(holder, p, s, "something that is not an object");
     return 0;
 }
 
-static void
+static bool
 check_container(PyObject *op, void *unused)
 {
     (void)unused;
     Py_TYPE(op)->tp_traverse(op, check_pointer, op);
+    return !explained;
 }
 
+#define EXPLAIN_TIME ((int64_t)5 * 1000000000) /* the lists may be broken, too, and lead in a circle */
+
+#define CHECK_SHARE 50 /* a fiftieth */
+#define CHECK_PRICE 20 /* nanoseconds for each block, as long as nothing was measured */
+
+static int64_t next_check; /* not before; 0: nothing was measured */
+
 void
-gc_check_pointers(void)
+gc_check_pointers(int64_t now, uint64_t blocks)
 {
+    if (next_check == 0)
+        next_check = sched.starttime + CHECK_SHARE * CHECK_PRICE * (int64_t)blocks;
+    if (gcdebugging.invalidptr <= 1 && now < next_check)
+        return;
     collector_each(check_container, NULL);
+    int64_t end = nanotime();
+    next_check = end + CHECK_SHARE * (end - now);
+}
+
+static bool
+explain_container(PyObject *op, void *n)
+{
+    if (++*(size_t *)n % 4096 == 0 && nanotime() > explains_until)
+        return false;
+    return check_container(op, NULL);
+}
+
+bool
+gc_explains_fault(void)
+{
+    if (gcdebugging.invalidptr <= 0 || !collector_busy() || explains)
+        return false;
+    explains = true;
+    explains_until = nanotime() + EXPLAIN_TIME;
+    size_t n = 0;
+    collector_each(explain_container, &n);
+    return explained;
 }
 
 /* -- gccheckmark --------------------------------------------------------------------------------- */

@@ -57,6 +57,9 @@ typedef struct gcpacer {
     double garbage, mortality;
     unsigned invain; /* young collections that found nothing, in a row */
     uint64_t slice;  /* containers in the next one */
+    /* A young collection comes after so many new containers, and this is the most that it may become. */
+    int young, young_most;
+    int unsliced; /* new containers since the last slice */
 
     /* Processor time for collections as the last one ended, below 0: overdrawn; the time then, and the
      * process's processor time. */
@@ -103,6 +106,9 @@ void pacer_set_goals(gcpacer *c, int64_t beside);
  * set. */
 bool pacer_shrink(gcpacer *c, uint64_t heap);
 int64_t pacer_countdown(const gcpacer *c, uint64_t heap); /* bytes until the next look at the heap */
+
+/* GOGC, with the size of the young generation that goes with it. Then call pacer_set_goals. */
+void pacer_set_percent(gcpacer *c, int percent);
 
 /* -- which collection -- */
 

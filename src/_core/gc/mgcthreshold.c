@@ -47,6 +47,22 @@ threshold_restore(void)
     collector_set_thresholds(saved);
 }
 
+void
+threshold_young(int from, int to)
+{
+    int t[3];
+    if (pacer_wanted(pacer) > Idle) {
+        if (saved[0] == from)
+            saved[0] = to;
+        return;
+    }
+    collector_thresholds(t);
+    if (t[0] != from || from == to)
+        return;
+    t[0] = to;
+    collector_set_thresholds(t);
+}
+
 bool
 threshold_ask(enum gcphase what)
 {

@@ -15,6 +15,8 @@ void threshold_want(enum gcphase what);
 bool threshold_ask(enum gcphase what);
 /* The pacer wants nothing any more. */
 void threshold_drop(void);
+/* The pacer has another size for the young generation; one that the program has set stays. */
+void threshold_young(int from, int to);
 /* What it wanted begins: the program's thresholds are in place again. */
 void threshold_restore(void);
 

@@ -96,6 +96,7 @@ block_is_free(const mspan *s, const void *p)
         return false;
     size_t size = class_size[s->class];
     const char *block = s->base + (size_t)((const char *)p - s->base) / size * size;
-    return block >= s->fresh ||
-           (size > 8 && ((const uintptr_t *)(const void *)block)[1] == ~(uintptr_t)block);
+    /* not compared with the mark itself: a collection that met a pointer to it has counted down there */
+    return block >= s->fresh || (size > 8 && ((const uintptr_t *)(const void *)block)[1] >> ADDRESS_BITS ==
+                                                 UINTPTR_MAX >> ADDRESS_BITS);
 }

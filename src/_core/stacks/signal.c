@@ -3,6 +3,8 @@
  *     SIGQUIT                        every goroutine's stack; exit status 2
  *     SIGSEGV, SIGBUS in the guard   a goroutine's stack has overflowed; exit status 2
  *       of the stack it runs on
+ *     SIGSEGV, SIGBUS in CPython's   `fatal error: found bad pointer in Go heap`, if a container holds one (see
+ *       collector                    mgcmark.c), and which; exit status 2
  *     SIGSEGV, SIGBUS, SIGFPE,       `fatal error: unexpected signal during runtime execution`, the goroutine
  *       SIGABRT otherwise            that did it, the others as GOTRACEBACK says; then the handler that was
  *                                    there before, or the default action, so that the parent sees the signal
@@ -31,6 +33,7 @@
 #include "core.h"
 
 #include "cpython/compat.h"
+#include "gc/mgc.h"
 #include "hooks.h"
 #include "os/os.h"
 #include "sched/g.h"
@@ -42,6 +45,7 @@
 #include "stacks/traceback.h"
 
 #include <errno.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -235,6 +239,31 @@ put_stacks(out *o, void *uc, bool overflow)
     out_flush(o);
 }
 
+/* Where a fault goes on that comes while another one is explained. */
+static sigjmp_buf unexplained;
+static _Atomic int32_t explainer; /* the thread that explains */
+
+static int32_t
+tid_now(void)
+{
+    return (int32_t)PyThread_get_thread_native_id();
+}
+
+/* Has a fault come because the collector met a bad pointer? */
+static bool
+is_bad_pointer(int sig, const siginfo_t *info)
+{
+    if ((sig != SIGSEGV && sig != SIGBUS) || info->si_code <= 0)
+        return false;
+    bool is = false;
+    if (sigsetjmp(unexplained, 0) == 0) {
+        atomic_store(&explainer, tid_now());
+        is = gc_explains_fault();
+    }
+    atomic_store(&explainer, 0);
+    return is;
+}
+
 static void
 on_fatal(int sig, siginfo_t *info, void *uc)
 {
@@ -242,6 +271,8 @@ on_fatal(int sig, siginfo_t *info, void *uc)
     /* before start_dying: neither of these two is a failure */
     if ((sig == SIGSEGV || sig == SIGBUS) && info->si_code > 0 && fault_caught(uc))
         return;
+    if (unlikely(atomic_load(&explainer) != 0) && atomic_load(&explainer) == tid_now())
+        siglongjmp(unexplained, 1);
     g *toucher = touched_in_frame(sig, info, uc);
     if (toucher && morestack_fault(toucher, info->si_addr))
         return;
@@ -249,6 +280,7 @@ on_fatal(int sig, siginfo_t *info, void *uc)
     int times = start_dying();
     out o = {.buf = buf, .cap = sizeof buf, .fd = FATALFD};
     size_t overflow = overflowed(toucher, info->si_addr);
+    bool bad_pointer = times == 1 && !overflow && is_bad_pointer(sig, info);
     if (times > 1)
         died_again(times);
     else {
@@ -257,12 +289,14 @@ on_fatal(int sig, siginfo_t *info, void *uc)
             put_uint(&o, overflow);
             put_str(&o, "-byte limit\nfatal error: stack overflow\n");
         }
+        else if (bad_pointer)
+            put_str(&o, "fatal error: " BAD_POINTER "\n");
         else
             put_signal(&o, s, info, uc);
         put_session(&o);
         out_flush(&o); /* before the walks, where the next failure may be */
-        put_stacks(&o, uc, overflow > 0);
-        if (overflow) {
+        put_stacks(&o, uc, overflow > 0 || bad_pointer);
+        if (overflow || bad_pointer) {
             if (tb.crash)
                 crash();
             _exit(2);
