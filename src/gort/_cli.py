@@ -25,6 +25,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status. argv: the arguments; None for those of the process."""
     words = _separated(list(sys.argv[1:] if argv is None else argv))
     match words:
+        case ["run", "--children", *program]:
+            from . import _children
+
+            _children.reach()
+            return main(["run", *program])
         case ["run", "-m", _, *_]:
             return _run_module(words[2:])
         case ["run", "-c", _, *_]:

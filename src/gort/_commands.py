@@ -16,9 +16,16 @@ def parse(words: list[str], run_program: Callable[[argparse.Namespace], int]) ->
     run = commands.add_parser(
         "run",
         help="run a program as python does, with its main thread as the main goroutine",
-        usage="gort run [-h] SCRIPT | -m MODULE | -c CODE  [ARGUMENTS]",
+        usage="gort run [-h] [--children] SCRIPT | -m MODULE | -c CODE  [ARGUMENTS]",
         description="Runs a program as python does. An exception that escapes the main goroutine is a "
         "panic: traceback, `goroutine 1 [running]:`, exit status 2.",
+        allow_abbrev=False,
+    )
+    # _cli has carried it out, and taken it away, unless it has a value.
+    run.add_argument(
+        "--children",
+        action="store_true",
+        help="run the Python processes that the program starts under gort, too; before SCRIPT, -m or -c",
     )
     # Each takes what follows, options of the program too.
     run.add_argument("-m", dest="module", nargs=argparse.REMAINDER, help="run a module")

@@ -131,6 +131,14 @@ def module_as_main(name: str, is_module: bool) -> Callable[[], Any]:
     return lambda: runpy._run_module_as_main(name, is_module)  # type: ignore[attr-defined]
 
 
+def is_first_frame(frame: FrameType) -> bool:
+    """Is it, or was it, the frame with which python begins a program: its module's, or runpy's?
+
+    runpy._run_module_as_main (3.11 to 3.15), which runs what module_as_main() does.
+    """
+    return frame.f_code.co_name in ("<module>", "_run_module_as_main")
+
+
 def loader_class(name: str) -> Any:
     """A class of importlib.machinery, without that module, which loads others.
 

@@ -102,10 +102,14 @@ def panic(exc: BaseException) -> int:
     return _say(text)
 
 
-def main_panics(exc: BaseException) -> int:
-    """The same in main, where the interpreter then ends the program with this status, as without gort."""
+def main_panics(exc: BaseException, told: bool = False) -> int:
+    """The same in main, where the interpreter then ends the program with this status, as without gort.
+
+    told: the program's excepthook has seen the exception.
+    """
     text = _panic_text(exc)
-    text = _tell_hooks(exc, None) + text
+    if not told:
+        text = _tell_hooks(exc, None) + text
     _flush()
     return _say(text)
 
@@ -224,6 +228,8 @@ def excepthook(kind: type[BaseException], exc: BaseException, trace: TracebackTy
     elif exc is _launched[0]:
         _flush()
         write(_launched[1])
+    elif _owns_main and trace is not None and _has_left_main(trace):
+        _end_main(exc, trace)
     else:
         _python_excepthook(kind, exc, trace)
 
@@ -253,6 +259,39 @@ def leaves_main(exc: KeyboardInterrupt) -> None:
     global _launched
     if sys.excepthook is excepthook:
         _launched = exc, _exception(exc, _LEVELS["single"])
+
+
+# What leaves main is reported as under `gort run`, although python runs the program.
+_owns_main = False
+
+
+def own_main() -> None:
+    """Called in a child that `gort run --children` has reached, before its program begins."""
+    global _owns_main
+    _owns_main = True
+
+
+def _has_left_main(trace: TracebackType) -> bool:
+    """Is the hook called by the interpreter, or by the program's own hook, because main has failed?
+
+    Consoles and careful programs call it to show an exception, and go on. A SyntaxError of the program itself
+    has no traceback.
+    """
+    if not _core.is_main() or hasattr(sys, "ps1") or sys.flags.inspect or os.environ.get("PYTHONINSPECT"):
+        return False
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+    return _cpython.is_first_frame(trace.tb_frame) and not _cpython.is_first_frame(frame)
+
+
+def _end_main(exc: BaseException, trace: TracebackType | None) -> None:
+    """What _cli does for what leaves main. The interpreter, which called the hook, ends the program."""
+    if not isinstance(exc, KeyboardInterrupt):
+        sys.exit(main_panics(exc, told=True))
+    while trace is not None and _core.is_runtime_file(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    _python_excepthook(type(exc), exc.with_traceback(trace), trace)
 
 
 def _interrupted(exc: KeyboardInterrupt) -> None:
