@@ -24,8 +24,8 @@ except Exception as _exc:
     _path = getattr(_exc, "path", None)
     if _path and getattr(_exc, "name", None) == "gort":
         _why = "it is not the one for which " + os.path.dirname(_path) + " is built"
-# In a subinterpreter gort refuses to be imported. The process was told of, or has gort.
-if _why and "subinterpreter" not in _why and sys.stderr:
+# Said once in a process: subinterpreters, which refuse gort anyway, do not load _signal when they start.
+if _why and sys.stderr and "_signal" in sys.modules:
     try:
         sys.stderr.write(
             "gort run --children: " + (sys.executable or "python") + " (" + sys.version.split()[0] + ")"
