@@ -132,11 +132,14 @@ def module_as_main(name: str, is_module: bool) -> Callable[[], Any]:
 
 
 def is_first_frame(frame: FrameType) -> bool:
-    """Is it, or was it, the frame with which python begins a program: its module's, or runpy's?
+    """Is it, or was it, the frame with which python begins a program: that of __main__, or of runpy?
 
-    runpy._run_module_as_main (3.11 to 3.15), which runs what module_as_main() does.
+    The latter is runpy._run_module_as_main (3.11 to 3.15), as in module_as_main().
     """
-    return frame.f_code.co_name in ("<module>", "_run_module_as_main")
+    name = frame.f_code.co_name
+    return name == "_run_module_as_main" or (
+        name == "<module>" and frame.f_globals.get("__name__") == "__main__"
+    )
 
 
 def loader_class(name: str) -> Any:

@@ -261,7 +261,8 @@ def leaves_main(exc: KeyboardInterrupt) -> None:
         _launched = exc, _exception(exc, _LEVELS["single"])
 
 
-# What leaves main is reported as under `gort run`, although python runs the program.
+# What leaves main is reported as under `gort run`, although python runs the program. (Without a traceback it
+# is a SyntaxError: the program never began.)
 _owns_main = False
 
 
@@ -274,8 +275,8 @@ def own_main() -> None:
 def _has_left_main(trace: TracebackType) -> bool:
     """Is the hook called by the interpreter, or by the program's own hook, because main has failed?
 
-    Consoles and careful programs call it to show an exception, and go on. A SyntaxError of the program itself
-    has no traceback.
+    Consoles and careful programs call it to show an exception, and go on: then main's first frame is still
+    there. What embeds Python shows that of a module in the same way as that of main.
     """
     if not _core.is_main() or hasattr(sys, "ps1") or sys.flags.inspect or os.environ.get("PYTHONINSPECT"):
         return False
