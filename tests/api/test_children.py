@@ -199,6 +199,26 @@ def test_a_hook_that_is_called_to_print(way: str) -> None:
     assert "goroutine" not in outcome.stderr
 
 
+def test_a_hook_that_is_called_below_main() -> None:
+    """In a greenlet, or where a C program embeds Python, main's first frame is not to be seen."""
+    pytest.importorskip("greenlet")
+    child(
+        "-c",
+        "import greenlet, sys\n"
+        "def show():\n"
+        "    try: exec('1 / 0', {'__name__': 'module'})\n"
+        "    except ZeroDivisionError as error:\n"
+        "        trace = error.__traceback__\n"
+        "        for trace in trace, trace.tb_next:\n"
+        "            sys.excepthook(type(error), error.with_traceback(trace), trace)\n"
+        "greenlet.greenlet(show).switch()\n"
+        "print('done')\n",
+    ).check(
+        stdout="done\n",
+        stderr="Traceback (most recent call last):\n...\nZeroDivisionError: division by zero\n" * 2,
+    )
+
+
 @pytest.mark.parametrize("words", [["-i"], ["-i", "-c", "1 / 0"], ["-m", "code", "-q"]], ids=" ".join)
 def test_a_prompt_goes_on(words: list[str]) -> None:
     outcome = child(*words, stdin="1 / 0\nprint('goes', 'on')\n1 / 0\n", env={"TERM": "dumb"})
@@ -493,6 +513,7 @@ def test_crash_without_gort(other: str) -> None:
         ("from . import _core", "it is not the one for which CWD/lib/gort is built"),
         ("raise ImportError('gort needs\\na better world')", "gort needs"),
         ("1 / 0", "division by zero"),
+        ("assert False", "AssertionError"),
         ("import nothing_like_it", "No module named 'nothing_like_it'"),
         ("", "No module named 'gort._children'"),
     ],

@@ -20,19 +20,19 @@ try:
 
     start()
 except Exception as _exc:
-    _why = str(_exc)
+    _why = str(_exc) or type(_exc).__name__
     _path = getattr(_exc, "path", None)
     if _path and getattr(_exc, "name", None) == "gort":
         _why = "it is not the one for which " + os.path.dirname(_path) + " is built"
 # Said once in a process: subinterpreters, which refuse gort anyway, do not load _signal when they start.
-if _why and sys.stderr and "_signal" in sys.modules:
+if _why and "_signal" in sys.modules:
     try:
         sys.stderr.write(
             "gort run --children: " + (sys.executable or "python") + " (" + sys.version.split()[0] + ")"
             " runs without gort: " + _why.split("\n")[0] + "\n"
         )
     except Exception:
-        pass
+        pass  # There is no standard error, or it is full.
 
 sys.modules.pop("sitecustomize", None)
 __import__("sitecustomize")
