@@ -176,7 +176,7 @@ def test_excepthook_that_does_not() -> None:
     child("prog.py").check(status=1, stdout="told of ValueError\n", stderr="")
 
 
-@pytest.mark.parametrize("way", ["script", "-m", "-c"])
+@pytest.mark.parametrize("way", ["script", "-m", "-c", "gort run", "-m gort run"])
 def test_a_hook_that_is_called_to_print(way: str) -> None:
     """Whoever calls sys.excepthook and means to go on goes on."""
     code = (
@@ -192,7 +192,13 @@ def test_a_hook_that_is_called_to_print(way: str) -> None:
         "print('done')\n"
     )
     Path("prog.py").write_text(code)
-    words = {"script": ["prog.py"], "-m": ["-m", "prog"], "-c": ["-c", code]}[way]
+    words = {
+        "script": ["prog.py"],
+        "-m": ["-m", "prog"],
+        "-c": ["-c", code],
+        "gort run": [GORT, "run", "prog.py"],
+        "-m gort run": ["-m", "gort", "run", "prog.py"],
+    }[way]
     outcome = child(*words)
     outcome.check(stdout="done\n")
     assert outcome.stderr.count("ZeroDivisionError: division by zero\n") == 3
