@@ -49,8 +49,8 @@
  *            After some that found nothing it is a sample, an eighth, until that finds something.
  *   slice    after each young one, or after some small ones: the part of the old objects that was looked at
  *            longest ago. It frees cyclic garbage within the slice, and above all it tells how much garbage
- *            there is among the old objects. Slices grow while they find some. Containers of thousands of items are left out: they
- *            take too long.
+ *            there is among the old objects. Slices grow while they find some. Containers of thousands of
+ *            items are left out: they take too long.
  *   full     all of them: the price of the whole heap.
  * At the goal a young one comes. If it frees half of what was allocated since the last cycle, that was the
  * cycle, and the goal stays. If not, a full one follows if

@@ -3,8 +3,8 @@
  *     SIGQUIT                        every goroutine's stack; exit status 2
  *     SIGSEGV, SIGBUS in the guard   a goroutine's stack has overflowed; exit status 2
  *       of the stack it runs on
- *     SIGSEGV, SIGBUS in CPython's   `fatal error: found bad pointer in Go heap`, if a container holds one, and
- *       collector                    which (mgcmark.c); exit status 2
+ *     SIGSEGV, SIGBUS in CPython's   `fatal error: found bad pointer in Go heap`, if a container holds one,
+ *       collector                    and which (mgcmark.c); exit status 2
  *     SIGSEGV, SIGBUS, SIGFPE,       `fatal error: unexpected signal during runtime execution`, the goroutine
  *       SIGABRT otherwise            that did it, the others as GOTRACEBACK says; then the handler that was
  *                                    there before, or the default action, so that the parent sees the signal
