@@ -11,10 +11,11 @@
  *
  * A full one that is due by time begins at the next allocation that looks, or in a goroutine (gc_force).
  *
- * The default thresholds of the program are (8192, never, never), which gc.get_threshold() shows; the first one
- * changes with what the young generation yields (pacer_learn). A program that sets its own gets them: they say when CPython collects beside the cycles. 0 turns automatic collection
- * off, cycles included. With GOGC=off the first one is 0, so that no collection comes by count, and there is
- * no goal from what is alive; but the limit has its cycles, which gc.disable() turns off.
+ * The default thresholds of the program are (8192, never, never), which gc.get_threshold() shows; the first
+ * one changes with what the young generation yields (pacer_learn). A program that sets its own gets them:
+ * they say when CPython collects beside the cycles. 0 turns automatic collection off, cycles included. With
+ * GOGC=off the first one is 0, so that no collection comes by count, and there is no goal from what is alive;
+ * but the limit has its cycles, which gc.disable() turns off.
  *
  * Invariant
  *   From the callback's "start" to its "stop" the pacer's phase is one of those that run. At any other
