@@ -137,15 +137,15 @@ void
 ts_outlive(PyThreadState *ts)
 {
 #if V314
-    (void)ts;
-    return; /* it is marked where it is */
-#endif
+    (void)ts; /* it is marked where it is */
+#else
     ts_deleting(ts);
     tslist_lock();
     outliving = true; /* with the first one: what is made from now on must outlive the interpreter too */
     if (ts->prev != ts)
         ts_isolate(ts);
     tslist_unlock();
+#endif
 }
 
 PyThreadState *
