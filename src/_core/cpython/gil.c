@@ -9,7 +9,9 @@
  *      the key of PyGILState_Ensure, the status bits of both thread states, and last_holder of the GIL.
  *   2. A request to drop the GIL is neither lost by a switch nor obeyed in a later run of the thread state
  *      that it was made to: with nobody waiting, that would wait for ever for somebody to take the GIL.
- *   3. m.tss is NULL, or the address of the word in libpython that is this OS thread's current thread state,
+ *   3. native_thread_id of the thread state that is attached names this OS thread, and that of the one that it
+ *      takes the place of names `nowhere`.
+ *   4. m.tss is NULL, or the address of the word in libpython that is this OS thread's current thread state,
  *      proven when the M started.
  *
  * ts_switch, ts_find_tss: with the GIL, on the M's own OS thread. The others as they say in compat.h:
@@ -29,6 +31,32 @@
  *   3.15        What PyGILState_Ensure finds is a thread-local too, and not a key of pthread's.
  */
 #include "cpython/internal.h"
+
+/* The native_thread_id of thread states that ts_switch left behind: a thread that nearly always sleeps, so that
+ * samplers, which ask the kernel what that thread does, take them for idle. 0: there is none yet. */
+static unsigned long nowhere;
+
+/* An OS thread's identifier is handed on with the thread. */
+static inline void
+native_id_moves(PyThreadState *from, PyThreadState *to)
+{
+    to->native_thread_id = from->native_thread_id;
+    from->native_thread_id = nowhere;
+}
+
+void
+ts_set_nowhere(unsigned long tid)
+{
+    __atomic_store_n(&nowhere, tid, __ATOMIC_RELAXED);
+}
+
+void
+ts_is_nowhere(PyThreadState *ts)
+{
+    unsigned long unknown = 0;
+    __atomic_compare_exchange_n(&ts->native_thread_id, &unknown, nowhere, false, __ATOMIC_RELAXED,
+                                __ATOMIC_RELAXED);
+}
 
 static inline struct _gil_runtime_state *
 gil(void)
@@ -125,6 +153,7 @@ ts_switch(tss here, PyThreadState *ts)
             return;
         /* it may be attached by another OS thread next, and must bind there */
         old->_status.bound_gilstate = 0;
+        native_id_moves(old, ts);
         PyThreadState_Swap(ts);
         return;
     }
@@ -164,6 +193,7 @@ ts_switch(tss here, PyThreadState *ts)
     /* in any order: only this thread reads them, and nothing of CPython's runs in between */
     ts->_status.active = 1;
     ts->_status.bound_gilstate = 1;
+    native_id_moves(old, ts);
     *here = ts;
 #if V315
     *(tss)((char *)here + gilstate_from_tss) = ts;
@@ -217,6 +247,9 @@ void
 ts_switch(tss here, PyThreadState *ts)
 {
     (void)here;
+    PyThreadState *old = ts_current();
+    if (likely(old != ts))
+        native_id_moves(old, ts);
     _Py_atomic_store_relaxed(&_PyRuntime.gilstate.tstate_current, (uintptr_t)ts);
     gilstate_set(ts);
 }

@@ -4,8 +4,9 @@
  *   1. A thread state that waits for its next goroutine is clean: no locals, no context, no hook, no
  *      exception is left in it (ts_is_clean). A goroutine that used none of these costs one test.
  *   2. A thread state that is attached nowhere is what PyGILState_Ensure finds in no thread.
- *   3. A goroutine's thread state has the goroutine's number for its identifier (is_goid in sched/g.h); its
- *      native identifier means nothing. An M's own names the M's OS thread (ts_here).
+ *   3. A goroutine's thread state has the goroutine's number for its identifier (is_goid in sched/g.h). Its
+ *      native identifier names the OS thread that runs it, or one that sleeps (ts_switch); so does that of an
+ *      M's own, which runs while no goroutine does (ts_here).
  *
  * ts_new needs no GIL (under tracemalloc its hook takes it). What resets or deletes is called with the GIL
  * and may run destructors, hence any Python code, except for ts_delete, whose thread state is clean. What
@@ -182,6 +183,8 @@ ts_new(void)
     if (unlikely(PyGILState_GetThisThreadState() == ts))
         forget_thread(ts); /* this thread had none (sysmon), and CPython has made this one its own */
     ts_has_frames(ts, false);
+    ts->native_thread_id = 0;
+    ts_is_nowhere(ts);
     tslist_add(ts);
     return ts;
 }

@@ -205,6 +205,7 @@ sysmon_after_fork(void)
     paused = false;
     quiet = false;
     atomic_store(&mheap_unwatched, true);
+    ts_set_nowhere(0);
 }
 
 /* Nothing happens: sleeps until somebody wakes it, or `until`. In between only the scavenger is at work, and
@@ -319,11 +320,27 @@ sleep_if_quiet(watch *w, uint32_t mine, int64_t now)
     }
 }
 
+/* Parked goroutines are where this thread is, which nearly always sleeps, to tools that ask the kernel what a
+ * goroutine's thread does. Some have parked before it began. */
+static void
+be_nowhere(void)
+{
+    ts_set_nowhere((unsigned long)atomic_load(&tid));
+    if (m0->ts)
+        ts_is_nowhere(m0->ts);
+    allgs all = {0};
+    for (const g *gp; (gp = allgs_next(&all)) != NULL;) {
+        if (gp->ts)
+            ts_is_nowhere(gp->ts);
+    }
+}
+
 static void *
 sysmon_main(void *arg)
 {
     uint32_t mine = (uint32_t)(uintptr_t)arg;
     atomic_store(&tid, (int32_t)PyThread_get_thread_native_id());
+    be_nowhere();
     thread_name("gort sysmon");
     os_timerslack();
     watch w = {.scavenging = INT64_MAX};
