@@ -345,13 +345,15 @@ static PyObject *
 set_hooks_(PyObject *mod, PyObject *args, PyObject *kw)
 {
     (void)mod;
-    static char *names[] = {"panic", "fatal", "threading", NULL};
-    PyObject *panic, *fatal_, *threading;
-    if (!PyArg_ParseTupleAndKeywords(args, kw, "$OOO:set_hooks", names, &panic, &fatal_, &threading))
+    static char *names[] = {"panic", "fatal", "threading", "debugger", NULL};
+    PyObject *panic, *fatal_, *threading, *debugger;
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "$OOOO:set_hooks", names, &panic, &fatal_, &threading,
+                                     &debugger))
         return NULL;
     Py_XSETREF(panic_hook, Py_NewRef(panic));
     Py_XSETREF(fatal_hook, Py_NewRef(fatal_));
     Py_XSETREF(threading_hook, Py_NewRef(threading));
+    Py_XSETREF(debugger_hook, Py_NewRef(debugger));
     Py_RETURN_NONE;
 }
 

@@ -61,6 +61,7 @@ def _start() -> None:
         panic=_traceback.panic,
         fatal=_traceback.fatal,
         threading=_threads.watch_the_end,
+        debugger=_threads.trace_as_pydevd_does,
     )
     _session.start()
     sys.excepthook = _traceback.excepthook

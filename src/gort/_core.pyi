@@ -218,6 +218,7 @@ def set_hooks(
     panic: Callable[[BaseException], int],
     fatal: Callable[[str], None],
     threading: Callable[[], bool],
+    debugger: Callable[[], None],
 ) -> None:
     """Sets the Python functions that the core calls.
 
@@ -227,6 +228,8 @@ def set_hooks(
         the fatal error line and the goroutines; the core then ends the process with status 2.
     threading(): the first goroutine is about to start. It loads the module threading; False: it could not,
         and the next goroutine calls it again.
+    debugger(): a goroutine begins, and a debugger traces new threads in a way of its own (3.11). It has the
+        goroutine traced.
     """
 
 def main_ends() -> None:

@@ -82,21 +82,32 @@ def dummy_thread_class() -> type[threading.Thread]:
 
 
 def init_as_dummy(thread: threading.Thread, name: str) -> None:
-    """Initialises a Thread object of the calling thread as a dummy's is, but no daemon, and in no record.
+    """Initialises a Thread object of the calling thread as a dummy's is, and records it.
 
-    Thread._started, _set_ident and _set_native_id, threading._dangling and _HAVE_THREAD_NATIVE_ID (3.11 to
-    3.15; no public names).
+    Thread._started, _set_ident and _set_native_id, threading._active, _dangling and _HAVE_THREAD_NATIVE_ID
+    (3.11 to 3.15; no public names).
     """
     import threading
 
     module: Any = threading
     own: Any = thread
-    threading.Thread.__init__(thread, name=name, daemon=False)
+    threading.Thread.__init__(thread, name=name, daemon=True)
     module._dangling.discard(thread)
     own._started.set()
     own._set_ident()
     if module._HAVE_THREAD_NATIVE_ID:
         own._set_native_id()
+    module._active[thread.ident] = thread
+
+
+def is_recorded(thread: threading.Thread) -> bool:
+    """Does threading have a record of this Thread?
+
+    threading._active (3.11 to 3.15; no public name).
+    """
+    import threading
+
+    return threading._active.get(thread.ident) is thread  # type: ignore[attr-defined]
 
 
 def replace_current_thread(unknown: Callable[[], threading.Thread]) -> None:

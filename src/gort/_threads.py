@@ -45,50 +45,58 @@ def watch_the_end() -> bool:
     return True
 
 
+def trace_as_pydevd_does() -> None:
+    """Gives this goroutine the trace function that pydevd, as in debugpy and PyCharm, gives a new thread.
+
+    Called by the core on 3.11 if functions of pydevd's start the threads.
+    """
+    import sys
+    import threading
+
+    constants = sys.modules.get("_pydevd_bundle.pydevd_constants")
+    debugger = constants and constants.get_global_debugger()
+    if debugger is not None:
+        threading.current_thread()  # its trace function wants a record
+        debugger.enable_tracing()
+
+
 def keep_no_dummies() -> None:
-    """Makes current_thread() return one object per goroutine, which threading does not keep after its end.
+    """Makes current_thread() return one object per goroutine, of which threading has a record until its end.
 
     For a thread that it did not start, threading makes a dummy. It would keep one for each goroutine, since
-    it never learns that a goroutine has ended. Besides, a dummy is a daemon, and so would be the Threads that
-    a goroutine starts: they would be killed when main returns.
+    it never learns that a goroutine has ended: the core takes the record away. Besides, a dummy is a daemon,
+    which a goroutine is too, and so would be the Threads that it starts: they would be killed when main
+    returns.
     """
+    import sys
     import threading
 
     own = threading.local()
     dummy: Any = _cpython.dummy_thread_class()
 
-    class Life:
-        """Notes the goroutine's end: dies with its thread-locals."""
-
-        def __init__(self, thread: Any) -> None:
-            self.thread = thread
-
-        def __del__(self) -> None:
-            self.thread.ended = True
-
     class Goroutine(dummy):  # type: ignore[misc]
-        ended = False
-
         def __init__(self) -> None:
-            _cpython.init_as_dummy(self, f"goroutine-{_core.goid()}")
+            _cpython.init_as_dummy(self, f"goroutine {_core.goid()}")
 
         def is_alive(self) -> bool:
-            return not self.ended
+            return _cpython.is_recorded(self)
 
         def join(self, timeout: float | None = None) -> None:
             raise RuntimeError("cannot join a goroutine; use a WaitGroup to wait for one")
 
+        @property
+        def daemon(self) -> bool:
+            return sys._getframe(1).f_code is not threading.Thread.__init__.__code__  # that takes it over
+
         def __repr__(self) -> str:
-            return f"<{self.name} {'ended' if self.ended else 'started'}>"
+            return f"<{self.name} {'started' if self.is_alive() else 'ended'}>"
 
     Goroutine.__module__ = dummy.__module__
 
     def current_foreign_thread() -> threading.Thread:
         if _core.goid() < 2:
             return dummy()  # type: ignore[no-any-return]
-        life = getattr(own, "life", None)
-        if life is None:
-            own.life = life = Life(Goroutine())
-        return life.thread  # type: ignore[no-any-return]
+        own.thread = thread = Goroutine()  # by its thread-locals the core sees that there is something to do
+        return thread
 
     _cpython.replace_current_thread(current_foreign_thread)

@@ -353,8 +353,8 @@ def test_current_thread_of_a_goroutine() -> None:
             for _ in range(3):
                 gosched()
                 assert threading.current_thread() is thread
-            assert thread.ident == threading.get_ident() and not thread.daemon and thread.is_alive()
-            assert isinstance(thread, threading._DummyThread) and thread not in threading.enumerate()
+            assert thread.ident == threading.get_ident() and thread.daemon and thread.is_alive()
+            assert isinstance(thread, threading._DummyThread) and thread in threading.enumerate()
             threads.append(thread)
             assert logging.makeLogRecord({}).threadName == thread.name
             try:
@@ -366,7 +366,8 @@ def test_current_thread_of_a_goroutine() -> None:
         run(work)
         assert threads[0] is not threads[1] and len(threading._active) == before
         assert [thread.is_alive() for thread in threads] == [False, False]
-        print(threads[0].name.startswith("goroutine-"), threading.main_thread().name)
+        assert not set(threads) & set(threading.enumerate())
+        print(threads[0].name.startswith("goroutine "), threading.main_thread().name)
         """
     )
     line = "cannot join a goroutine; use a WaitGroup to wait for one\n"

@@ -208,7 +208,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
 gort.go(name)
 print(ch.recv())
 """,
-        "goroutine-2",
+        "goroutine 2",
     )
 
 

@@ -330,9 +330,18 @@ PyObject *threading_module(void);
 PyObject *thread_name_of(unsigned long ident);
 /* From now on threading_hooks knows the module. False: nobody has loaded it. */
 bool threading_found(void);
-/* The trace and the profile function that threading gives a new Thread, borrowed; NULL: none. Is there one?
- * No Python code runs. */
-bool threading_hooks(PyObject **trace, PyObject **profile);
+/* The trace and the profile function that threading gives a new Thread, borrowed; NULL: none. No Python code
+ * runs. */
+void threading_hooks(PyObject **trace, PyObject **profile);
+/* Does a debugger start new Threads in threading's place, to trace them? */
+bool threading_start_replaced(void);
+/* Is there any of these? No Python code runs. */
+bool threading_hooked(void);
+/* threading has no record of this thread any more. May run destructors. */
+void threading_forget(unsigned long ident);
+/* In the child of a fork, before CPython's own repair: nor of those threads for whose identifiers lost() is
+ * true. */
+void threading_forget_lost(bool (*lost)(unsigned long ident));
 /* In the child of a fork: main, whose thread has this identifier, gets another handle if threading takes the
  * one that it has for ended. */
 void threading_main_forked(unsigned long ident);

@@ -8,7 +8,9 @@
  * Rejected: importing threading, or asking threading.enumerate(). The module takes the thread that loads it
  * for the main one, and its functions take its lock.
  *
- * Versions. All alike: threading._active, _trace_hook and _profile_hook, and Thread._name. 3.11, 3.12: in the
+ * Versions. All alike: threading._active, _trace_hook and _profile_hook, and Thread._name. 3.11: debuggers get
+ * at new threads by functions of their own in place of _start_new_thread; later they have sys.monitoring, which
+ * knows of no threads. 3.11, 3.12: in the
  * child of a fork threading makes a Thread object for the thread that forked, if it has none, under a lock
  * that it makes anew only after that; a lost thread may hold it. From 3.13 on a Thread has a handle.
  */
@@ -16,7 +18,7 @@
 
 /* Made at the import: in the child of a fork nothing of Python's may be allocated. */
 static struct {
-    PyObject *threading, *active, *name, *lock, *reinit, *trace_hook, *profile_hook;
+    PyObject *threading, *active, *name, *lock, *reinit, *trace_hook, *profile_hook, *start;
 } names;
 static PyObject *variables; /* the module's, for threading_hooks */
 
@@ -77,12 +79,58 @@ hook(PyObject *name)
     return f == Py_None ? NULL : f;
 }
 
-bool
+void
 threading_hooks(PyObject **trace, PyObject **profile)
 {
     *trace = hook(names.trace_hook);
     *profile = hook(names.profile_hook);
-    return *trace || *profile;
+}
+
+#if V312
+bool
+threading_start_replaced(void)
+{
+    return false;
+}
+
+bool
+threading_hooked(void)
+{
+    return hook(names.trace_hook) || hook(names.profile_hook);
+}
+#else
+bool
+threading_start_replaced(void)
+{
+    PyObject *start = hook(names.start);
+    return start && !PyCFunction_Check(start);
+}
+
+bool
+threading_hooked(void)
+{
+    static uint64_t version; /* of the variables, when the answer was found */
+    static bool answer;
+    if (unlikely(!variables))
+        return false;
+    uint64_t now = ((PyDictObject *)variables)->ma_version_tag;
+    if (unlikely(now != version)) {
+        version = now;
+        answer = hook(names.trace_hook) || hook(names.profile_hook) || threading_start_replaced();
+    }
+    return answer;
+}
+#endif
+
+void
+threading_forget(unsigned long ident)
+{
+    PyObject *active = variable(names.active);
+    PyObject *key = active && PyDict_CheckExact(active) ? PyLong_FromUnsignedLong(ident) : NULL;
+    if (key)
+        PyDict_DelItem(active, key);
+    Py_XDECREF(key);
+    PyErr_Clear();
 }
 
 #if V314
@@ -125,6 +173,21 @@ threading_lock_after_fork(void)
     PyErr_Clear();
 }
 
+void
+threading_forget_lost(bool (*lost)(unsigned long ident))
+{
+    if (!ts_current())
+        return; /* as above */
+    PyObject *active = variable(names.active), *key, *thread;
+    if (!active || !PyDict_CheckExact(active))
+        return;
+    for (Py_ssize_t at = 0; PyDict_Next(active, &at, &key, &thread);) { /* deleting moves nothing in a dict */
+        if (PyLong_CheckExact(key) && lost(PyLong_AsUnsignedLongMask(key)))
+            PyDict_DelItem(active, key);
+    }
+    PyErr_Clear();
+}
+
 int
 threading_init(void)
 {
@@ -135,7 +198,8 @@ threading_init(void)
     names.reinit = PyUnicode_InternFromString("_at_fork_reinit");
     names.trace_hook = PyUnicode_InternFromString("_trace_hook");
     names.profile_hook = PyUnicode_InternFromString("_profile_hook");
+    names.start = PyUnicode_InternFromString("_start_new_thread");
     bool all = names.threading && names.active && names.name && names.lock && names.reinit &&
-               names.trace_hook && names.profile_hook;
+               names.trace_hook && names.profile_hook && names.start;
     return all ? 0 : -1;
 }

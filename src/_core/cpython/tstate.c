@@ -58,13 +58,26 @@ forget_loop(PyThreadState *ts)
 #endif
 }
 
+/* May it have used a threading.local? */
+static bool
+has_locals(const PyThreadState *ts)
+{
+#if V313
+    return ts->dict || ts->threading_local_key;
+#else
+    return ts->dict;
+#endif
+}
+
 /* Lets go of it in the order of PyThreadState_Clear: a trace function sees the destructors of
  * thread-locals. */
 static void
 clear(PyThreadState *ts)
 {
     if (ts->dict)
-        forget_loop(ts); /* before the dict goes, which holds it */
+        forget_loop(ts);                   /* before the dict goes, which holds it */
+    if (has_locals(ts) || ts->c_tracefunc) /* current_thread(), or the debugger that traces it */
+        threading_forget(ts->thread_id);
     Py_CLEAR(ts->dict);
     Py_CLEAR(ts->async_exc);
     Py_CLEAR(ts->exc_state.exc_value);

@@ -156,6 +156,14 @@ left_goroutine(g *gp, m *mp)
     fork_pin(gp); /* last: it goes by m0 and G_MAIN */
 }
 
+/* What threading knows of goroutines (current_thread) is over: also of the one that forked, since it would
+ * take that record, which is of no Thread that it could repair, for the main thread's. */
+static bool
+is_over(unsigned long ident)
+{
+    return is_goid(ident) && ident != main_ident;
+}
+
 /* ts: of the thread that is left.
  *
  * Most steps are independent of each other: no Python code and no other thread runs in between. But
@@ -180,6 +188,7 @@ restart(PyThreadState *ts)
     morestack_after_fork(gp);
     hooks.forked(ts, gp);
     threading_lock_after_fork();
+    threading_forget_lost(is_over); /* before left_goroutine, which gives main another identity */
     if (gp)
         left_goroutine(gp, mp);
     else

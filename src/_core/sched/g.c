@@ -31,7 +31,7 @@
 #include <unistd.h>
 
 PyObject *Error, *Goexit;
-PyObject *panic_hook, *fatal_hook, *threading_hook;
+PyObject *panic_hook, *fatal_hook, *threading_hook, *debugger_hook;
 
 /* -- does a function block in C? ---------------------------------------------------------------
  *
@@ -200,19 +200,18 @@ need_threading(void)
     return r ? 0 : -1;
 }
 
-static bool
-threading_traces(void)
-{
-    PyObject *trace, *profile;
-    return threading_hooks(&trace, &profile);
-}
-
-/* Gives this goroutine the functions that threading gives a new Thread. Without a frame of Python code, which
- * they would be told of. */
+/* Gives this goroutine the functions that threading, or a debugger, gives a new Thread. The former without a
+ * frame of Python code, which they would be told of. */
 static void
 trace_as_threading_does(void)
 {
     PyObject *fns[2];
+    if (unlikely(threading_start_replaced())) {
+        PyObject *r = PyObject_CallNoArgs(debugger_hook);
+        if (!r)
+            PyErr_WriteUnraisable(debugger_hook);
+        Py_XDECREF(r);
+    }
     threading_hooks(&fns[0], &fns[1]);
     const char *setters[] = {"settrace", "setprofile"};
     for (int i = 0; i < 2; i++)
@@ -294,7 +293,7 @@ newproc_as(uint8_t flags, PyObject *fn, PyObject *const *args, Py_ssize_t nargs,
         if (!copied)
             goto failed;
     }
-    bool traced = threading_traces();
+    bool traced = threading_hooked();
     /* after all that may run Python code: until newproc1 gp is in no queue and no list */
     g *gp = gfget_with_ts();
     if (!gp)

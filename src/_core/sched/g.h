@@ -42,8 +42,9 @@ is_scheduler(unsigned long ident)
 {
     return !is_goid(ident) && ident & 1;
 }
-extern PyObject *Error, *Goexit;                           /* runtime.Error; what goexit() raises */
-extern PyObject *panic_hook, *fatal_hook, *threading_hook; /* as set_hooks set them; NULL: not yet */
+extern PyObject *Error, *Goexit; /* runtime.Error; what goexit() raises */
+extern PyObject *panic_hook, *fatal_hook, *threading_hook,
+    *debugger_hook; /* as set_hooks set them; NULL: not yet */
 
 /* newproc for the program: refused once the interpreter ends. */
 int newproc_user(PyObject *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
