@@ -228,8 +228,8 @@ def set_hooks(
         the fatal error line and the goroutines; the core then ends the process with status 2.
     threading(): the first goroutine is about to start. It loads the module threading; False: it could not,
         and the next goroutine calls it again.
-    debugger(): a goroutine begins, and a debugger traces new threads in a way of its own (3.11). It has the
-        goroutine traced.
+    debugger(): a goroutine begins, and a debugger gets at new threads by a function of its own that starts
+        them. It has the goroutine debugged, too.
     """
 
 def main_ends() -> None:

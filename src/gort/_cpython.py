@@ -82,10 +82,10 @@ def dummy_thread_class() -> type[threading.Thread]:
 
 
 def init_as_dummy(thread: threading.Thread, name: str) -> None:
-    """Initialises a Thread object of the calling thread as a dummy's is, and records it.
+    """Initialises a Thread object of the calling thread as a dummy's is, but records it nowhere.
 
-    Thread._started, _set_ident and _set_native_id, threading._active, _dangling and _HAVE_THREAD_NATIVE_ID
-    (3.11 to 3.15; no public names).
+    Thread._started, _set_ident and _set_native_id, threading._dangling and _HAVE_THREAD_NATIVE_ID (3.11 to
+    3.15; no public names).
     """
     import threading
 
@@ -97,17 +97,17 @@ def init_as_dummy(thread: threading.Thread, name: str) -> None:
     own._set_ident()
     if module._HAVE_THREAD_NATIVE_ID:
         own._set_native_id()
-    module._active[thread.ident] = thread
 
 
-def is_recorded(thread: threading.Thread) -> bool:
-    """Does threading have a record of this Thread?
+def recorded(thread: threading.Thread, new: bool = False) -> Any:
+    """The Thread that threading has for this one's identifier, or None; if that is new, this one from now on.
 
     threading._active (3.11 to 3.15; no public name).
     """
     import threading
 
-    return threading._active.get(thread.ident) is thread  # type: ignore[attr-defined]
+    active = threading._active  # type: ignore[attr-defined]
+    return active.setdefault(thread.ident, thread) if new else active.get(thread.ident)
 
 
 def replace_current_thread(unknown: Callable[[], threading.Thread]) -> None:

@@ -46,9 +46,9 @@ def watch_the_end() -> bool:
 
 
 def trace_as_pydevd_does() -> None:
-    """Gives this goroutine the trace function that pydevd, as in debugpy and PyCharm, gives a new thread.
+    """Has this goroutine debugged as pydevd (in debugpy and PyCharm) does a new thread.
 
-    Called by the core on 3.11 if functions of pydevd's start the threads.
+    Called by the core if functions of pydevd's start the threads.
     """
     import sys
     import threading
@@ -56,7 +56,7 @@ def trace_as_pydevd_does() -> None:
     constants = sys.modules.get("_pydevd_bundle.pydevd_constants")
     debugger = constants and constants.get_global_debugger()
     if debugger is not None:
-        threading.current_thread()  # its trace function wants a record
+        threading.current_thread()  # pydevd passes over what threading does not know
         debugger.enable_tracing()
 
 
@@ -79,7 +79,7 @@ def keep_no_dummies() -> None:
             _cpython.init_as_dummy(self, f"goroutine {_core.goid()}")
 
         def is_alive(self) -> bool:
-            return _cpython.is_recorded(self)
+            return _cpython.recorded(self) is self
 
         def join(self, timeout: float | None = None) -> None:
             raise RuntimeError("cannot join a goroutine; use a WaitGroup to wait for one")
@@ -96,7 +96,9 @@ def keep_no_dummies() -> None:
     def current_foreign_thread() -> threading.Thread:
         if _core.goid() < 2:
             return dummy()  # type: ignore[no-any-return]
-        own.thread = thread = Goroutine()  # by its thread-locals the core sees that there is something to do
-        return thread
+        # What __init__ runs may be traced by a function that has called current_thread() before it ends.
+        thread = _cpython.recorded(Goroutine(), new=True)
+        own.thread = thread  # by its thread-locals the core sees that there is something to do at its end
+        return thread  # type: ignore[no-any-return]
 
     _cpython.replace_current_thread(current_foreign_thread)

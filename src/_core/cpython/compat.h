@@ -335,7 +335,7 @@ bool threading_found(void);
 void threading_hooks(PyObject **trace, PyObject **profile);
 /* Does a debugger start new Threads in threading's place, to trace them? */
 bool threading_start_replaced(void);
-/* Is there any of these? No Python code runs. */
+/* Is there any of these? Asked at each go(). No Python code runs. */
 bool threading_hooked(void);
 /* threading has no record of this thread any more. May run destructors. */
 void threading_forget(unsigned long ident);

@@ -8,13 +8,18 @@
  * Rejected: importing threading, or asking threading.enumerate(). The module takes the thread that loads it
  * for the main one, and its functions take its lock.
  *
- * Versions. All alike: threading._active, _trace_hook and _profile_hook, and Thread._name. 3.11: debuggers get
- * at new threads by functions of their own in place of _start_new_thread; later they have sys.monitoring, which
- * knows of no threads. 3.11, 3.12: in the
- * child of a fork threading makes a Thread object for the thread that forked, if it has none, under a lock
- * that it makes anew only after that; a lost thread may hold it. From 3.13 on a Thread has a handle.
+ * Versions. All alike: threading._active, _trace_hook and _profile_hook, and Thread._name; _start_new_thread up
+ * to 3.12, then _start_joinable_thread. 3.11, 3.12: in the child of a fork threading makes a Thread object for
+ * the thread that forked, if it has none, under a lock that it makes anew only after that; a lost thread may hold
+ * it. From 3.12 on a dict can be watched; before, it has a version. From 3.13 on a Thread has a handle.
  */
 #include "cpython/internal.h"
+
+#if V313
+#define THREAD_START "_start_joinable_thread"
+#else
+#define THREAD_START "_start_new_thread"
+#endif
 
 /* Made at the import: in the child of a fork nothing of Python's may be allocated. */
 static struct {
@@ -63,12 +68,60 @@ thread_name_of(unsigned long ident)
     return name;
 }
 
+#if V312
+static bool stale = true, watched;
+
+static int
+note_change(PyDict_WatchEvent event, PyObject *dict, PyObject *key, PyObject *value)
+{
+    (void)event, (void)dict, (void)key, (void)value;
+    stale = true;
+    return 0;
+}
+
+static void
+watch(void)
+{
+    static int watcher = -1;
+    if (watcher < 0)
+        watcher = PyDict_AddWatcher(note_change);
+    watched = watcher >= 0 && PyDict_Watch(watcher, variables) == 0;
+    stale = true;
+    PyErr_Clear();
+}
+
+/* Have the variables changed since this was asked last? They may have. */
+static bool
+changed(void)
+{
+    bool was = stale;
+    stale = !watched;
+    return was;
+}
+#else
+static void
+watch(void)
+{
+}
+
+static bool
+changed(void)
+{
+    static uint64_t seen;
+    uint64_t was = seen;
+    seen = ((PyDictObject *)variables)->ma_version_tag;
+    return seen != was;
+}
+#endif
+
 bool
 threading_found(void)
 {
     PyObject *module = threading_module();
-    if (module)
+    if (module) {
         Py_XSETREF(variables, Py_NewRef(PyModule_GetDict(module)));
+        watch();
+    }
     return module != NULL;
 }
 
@@ -86,19 +139,6 @@ threading_hooks(PyObject **trace, PyObject **profile)
     *profile = hook(names.profile_hook);
 }
 
-#if V312
-bool
-threading_start_replaced(void)
-{
-    return false;
-}
-
-bool
-threading_hooked(void)
-{
-    return hook(names.trace_hook) || hook(names.profile_hook);
-}
-#else
 bool
 threading_start_replaced(void)
 {
@@ -109,18 +149,13 @@ threading_start_replaced(void)
 bool
 threading_hooked(void)
 {
-    static uint64_t version; /* of the variables, when the answer was found */
     static bool answer;
     if (unlikely(!variables))
         return false;
-    uint64_t now = ((PyDictObject *)variables)->ma_version_tag;
-    if (unlikely(now != version)) {
-        version = now;
+    if (unlikely(changed()))
         answer = hook(names.trace_hook) || hook(names.profile_hook) || threading_start_replaced();
-    }
     return answer;
 }
-#endif
 
 void
 threading_forget(unsigned long ident)
@@ -198,7 +233,7 @@ threading_init(void)
     names.reinit = PyUnicode_InternFromString("_at_fork_reinit");
     names.trace_hook = PyUnicode_InternFromString("_trace_hook");
     names.profile_hook = PyUnicode_InternFromString("_profile_hook");
-    names.start = PyUnicode_InternFromString("_start_new_thread");
+    names.start = PyUnicode_InternFromString(THREAD_START);
     bool all = names.threading && names.active && names.name && names.lock && names.reinit &&
                names.trace_hook && names.profile_hook && names.start;
     return all ? 0 : -1;
