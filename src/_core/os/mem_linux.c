@@ -9,7 +9,9 @@
  *   1. What is reserved costs addresses only, until it is touched; a touched byte costs one small page.
  *   2. Addresses that were handed out stay in use until mem_unmap: what replaces a mapping does so in one
  *      step. If the kernel gives some of them to somebody else all the same, the process ends.
- *   3. What a kernel lacks is found out once, by trying, and done in the older way from then on.
+ *   3. Tools that count what a program maps by libc's mmap see the heap (mem_map), but not what is only
+ *      reserved: memray took that for memory in use.
+ *   4. What a kernel lacks is found out once, by trying, and done in the older way from then on.
  *
  * Any thread, with no lock: the kernel has its own. mem_guard and mem_unguard are async-signal-safe.
  *
@@ -68,10 +70,22 @@ mem_limited(void)
     return getrlimit(RLIMIT_AS, &as) == 0 && as.rlim_cur != RLIM_INFINITY;
 }
 
+/* Invariant 3. (AddressSanitizer has to see it: new addresses are not poisoned.) */
+static void *
+reserve(void *addr, size_t size, int fixed)
+{
+    const int prot = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | fixed;
+#ifdef __SANITIZE_ADDRESS__
+    return mmap(addr, size, prot, flags, -1, 0);
+#else
+    return (void *)syscall(SYS_mmap, addr, size, prot, flags, -1, 0);
+#endif
+}
+
 void *
 mem_reserve(size_t size)
 {
-    void *addr = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *addr = reserve(NULL, size, 0);
     if (addr == MAP_FAILED)
         return NULL;
     mem_small_pages(addr, size); /* so that one touched byte costs one small page */
@@ -81,8 +95,7 @@ mem_reserve(size_t size)
 bool
 mem_renew(void *addr, size_t size)
 {
-    const int prot = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
-    if (mmap(addr, size, prot, flags, -1, 0) == MAP_FAILED) {
+    if (reserve(addr, size, MAP_FIXED) == MAP_FAILED) {
         madvise(addr, size, MADV_DONTNEED);
         return false;
     }
