@@ -24,7 +24,7 @@ PLATLIB = $$($(1)/bin/python -c 'import sysconfig; print(sysconfig.get_path("pla
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test lint format compat bench bench-heap stress dist asan ubsan debug clean
+.PHONY: help build demo test tools lint format compat bench bench-heap stress dist asan ubsan debug clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -37,6 +37,10 @@ demo: $(VENV)/.built ## analyse the standard library's own source with goroutine
 
 test: $(VENV)/.test ## run the tests
 	$(VENV)/bin/python -m pytest -n $(JOBS) $(ARGS)
+
+tools: $(VENV)/.test ## run debuggers and profilers of others on programs with goroutines: tests/tools
+	$(VENV)/bin/python $(PIP) install -r tools/tools.txt
+	$(VENV)/bin/python -m pytest -n $(JOBS) tests/tools $(ARGS)
 
 lint: .venv-lint/.ready ## ruff, mypy --strict, pyright, stubtest, clang-format and the rules of tools/check_seams.py
 	$(LINT)/ruff check

@@ -32,4 +32,4 @@ def test_samples(place: str) -> None:
         print("spin" in text)
         """,
         place,
-    ).check(stdout="True\n", stderr="")
+    ).check(stdout="True\n")
