@@ -53,8 +53,8 @@ def trace_as_pydevd_does() -> None:
     import sys
     import threading
 
-    constants = sys.modules.get("_pydevd_bundle.pydevd_constants")
-    debugger = constants and constants.get_global_debugger()
+    pydevd = sys.modules.get("pydevd")
+    debugger = pydevd and pydevd.get_global_debugger()
     if debugger is not None:
         threading.current_thread()  # pydevd passes over what threading does not know
         debugger.enable_tracing()

@@ -106,8 +106,8 @@ tss ts_find_tss(void);
 /* Makes ts the current one of this OS thread in place of the one attached now. The GIL stays held or is
  * released and taken again: the caller's data may have changed after it. */
 void ts_switch(tss here, PyThreadState *ts);
-/* Thread states that ts_switch takes the place of are idle, as this OS thread is (its kernel's number): samplers
- * look at what the thread does that a thread state names. Needs no GIL. */
+/* Thread states that ts_switch takes the place of name this OS thread (its kernel's number), which is idle:
+ * samplers look at what the thread does that a thread state names. Needs no GIL. */
 void ts_set_nowhere(unsigned long tid);
 /* ts, if it was left before that was called. Needs no GIL. */
 void ts_is_nowhere(PyThreadState *ts);

@@ -9,8 +9,8 @@
  *      the key of PyGILState_Ensure, the status bits of both thread states, and last_holder of the GIL.
  *   2. A request to drop the GIL is neither lost by a switch nor obeyed in a later run of the thread state
  *      that it was made to: with nobody waiting, that would wait for ever for somebody to take the GIL.
- *   3. native_thread_id of the thread state that is attached names this OS thread, and that of the one that it
- *      takes the place of names `nowhere`.
+ *   3. native_thread_id of the thread state that is attached names this OS thread, and that of the one whose
+ *      place it takes names `nowhere`.
  *   4. m.tss is NULL, or the address of the word in libpython that is this OS thread's current thread state,
  *      proven when the M started.
  *
@@ -32,8 +32,8 @@
  */
 #include "cpython/internal.h"
 
-/* The native_thread_id of thread states that ts_switch left behind: a thread that nearly always sleeps, so that
- * samplers, which ask the kernel what that thread does, take them for idle. 0: there is none yet. */
+/* The native_thread_id of thread states that ts_switch left behind: a thread that nearly always sleeps, so
+ * that samplers, which ask the kernel what that thread does, take them for idle. 0: there is none yet. */
 static unsigned long nowhere;
 
 /* An OS thread's identifier is handed on with the thread. */

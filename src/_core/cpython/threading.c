@@ -8,10 +8,11 @@
  * Rejected: importing threading, or asking threading.enumerate(). The module takes the thread that loads it
  * for the main one, and its functions take its lock.
  *
- * Versions. All alike: threading._active, _trace_hook and _profile_hook, and Thread._name; _start_new_thread up
- * to 3.12, then _start_joinable_thread. 3.11, 3.12: in the child of a fork threading makes a Thread object for
- * the thread that forked, if it has none, under a lock that it makes anew only after that; a lost thread may hold
- * it. From 3.12 on a dict can be watched; before, it has a version. From 3.13 on a Thread has a handle.
+ * Versions. All alike: threading._active, _trace_hook and _profile_hook, and Thread._name; _start_new_thread
+ * up to 3.12, then _start_joinable_thread. 3.11, 3.12: in the child of a fork threading makes a Thread object
+ * for the thread that forked, if it has none, under a lock that it makes anew only after that; a lost thread
+ * may hold it. From 3.12 on a dict can be watched; before, it has a version. From 3.13 on a Thread has a
+ * handle.
  */
 #include "cpython/internal.h"
 
