@@ -61,8 +61,8 @@ class no_leaks(ContextDecorator):
             serve()
 
     The exception has the stacks of all that left_behind() finds; `timeout`: the seconds that they get to end.
-    If the block raises an exception, that is not replaced by another one. Raises TypeError if timeout is no
-    number, and ValueError if it is negative.
+    If the block raises an exception, that is not replaced by another one. Raises TypeError if timeout is not
+    a number, and ValueError if it is negative.
     """
 
     def __init__(self, timeout: float = 1.0) -> None:

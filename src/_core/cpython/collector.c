@@ -182,17 +182,38 @@ collector_young_count(void)
     return collector()->generations[0].count > 0 ? (size_t)collector()->generations[0].count : 0;
 }
 
-void
-collector_each(bool (*f)(PyObject *op, void *arg), void *arg)
+bool
+collector_find(bool (*is)(PyObject *op, void *arg), void *arg)
 {
     PyGC_Head *heads[] = {&collector()->generations[0].head, &collector()->generations[1].head,
                           &collector()->generations[2].head, &collector()->permanent_generation.head};
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
         for (PyGC_Head *gc = gc_next(heads[i]); gc != heads[i]; gc = gc_next(gc)) {
-            if (!f((PyObject *)(gc + 1), arg))
-                return;
+            if (is((PyObject *)(gc + 1), arg))
+                return true;
         }
     }
+    return false;
+}
+
+typedef struct {
+    void (*f)(PyObject *op, void *arg);
+    void *arg;
+} call;
+
+static bool
+call_it(PyObject *op, void *of)
+{
+    const call *c = of;
+    c->f(op, c->arg);
+    return false;
+}
+
+void
+collector_each(void (*f)(PyObject *op, void *arg), void *arg)
+{
+    call c = {f, arg};
+    collector_find(call_it, &c);
 }
 
 bool

@@ -308,8 +308,10 @@ bool collector_save_all(bool on);
 /* The list of functions that the collector calls, in place of gc.callbacks, which is returned. Steals and
  * gives references. NULL: it has none any more. */
 PyObject *collector_set_callbacks(PyObject *list);
-/* Calls f for all containers that the collector knows, frozen ones included, until it returns false. */
-void collector_each(bool (*f)(PyObject *op, void *arg), void *arg);
+/* Calls `is` for all containers that the collector knows, frozen ones included, until it returns true. */
+bool collector_find(bool (*is)(PyObject *op, void *arg), void *arg);
+/* Calls f for all of them. */
+void collector_each(void (*f)(PyObject *op, void *arg), void *arg);
 /* Visits what the interpreter holds itself: modules, builtins, frames and what else a thread state has. */
 void interpreter_roots(visitproc visit, void *arg);
 /* A container (PyObject_IS_GC): was tp_finalize called already? Nobody calls it then. */

@@ -87,11 +87,11 @@ check_pointer(PyObject *p, void *holder)
 }
 
 static bool
-check_container(PyObject *op, void *unused)
+is_bad(PyObject *op, void *unused)
 {
     (void)unused;
     Py_TYPE(op)->tp_traverse(op, check_pointer, op);
-    return !explained;
+    return explained;
 }
 
 #define EXPLAIN_TIME ((int64_t)5 * 1000000000) /* the lists may be broken, too, and lead in a circle */
@@ -108,17 +108,15 @@ gc_check_pointers(int64_t now, uint64_t blocks)
         next_check = sched.starttime + CHECK_SHARE * CHECK_PRICE * (int64_t)blocks;
     if (gcdebugging.invalidptr <= 1 && now < next_check)
         return;
-    collector_each(check_container, NULL);
+    collector_find(is_bad, NULL);
     int64_t end = nanotime();
     next_check = end + CHECK_SHARE * (end - now);
 }
 
 static bool
-explain_container(PyObject *op, void *n)
+stops(PyObject *op, void *n)
 {
-    if (++*(size_t *)n % 4096 == 0 && nanotime() > explains_until)
-        return false;
-    return check_container(op, NULL);
+    return (++*(size_t *)n % 4096 == 0 && nanotime() > explains_until) || is_bad(op, NULL);
 }
 
 bool
@@ -129,7 +127,7 @@ gc_explains_fault(void)
     explains = true;
     explains_until = nanotime() + EXPLAIN_TIME;
     size_t n = 0;
-    collector_each(explain_container, &n);
+    collector_find(stops, &n);
     return explained;
 }
 

@@ -122,6 +122,10 @@ void context_set_sigmask(void *uc, uint64_t mask); /* what the interrupted threa
 /* What a signal handler's third argument says: where the thread was, and its ith register; false: there are
  * no more. */
 uintptr_t context_pc(const void *uc);
+/* Calls f(), in a handler. If this thread faults meanwhile, and the handler of that calls fault_escape, which
+ * does not return then, the result is false. For one thread at a time. */
+bool fault_escaping(bool (*f)(void));
+void fault_escape(void);
 bool context_reg(const void *uc, int i, const char **name, uint64_t *value);
 /* What a place in a program's execution is for an unwinder: the registers that a function keeps for its
  * caller. The assembly in arch/ and in cgo/ knows the order. */

@@ -13,6 +13,8 @@
 #define _GNU_SOURCE 1
 #include "os/os.h"
 
+#include <setjmp.h>
+#include <stdatomic.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -137,4 +139,28 @@ stack_altstack_free(void *stack)
         else
             sigaltstack(&old, NULL); /* a library has put its own in place, and may go back to ours */
     }
+}
+
+/* -- faults in handlers ------------------------------------------------------------------------ */
+
+static sigjmp_buf escape;
+static _Atomic pid_t escaping; /* the thread that has come from fault_escaping; 0: none */
+
+bool
+fault_escaping(bool (*f)(void))
+{
+    volatile bool is = false;
+    if (sigsetjmp(escape, 0) == 0) {
+        atomic_store(&escaping, (pid_t)syscall(SYS_gettid));
+        is = f();
+    }
+    atomic_store(&escaping, 0);
+    return is;
+}
+
+void
+fault_escape(void)
+{
+    if (atomic_load(&escaping) != 0 && atomic_load(&escaping) == (pid_t)syscall(SYS_gettid))
+        siglongjmp(escape, 1);
 }

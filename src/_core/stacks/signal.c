@@ -45,7 +45,6 @@
 #include "stacks/traceback.h"
 
 #include <errno.h>
-#include <setjmp.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -239,29 +238,11 @@ put_stacks(out *o, void *uc, bool overflow)
     out_flush(o);
 }
 
-/* Where a fault goes on that comes while another one is explained. */
-static sigjmp_buf unexplained;
-static _Atomic int32_t explainer; /* the thread that explains */
-
-static int32_t
-tid_now(void)
-{
-    return (int32_t)PyThread_get_thread_native_id();
-}
-
 /* Has a fault come because the collector met a bad pointer? */
 static bool
 is_bad_pointer(int sig, const siginfo_t *info)
 {
-    if ((sig != SIGSEGV && sig != SIGBUS) || info->si_code <= 0)
-        return false;
-    bool is = false;
-    if (sigsetjmp(unexplained, 0) == 0) {
-        atomic_store(&explainer, tid_now());
-        is = gc_explains_fault();
-    }
-    atomic_store(&explainer, 0);
-    return is;
+    return (sig == SIGSEGV || sig == SIGBUS) && info->si_code > 0 && fault_escaping(gc_explains_fault);
 }
 
 static void
@@ -271,8 +252,7 @@ on_fatal(int sig, siginfo_t *info, void *uc)
     /* before start_dying: neither of these two is a failure */
     if ((sig == SIGSEGV || sig == SIGBUS) && info->si_code > 0 && fault_caught(uc))
         return;
-    if (unlikely(atomic_load(&explainer) != 0) && atomic_load(&explainer) == tid_now())
-        siglongjmp(unexplained, 1);
+    fault_escape(); /* it comes while another one is explained */
     g *toucher = touched_in_frame(sig, info, uc);
     if (toucher && morestack_fault(toucher, info->si_addr))
         return;
