@@ -34,7 +34,9 @@ _NEEDED = (8, 0)  # of pytest, whose older releases have no hook wrappers of thi
 _LEAKS = ("warn", "error", "ignore")
 _PATIENCE = 0.2  # seconds that goroutines get to end after a test
 
-_session = False  # pytest is at work, and not merely imported
+_sessions = 0  # those of pytest that are under way in this process: one may run another
+# The threads that were there before the session: some are pytest-xdist's.
+_threads = os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else []
 
 
 def _standard_error() -> int | None:
@@ -66,8 +68,15 @@ def started() -> None:
             "that escapes a goroutine, or a deadlock, ends the session",
             stacklevel=2,
         )
-    elif _session:
-        _core().report_to_main(True)
+    elif _sessions:
+        _begin()
+
+
+def _begin() -> None:
+    from gort import _session
+
+    _session.began_with(_threads)
+    _core().report_to_main(True)
 
 
 def _core() -> Any:
@@ -92,15 +101,15 @@ if pytest.version_tuple[:2] >= _NEEDED:
         return value
 
     def pytest_sessionstart() -> None:
-        global _session
-        _session = True
-        if _core():
+        global _sessions
+        _sessions += 1
+        if "gort" in sys.modules and _core():
             started()
 
     def pytest_unconfigure() -> None:
-        global _session
-        _session = False
-        if core := _core():
+        global _sessions
+        _sessions = max(0, _sessions - 1)
+        if (core := _core()) and not _sessions:
             core.report_to_main(False)
             core.set_session_name("")
 
@@ -113,12 +122,22 @@ if pytest.version_tuple[:2] >= _NEEDED:
         except BaseException as exc:
             core = _core()
             if core and isinstance(exc, core.Error) and str(exc).endswith("deadlock!"):
-                others = core.traceback(True).partition("\n\n")[2]  # main's is the test's own traceback
-                item.add_report_section(when, "goroutines", others or "no other goroutines\n")
+                from gort import _session
+
+                # Main's is the test's own traceback.
+                item.add_report_section(when, "goroutines", _session.others() or "no other goroutines")
             _raise_escaped(exc)
             raise
         _raise_escaped(None)
         return result
+
+    def _let_run(core: Any) -> None:
+        """What has just been started may raise an exception."""
+        if core.num_goroutine() > 1:
+            try:
+                core.sleep(0.005)
+            except core.Error:
+                pass  # It has; escaped() has it.
 
     def _name(item: pytest.Item, when: str) -> None:
         if core := _core():
@@ -147,6 +166,21 @@ if pytest.version_tuple[:2] >= _NEEDED:
         _look_for_leaks(item)
         return result
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(session: pytest.Session) -> None:
+        """What escapes after the last test, or where there is none, fails the session."""
+        core = _core()
+        if not core:
+            return
+        _let_run(core)
+        for exc in core.escaped():
+            import traceback
+
+            print("\ngort: an exception escaped a goroutine outside of the tests", file=sys.stderr)
+            traceback.print_exception(exc)
+            if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
     # -- goroutines that are left behind -----------------------------------------------------------
 
     _since = pytest.StashKey[int]()
@@ -173,7 +207,11 @@ if pytest.version_tuple[:2] >= _NEEDED:
         core = _core()
         leaks = _leaks(item.config)
         since = item.stash.get(_since, None)
-        if not core or leaks == "ignore" or since is None or core.newest() == since:
+        if not core or since is None or core.newest() == since:
+            return
+        if leaks == "ignore":
+            _let_run(core)
+            _raise_escaped(None)
             return
         from gort import testing
 

@@ -185,12 +185,17 @@ def escaped() -> list[BaseException]:
     """The exceptions that have escaped goroutines since the last call; empty unless main is told of them."""
 
 def set_session(
-    *, takes: Callable[[BaseException], None], asleep: Callable[[], BaseException | None], prompts: int
+    *,
+    takes: Callable[[BaseException], None],
+    asleep: Callable[[], bool],
+    dead: Callable[[], BaseException],
+    prompts: int,
 ) -> None:
     """Sets the functions that are called in sessions, and whether a prompt is one.
 
     takes(exc): an exception escaped the running goroutine, at a prompt; it prints what there is to print.
-    asleep(): main waits, and all goroutines sleep; its wait raises what is returned, if it is not None.
+    asleep(): main waits, and all goroutines sleep. It calls set_own(); False: a deadlock cannot be told.
+    dead(): what main's wait raises in a deadlock.
     prompts: 0, prompts are nothing special; 1, there is one if sys.ps1 exists; 2, there is one.
     """
 
@@ -206,12 +211,8 @@ def session_name() -> str:
 def threads() -> list[tuple[int, int]]:
     """The identifier and the native identifier of each thread with a thread state that runs no goroutines."""
 
-def could_be_woken(tids: list[int], known: int, signals: int, /) -> bool:
-    """Could another goroutine or thread wake main, if that waited?
-
-    tids: threads that could not; known: how many of these have a thread state; signals: bit N-1 is set if
-    the handler of signal N lets no thread go on.
-    """
+def set_own(tids: list[int], signals: int, /) -> None:
+    """Says which threads of a session wake no goroutine, and which signals: bit N-1 for signal N."""
 
 def set_hooks(
     *,

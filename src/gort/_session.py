@@ -7,9 +7,11 @@ is a prompt where gort does not see one. Under a test runner (pytest_gort.py) a 
 way.
 
 The threads of a session, which read the user's input, send output or keep a time limit, wake no goroutine of
-the program; without that knowledge nothing would ever be called a deadlock in a notebook. They are known by
-the module of their outermost Python function, or by the name that a C library gave them. All others count: a
-deadlock that is not found can be interrupted, one that is none must not be reported.
+the program; without that knowledge nothing would ever be called a deadlock in a notebook. They are those that
+were there when the session began, and whose outermost Python function is in a package of the session's, or
+which a C library of its has named. All others count: a deadlock that is not found can be interrupted, one
+that is none must not be reported. So do the session's later threads, since shells and test runners run
+functions of the user's in some of these.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from . import _core, _cpython, _env, _traceback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import FrameType
 
 # Packages whose threads and signal handlers serve the session.
@@ -31,7 +34,6 @@ _OWN = frozenset(
         "execnet",
         "idlelib",
         "ipykernel",
-        "ipyparallel",
         "prompt_toolkit",
         "pydevd",
         "_pydevd_bundle",
@@ -43,6 +45,9 @@ _OWN = frozenset(
 # Threads that C libraries start for these, by the beginning of the name that the system shows.
 _OWN_IN_C = ("ZMQbg/",)
 
+_first: frozenset[int] = frozenset()  # the threads that were there when the session began
+_first_in_c: list[int] = []  # and those of them that C libraries have started for it
+
 
 def start() -> None:
     """Called once, while gort is imported."""
@@ -50,7 +55,25 @@ def start() -> None:
     if given not in ("", "0", "1"):
         _env.report(f"gort: GORT_INTERACTIVE={given!r} is not 0 or 1; gort looks for a prompt")
     always = given == "1" or (given != "0" and sys.flags.inspect)
-    _core.set_session(takes=print_panic, asleep=asleep, prompts=0 if given == "0" else 2 if always else 1)
+    prompts = 0 if given == "0" else 2 if always else 1
+    _core.set_session(takes=print_panic, asleep=asleep, dead=deadlock, prompts=prompts)
+    if _core.at_prompt():
+        began_with(os.listdir("/proc/self/task"))
+
+
+def began_with(tids: Iterable[str]) -> None:
+    """These threads were there when the session began."""
+    global _first
+    _first = frozenset(map(int, tids))
+    _first_in_c[:] = filter(_is_own_in_c, _first)
+
+
+def _is_own_in_c(tid: int) -> bool:
+    try:
+        with open(f"/proc/self/task/{tid}/comm") as file:
+            return file.read().startswith(_OWN_IN_C)
+    except OSError:
+        return False  # It has ended.
 
 
 def print_panic(exc: BaseException) -> None:
@@ -59,20 +82,61 @@ def print_panic(exc: BaseException) -> None:
     try:
         sys.stderr.write(text.rstrip("\n") + "\n")
         sys.stderr.flush()
-    except Exception:  # It may be None, closed, or an object of the program's.
+    except BaseException:  # It may be None, closed, or an object of the program's.
         _traceback.write(text)
 
 
-def asleep() -> BaseException | None:
-    """Called in main's wait when all goroutines sleep: what the wait raises if nobody else can wake one."""
-    handled, by_program = _handlers()
-    if by_program or _core.could_be_woken(*_own_threads(), handled):
-        return None
+def asleep() -> bool:
+    """Called in main's wait when all goroutines sleep: tells the core which threads and signals do not count.
+
+    False: a handler of the program's may wake somebody, or that could not be found out.
+    """
+    return _core.unsignaled(_tell)
+
+
+def _tell() -> bool:
+    # Whatever the program has made of the modules that are used here, its wait goes on.
+    try:
+        handled, by_program = _handlers()
+        if not by_program:
+            _core.set_own(_own_threads(), handled)
+        return not by_program
+    except BaseException:
+        return False
+
+
+def deadlock() -> BaseException:
+    """What main's wait raises in a deadlock."""
     error = _core.Error("all goroutines are asleep - deadlock!")
-    if _core.at_prompt() and _core.num_goroutine() > 1:
-        stacks = _core.traceback(True).rstrip("\n").split("\n\n")[1:]  # the first is main's
-        error.add_note("\n" + "\n\n".join(stack for stack in stacks if stack.startswith("goroutine ")))
+    if _core.at_prompt() and (stacks := others()):
+        error.add_note("\n" + stacks)
     return error
+
+
+_SHOWN = 20  # stacks, of which no two are the same
+
+
+def others() -> str:
+    """The stacks of the goroutines other than the running one."""
+    stacks = _core.traceback(True).rstrip("\n").split("\n\n")[1:]  # the first is the running one's
+    return summary([stack for stack in stacks if stack.startswith("goroutine ")])
+
+
+def summary(stacks: list[str]) -> str:
+    """Stacks of goroutines as text; of those that are the same one is shown, and the number of the others."""
+    alike: dict[str, list[str]] = {}
+    for stack in stacks:
+        alike.setdefault(stack.partition(" [")[2], []).append(stack)
+    shown = [
+        same[0] + (f"\n(and {len(same) - 1} more like this one)" if len(same) > 1 else "")
+        for same in list(alike.values())[:_SHOWN]
+    ]
+    if len(alike) > _SHOWN:
+        shown.append(f"... and {len(alike) - _SHOWN} more kinds")
+    return "\n\n".join(shown)
+
+
+# -- what is the session's own --------------------------------------------------------------------
 
 
 def _handlers() -> tuple[int, bool]:
@@ -81,40 +145,37 @@ def _handlers() -> tuple[int, bool]:
     Such a handler may send on a channel.
     """
     import signal
+    from functools import partial
 
     handled, by_program = 0, False
     for number in signal.valid_signals():
         handler = signal.getsignal(number)
         if callable(handler):
             handled |= 1 << (number - 1)
-            module = getattr(handler, "__module__", None)
-            # asyncio's wakes main's event loop, which main does not run while it waits.
-            if handler is not signal.default_int_handler and module != "asyncio.unix_events":
-                by_program = by_program or not _is_own(module)
+            function = handler.func if type(handler) is partial else handler
+            module = getattr(function, "__module__", None)
+            # asyncio's wake main's event loop, or cancel its task: main does not run it while it waits.
+            if function is not signal.default_int_handler and not _is_of(module, ("asyncio",)):
+                by_program = by_program or not _is_of(module, _OWN)
     return handled, by_program
 
 
-def _is_own(module: str | None) -> bool:
-    return isinstance(module, str) and module.partition(".")[0] in _OWN
+def _is_of(module: str | None, packages: Iterable[str]) -> bool:
+    return isinstance(module, str) and module.partition(".")[0] in packages
 
 
-def _own_threads() -> tuple[list[int], int]:
-    """The session's own threads, as the system numbers them, and how many of them have a thread state.
+def _own_threads() -> list[int]:
+    """The session's own threads, as the system numbers them.
 
     They are not taken from threading, since some are started without it.
     """
     frames = _cpython.current_frames()
     timers = _own_timers()
-    tids = [tid for ident, tid in _core.threads() if ident in timers or _serves(frames.get(ident))]
-    known = len(tids)
-    for tid in os.listdir("/proc/self/task"):
-        try:
-            with open(f"/proc/self/task/{tid}/comm") as file:
-                if file.read().startswith(_OWN_IN_C):
-                    tids.append(int(tid))
-        except OSError:
-            pass  # It has ended.
-    return tids, known
+    return [
+        tid
+        for ident, tid in _core.threads()
+        if ident in timers or (tid in _first and _serves(frames.get(ident)))
+    ] + _first_in_c
 
 
 def _own_timers() -> set[int | None]:
@@ -125,7 +186,7 @@ def _own_timers() -> set[int | None]:
     return {
         thread.ident
         for thread in threading.enumerate()
-        if isinstance(thread, threading.Timer) and _is_own(getattr(thread.function, "__module__", None))
+        if isinstance(thread, threading.Timer) and _is_of(getattr(thread.function, "__module__", None), _OWN)
     }
 
 
@@ -137,4 +198,4 @@ def _serves(frame: FrameType | None) -> bool:
         if module != "threading":
             first = module
         frame = frame.f_back
-    return _is_own(first)
+    return _is_of(first, _OWN)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -231,6 +233,130 @@ def test_a_handler_of_the_programs_may_wake_main(tmp_path: Path) -> None:
     assert outcome.status == 0, outcome.stdout + outcome.stderr
 
 
+RACE = """
+import asyncio, threading, time
+import pytest
+from gort import chan, go, runtime, sync
+
+KINDS = ["send", "close", "go", "buffered", "cond"]
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_thread_comes_in_the_middle_of_the_question(kind):
+    for i in range(150):
+        ch = chan(int(kind == "buffered"))
+        mu = sync.Mutex()
+        cond = sync.Cond(mu)
+        def act():
+            time.sleep(0.0045 + i % 60 * 0.00003)
+            if kind == "close":
+                ch.close()
+            elif kind == "go":
+                go(ch.send, i)
+            elif kind == "cond":
+                with mu:
+                    cond.signal()
+            else:
+                ch.send(i)
+        if kind == "cond":
+            mu.lock()
+        threading.Thread(target=act).start()
+        if kind == "cond":
+            cond.wait()
+            mu.unlock()
+        else:
+            assert ch.recv() == (None if kind == "close" else i)
+
+def test_under_asyncio():
+    async def wait():
+        chan().recv()
+    with pytest.raises(runtime.Error, match="deadlock!"):
+        asyncio.run(wait())
+"""
+
+
+def test_a_thread_that_comes_in_the_middle_is_not_overlooked(tmp_path: Path) -> None:
+    outcome = session(tmp_path, RACE)
+    assert outcome.status == 0 and "6 passed" in outcome.stdout, outcome.stdout + outcome.stderr
+
+
+LATER = """
+import threading, time, types
+from gort import chan
+
+def test_a_thread_of_the_runner_that_runs_the_users_functions():
+    ch = chan()
+    later = types.ModuleType("execnet.later")
+    exec("import time\\ndef call(f):\\n    time.sleep(0.5)\\n    f(7)", later.__dict__)
+    threading.Thread(target=later.call, args=(ch.send,)).start()
+    assert ch.recv() == 7
+
+def test_deep_in_a_recursion():
+    import sys
+    ch = chan()
+    threading.Thread(target=lambda: (time.sleep(0.3), ch.send(1))).start()
+    def deeper(n):
+        try:
+            return deeper(n + 1)
+        except RecursionError:
+            return ch.recv()
+    assert deeper(0) == 1
+
+def test_where_nothing_works(monkeypatch):
+    import builtins, os, signal
+    ch = chan()
+    threading.Thread(target=lambda: (time.sleep(0.3), ch.send(1))).start()
+    def fails(*args, **kwargs):
+        raise ValueError("of the program's")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", fails)
+        patch.setattr(builtins, "open", fails)
+        patch.setattr(signal, "getsignal", fails)
+        assert ch.recv() == 1
+"""
+
+
+def test_what_is_asked_never_fails_the_test(tmp_path: Path) -> None:
+    outcome = session(tmp_path, LATER)
+    assert outcome.status == 0 and "3 passed" in outcome.stdout, outcome.stdout + outcome.stderr
+
+
+NESTED = """
+import pytest
+from gort import chan, runtime
+
+def test_another_session(tmp_path):
+    inner = tmp_path / "test_inner.py"
+    inner.write_text("def test(): pass")
+    assert pytest.main(["-p", "no:cacheprovider", str(inner)]) == 0
+
+def test_this_one_goes_on():
+    with pytest.raises(runtime.Error, match="deadlock!"):
+        chan().recv()
+"""
+
+
+def test_a_session_within_a_session(tmp_path: Path) -> None:
+    outcome = session(tmp_path, NESTED.replace('["-p"', f'[*{PLUGIN!r}, "-p"'))
+    assert outcome.status == 0 and "2 passed" in outcome.stdout, outcome.stdout + outcome.stderr
+
+
+@pytest.mark.parametrize("leaks", ["warn", "ignore", "error"])
+def test_nothing_that_escapes_is_lost(tmp_path: Path, leaks: str) -> None:
+    text = "from gort import go\ndef test():\n    go(lambda: 1 / 0)\n"
+    outcome = session(tmp_path, text, f"--gort-leaks={leaks}")
+    assert outcome.status == 1 and "ZeroDivisionError" in outcome.stdout, outcome.stdout
+    text = "from gort import go\ngo(lambda: 1 / 0)\ndef test(): pass\n"
+    outcome = session(tmp_path, text, f"--gort-leaks={leaks}")
+    assert outcome.status == 1 and "ZeroDivisionError" in outcome.stdout + outcome.stderr
+    (tmp_path / "conftest.py").write_text(
+        "from gort import go\ndef pytest_sessionfinish(): go(lambda: 1 / 0)\n"
+    )
+    outcome = session(tmp_path, "def test(): pass\n", f"--gort-leaks={leaks}")
+    assert outcome.status == 1, outcome.stdout
+    assert "gort: an exception escaped a goroutine outside of the tests" in outcome.stderr
+    assert "ZeroDivisionError" in outcome.stderr
+
+
 # -- what is fatal ---------------------------------------------------------------------------------
 
 CRASH = """
@@ -315,6 +441,24 @@ def test_a_log_in_place_of_standard_error_has_it_too(tmp_path: Path) -> None:
     )
     assert outcome.status == 2
     assert log.read_text() == outcome.stderr and "ZeroDivisionError" in outcome.stderr
+
+
+def test_a_pipe_that_nobody_reads_does_not_keep_the_process(tmp_path: Path) -> None:
+    program = (
+        "import gort, os\n"
+        f"os.dup2(os.open({str(tmp_path / 'log')!r}, os.O_WRONLY | os.O_CREAT), 2)\n"
+        "def f(): gort.chan().recv()\n"
+        "for _ in range(3000): gort.go(f)\n"
+        "gort.time.sleep(0.1)\n"
+        "raise ValueError\n"
+    )
+    read, write = os.pipe()
+    command = [sys.executable, "-c", program.replace("raise ValueError", "gort.go(lambda: 1 / 0); f()")]
+    with subprocess.Popen(command, stderr=write, env={**os.environ, "GOTRACEBACK": "all"}) as process:
+        assert process.wait(60) == 2
+    assert (tmp_path / "log").read_text().count("[chan receive]:") > 2000
+    os.close(read)
+    os.close(write)
 
 
 def test_the_duplicate_is_gone_from_daemons_and_never_another_file(tmp_path: Path) -> None:

@@ -108,6 +108,53 @@ def test_in_a_goroutine() -> None:
     assert str(done.recv()).startswith("1 goroutine is left behind")
 
 
+def test_what_main_starts_meanwhile_is_not_a_goroutines() -> None:
+    done: gort.Chan[bool] = chan()
+    inside: gort.Chan[None] = chan()
+
+    def work() -> None:
+        with no_leaks(timeout=0):
+            inside.recv()
+        done.send(True)
+
+    go(work)
+    gort.time.sleep(0.01)
+    c: gort.Chan[None] = chan()
+    go(stuck, c)
+    inside.close()
+    assert done.recv()
+    c.close()
+
+
+def test_what_timers_start_is_theirs() -> None:
+    c: gort.Chan[None] = chan()
+    with no_leaks(timeout=0):
+        gort.time.after_func(0.001, lambda: c.recv())
+        gort.time.sleep(0.02)
+    c.close()
+
+
+def test_a_clock_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    monkeypatch.setattr(time, "monotonic", lambda: 1.0)
+    c: gort.Chan[None] = chan()
+    with pytest.raises(AssertionError), no_leaks(timeout=0.01):
+        go(stuck, c)
+    c.close()
+
+
+def test_only_functions_that_run_are_decorated() -> None:
+    async def coroutine() -> None: ...
+
+    with pytest.raises(
+        TypeError, match=r"^no_leaks\(\): .* is a coroutine function, and calling it runs noth"
+    ):
+        no_leaks()(coroutine)
+    with pytest.raises(TypeError, match=r"^no_leaks\(\) takes a callable, not 3"):
+        no_leaks()(3)  # type: ignore[type-var]
+
+
 def test_besides() -> None:
     since = testing.newest()
     c: gort.Chan[None] = chan()

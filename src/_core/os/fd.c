@@ -3,8 +3,8 @@
  * Invariants
  *   1. The descriptors 0 to 2 are open once standard_fds has been called, and no file of the program's has
  *      their numbers.
- *   2. What the runtime prints goes to errfd, which is never a file that was opened later than the process
- *      began.
+ *   2. What the runtime prints goes to errfd, which is not a file that was opened later than the process
+ *      began, unless the program has closed or replaced it.
  *   3. What it prints because the process ends (FATALFD) goes also to the file that errfd led to at the
  *      start, if it leads elsewhere by now: a test runner has captured it, and nobody will ever read that.
  *      The duplicate is closed in the child of a fork: whoever reads the other end of a pipe to its end must
@@ -12,6 +12,9 @@
  *
  * standard_fds, fatal_to: at the start. write_all is async-signal-safe; err_printf and fatal_printf are as
  * far as libc's formatting is, which takes no lock for texts and whole numbers.
+ *
+ * It keeps a pipe open: a program that replaces its standard error without a fork is still one of those that
+ * may write there.
  *
  * Rejected: the duplicate alone. A service that has put its standard error into a log wants it there.
  *
@@ -23,6 +26,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -105,6 +109,27 @@ write_to(int fd, const char *buf, size_t n)
     return true;
 }
 
+#define CHUNK 4096    /* what poll says that a pipe has room for */
+#define PATIENCE 1000 /* milliseconds without anybody who reads */
+
+/* As far as somebody takes it: a process must not wait for that for ever when it ends. */
+static bool
+write_patiently(int fd, const char *buf, size_t n)
+{
+    while (n > 0) {
+        struct pollfd p = {.fd = fd, .events = POLLOUT};
+        int ready = poll(&p, 1, PATIENCE);
+        if (ready < 0 && errno == EINTR)
+            continue;
+        size_t k = n < CHUNK ? n : CHUNK;
+        if (ready <= 0 || !write_to(fd, buf, k))
+            return false;
+        buf += k;
+        n -= k;
+    }
+    return true;
+}
+
 bool
 write_all(int fd, const char *buf, size_t n)
 {
@@ -112,7 +137,7 @@ write_all(int fd, const char *buf, size_t n)
         return write_to(fd, buf, n);
     bool captured = first.fd >= 0 && is_first(first.fd) && !is_first(errfd);
     bool written = write_to(errfd, buf, n);
-    return (captured && write_to(first.fd, buf, n)) || written;
+    return (captured && write_patiently(first.fd, buf, n)) || written;
 }
 
 static void

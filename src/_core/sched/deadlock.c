@@ -80,15 +80,15 @@ is_idle_m(int32_t tid)
 /* Threads that could act, but for no goroutine of the program: a session's own. And signals whose handlers
  * are known to let nobody go on, a bit each. */
 static struct {
-    const int32_t *tids;
-    Py_ssize_t n;
+    int32_t tids[64];
+    int n;
     uint64_t signals;
 } own;
 
 static bool
 is_own(int32_t tid)
 {
-    for (Py_ssize_t i = 0; i < own.n; i++) {
+    for (int i = 0; i < own.n; i++) {
         if (own.tids[i] == tid)
             return true;
     }
@@ -143,11 +143,21 @@ remember(int64_t answer)
     return answer;
 }
 
-/* Does a goroutine run, or will one? `mine`: how many Ps the M that asks has. */
+/* In a session: could a thread that is not the session's own wake main? */
 static bool
-somebody_runs(int32_t mine)
+session_could_wake(void)
 {
-    if (sched.npidle < sched.nprocs - mine || sched.runq.head || atomic_load(&sched.timer0) != INT64_MAX ||
+    Py_ssize_t others = 0;
+    for (PyThreadState *ts = ts_head(false); ts; ts = ts_next_other(ts, false))
+        others += !(maing && ts == maing->ts) && !is_own((int32_t)ts_native_id(ts, false));
+    return others > sched.nthreads || thread_could_wake();
+}
+
+/* Does a goroutine run, or will one? */
+static bool
+somebody_runs(void)
+{
+    if (sched.npidle < sched.nprocs || sched.runq.head || atomic_load(&sched.timer0) != INT64_MAX ||
         sched.throwing || atomic_load(&sched.ntakeover))
         return true;
     return awake_ms() > 1; /* in C, or computing without a P, or on its way to sleep: it will ask too */
@@ -157,7 +167,7 @@ somebody_runs(int32_t mine)
 int64_t
 checkdead(void)
 {
-    if (!maing || maing->status != Gwaiting || somebody_runs(0))
+    if (!maing || maing->status != Gwaiting || somebody_runs())
         return INT64_MAX;
     bool session = session_on();
     if (!session && said.since == maing->waitsince && !signals_pending() && nanotime() < said.until)
@@ -171,7 +181,7 @@ checkdead(void)
     if (signals_pending())
         return nanotime(); /* it came when m0 had looked for work */
     if (session)
-        return session_asks();
+        return session_judges(session_could_wake);
     /* It ends m0's sleep, unless it comes right before: look again. So does sysmon (wake_m0), if there is
      * one. */
     if (signal_could_wake())
@@ -204,47 +214,33 @@ threads_(PyObject *mod, PyObject *unused)
     return list;
 }
 
-/* Main asks, in a session: the tids of the threads that are the session's own, how many of them Python knows,
- * and which signals have handlers of the session's. */
 static PyObject *
-could_be_woken_(PyObject *mod, PyObject *args)
+set_own_(PyObject *mod, PyObject *args)
 {
     (void)mod;
     PyObject *list;
-    int known;
     unsigned long long signals;
-    if (!PyArg_ParseTuple(args, "O!iK:could_be_woken", &PyList_Type, &list, &known, &signals))
+    if (!PyArg_ParseTuple(args, "O!K:set_own", &PyList_Type, &list, &signals))
         return NULL;
-    Py_ssize_t n = PyList_GET_SIZE(list);
-    int32_t *tids = PyMem_Malloc((size_t)(n + 1) * sizeof *tids);
-    if (!tids)
-        return PyErr_NoMemory();
-    for (Py_ssize_t i = 0; i < n && !PyErr_Occurred(); i++)
-        tids[i] = (int32_t)PyLong_AsLong(PyList_GET_ITEM(list, i));
-    bool could = true;
-    if (!PyErr_Occurred()) {
-        own.tids = tids;
-        own.n = n;
-        own.signals = signals;
-        const m *mp = getm();
-        could = !mp || mp->curg != maing || somebody_runs(mp->p != NULL) ||
-                ts_others() - 1 - known > sched.nthreads || thread_could_wake();
-        own.n = 0;
-        own.signals = 0;
+    own.n = 0;
+    own.signals = signals;
+    const Py_ssize_t most = sizeof own.tids / sizeof *own.tids; /* those that do not fit count as others */
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list) && i < most; i++) {
+        long tid = PyLong_AsLong(PyList_GET_ITEM(list, i));
+        if (tid == -1 && PyErr_Occurred())
+            return NULL;
+        own.tids[own.n++] = (int32_t)tid;
     }
-    PyMem_Free(tids);
-    return PyErr_Occurred() ? NULL : PyBool_FromLong(could);
+    Py_RETURN_NONE;
 }
 
 static PyMethodDef functions[] = {
     {"threads", threads_, METH_NOARGS,
      "threads()\n--\n\n"
      "The identifier and the native identifier of each thread with a thread state that runs no goroutines."},
-    {"could_be_woken", could_be_woken_, METH_VARARGS,
-     "could_be_woken(tids, known, signals, /)\n--\n\n"
-     "Could another goroutine or thread wake main, if that waited?\n\n"
-     "tids: threads that could not; known: how many of these have a thread state; signals: bit N-1 is set\n"
-     "if the handler of signal N lets no thread go on."},
+    {"set_own", set_own_, METH_VARARGS,
+     "set_own(tids, signals, /)\n--\n\n"
+     "Says which threads of a session wake no goroutine, and which signals: bit N-1 for signal N."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -16,12 +16,15 @@
  *
  * A deadlock. The processes of sessions have threads and signal handlers of their own, which would make
  * everybody who waits a waiter for them, and who they are is known by Python's names for them. So where a
- * program would be called dead if it were alone, main is woken, and asks _session.py. If the answer is no, it
- * goes on waiting, in front; it is asked again, at most once a second.
+ * program would be asked about, main is woken, tells the core which threads and signals are the session's
+ * (_session.py), and waits on, in front. Then, while it is in its queue and nothing else runs, g0 gives the
+ * verdict as it does elsewhere (session_judges). Main itself could not: it is in no queue while it runs, and
+ * whoever comes to wake it then finds nobody. If somebody else could wake main, it is asked again, at most
+ * once a second.
  *
  * In the child of a fork, which nobody watches, there is no session.
  *
- * All with the GIL; session_asks on g0; session_name from any thread, in signal handlers too.
+ * All with the GIL; session_judges on g0; session_name from any thread, in signal handlers too.
  *
  * Differs from Go, in which both end the process, a test's too.
  */
@@ -41,11 +44,14 @@ static bool runner;                  /* a test runner is at work */
 static int prompts = 1;              /* 0: prompts are nothing special; 1: ask sys.ps1; 2: there is one */
 static bool forked;                  /* nobody watches */
 static PyObject *takes_hook;         /* at a prompt: an exception escaped */
-static PyObject *asleep_hook;        /* returns what main's wait raises, or None */
+static PyObject *asleep_hook;        /* has the core told what is the session's own; true if it could be */
+static PyObject *dead_hook;          /* makes the exception of a deadlock */
 static PyObject *noted;              /* a list of exceptions, or NULL */
 static const char *reason;           /* what main's wait raises; NULL: nothing */
-static bool asks;                    /* main is to ask whether the program is dead */
+static bool asks;                    /* main is to tell what is the session's own */
+static bool told;                    /* it has, since it was asked */
 static int64_t ask_pause, next_asks; /* not before this time */
+static int64_t dead;                 /* the verdict on the wait that began then; 0: none */
 
 bool
 session_prompts(void)
@@ -97,57 +103,83 @@ session_takes(PyObject *exc)
 /* -- deadlocks --------------------------------------------------------------------------------------- */
 
 int64_t
-session_asks(void)
+session_judges(bool (*others_could_wake)(void))
 {
     int64_t now = nanotime();
+    if (told) {
+        told = false;
+        if (!others_could_wake()) {
+            dead = maing->waitsince;
+            ask_pause = next_asks = 0; /* main's next wait is another question */
+            return now;                /* to find main ready */
+        }
+        ask_pause = ask_pause == 0 || now - next_asks > 1000 * MS ? 5 * MS
+                    : ask_pause < 500 * MS                        ? 2 * ask_pause
+                                                                  : 1000 * MS;
+        next_asks = now + ask_pause;
+    }
     if (now < next_asks)
         return next_asks;
-    ask_pause = ask_pause == 0 || now - next_asks > 1000 * MS ? 5 * MS
-                : ask_pause < 500 * MS                        ? 2 * ask_pause
-                                                              : 1000 * MS;
-    next_asks = now + ask_pause;
     asks = true;
-    return now; /* to find main ready */
+    return now;
 }
 
 bool
 session_waits(void)
 {
-    return reason || asks;
+    return reason || asks || dead;
 }
 
-/* Nobody else can wake main: -1, and an exception is set. */
+/* An exception of the program's own, from a signal handler, ends main's wait. */
 static int
 ask(void)
 {
     asks = false;
-    PyObject *r = asleep_hook ? PyObject_CallNoArgs(asleep_hook) : Py_NewRef(Py_None);
-    if (r == Py_None) {
-        Py_DECREF(r);
-        return 0;
-    }
-    if (r)
-        PyErr_SetObject((PyObject *)Py_TYPE(r), r);
+    PyObject *r = asleep_hook ? PyObject_CallNoArgs(asleep_hook) : NULL;
+    told = r == Py_True;
+    next_asks = nanotime() + (told ? 0 : 1000 * MS);
+    if (!r && PyErr_Occurred() &&
+        (PyErr_ExceptionMatches(PyExc_RecursionError) || PyErr_ExceptionMatches(PyExc_MemoryError)))
+        PyErr_Clear(); /* main waits deep in a recursion: it is asked again */
     Py_XDECREF(r);
-    ask_pause = next_asks = 0; /* main's next wait is another question */
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+static int
+raise_deadlock(void)
+{
+    PyObject *exc = dead_hook ? PyObject_CallNoArgs(dead_hook) : NULL;
+    if (!exc)
+        PyErr_Clear();
+    if (exc)
+        PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
+    else
+        PyErr_SetString(Error, "all goroutines are asleep - deadlock!");
+    Py_XDECREF(exc);
     return -1;
 }
 
 int
 session_raise(void)
 {
-    if (unlikely(reason != NULL)) {
+    if (likely(!session_waits()))
+        return 0;
+    if (reason) {
         PyErr_SetString(Error, reason);
         reason = NULL;
         return -1;
     }
-    return unlikely(asks) ? ask() : 0;
+    bool is_dead =
+        dead && maing && dead == maing->waitsince; /* main's last wait is the one that was judged */
+    dead = 0;
+    return is_dead ? raise_deadlock() : asks ? ask() : 0;
 }
 
 void
 session_after_fork(void)
 {
-    runner = asks = false;
+    runner = asks = told = false;
+    dead = 0;
     forked = true;
     reason = NULL;
     session_names("");
@@ -209,11 +241,12 @@ static PyObject *
 set_session_(PyObject *mod, PyObject *args, PyObject *kw)
 {
     (void)mod;
-    static char *keys[] = {"takes", "asleep", "prompts", NULL};
-    PyObject *takes, *asleep;
+    static char *keys[] = {"takes", "asleep", "dead", "prompts", NULL};
+    PyObject *takes, *asleep, *is_dead;
     int p;
-    if (!PyArg_ParseTupleAndKeywords(args, kw, "$OOi:set_session", keys, &takes, &asleep, &p))
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "$OOOi:set_session", keys, &takes, &asleep, &is_dead, &p))
         return NULL;
+    Py_XSETREF(dead_hook, Py_NewRef(is_dead));
     Py_XSETREF(takes_hook, Py_NewRef(takes));
     Py_XSETREF(asleep_hook, Py_NewRef(asleep));
     prompts = p;

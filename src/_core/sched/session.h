@@ -10,9 +10,9 @@ bool session_on(void);      /* is this the process of a session? */
 bool session_prompts(void); /* does somebody sit at a prompt? */
 /* An exception escaped a goroutine. True: the session goes on, and the goroutine ends quietly. */
 bool session_takes(PyObject *exc);
-/* On g0, main is parked: all goroutines are asleep. Main is going to ask whether somebody else can wake one.
- * Until when the M that asks may sleep. */
-int64_t session_asks(void);
+/* On g0, main is parked, and all goroutines are asleep. others_could_wake: by threads that are not the
+ * session's own, as main has told. Until when the M that asks may sleep. */
+int64_t session_judges(bool (*others_could_wake)(void));
 bool session_waits(void);      /* is there something that main has not been told, or asked, yet? */
 int session_raise(void);       /* main's wait was interrupted: -1 if it ends by an exception */
 void session_after_fork(void); /* in the child, which nobody watches: the session is over */
