@@ -30,6 +30,7 @@
 #include "sched/sched.h"
 #include "sched/session.h"
 #include "sched/sysmon.h"
+#include "sched/thread.h"
 
 #define MS 1000000
 
@@ -150,7 +151,9 @@ session_could_wake(void)
     Py_ssize_t others = 0;
     for (PyThreadState *ts = ts_head(false); ts; ts = ts_next_other(ts, false))
         others += !(maing && ts == maing->ts) && !is_own((int32_t)ts_native_id(ts, false));
-    return others > sched.nthreads || thread_could_wake();
+    for (const thread *t = sched.threads; t; t = t->alllink)
+        others -= t->g.g.status == Gwaiting && !is_own((int32_t)ts_native_id(t->g.g.ts, false));
+    return others > 0 || thread_could_wake();
 }
 
 /* Does a goroutine run, or will one? */
@@ -212,6 +215,13 @@ threads_(PyObject *mod, PyObject *unused)
             Py_CLEAR(list);
     }
     return list;
+}
+
+void
+deadlock_after_fork(void)
+{
+    own.n = 0; /* they are the parent's */
+    own.signals = 0;
 }
 
 static PyObject *

@@ -230,6 +230,7 @@ sched_after_fork(void)
     threading_main_forked(owner_id());
     hooks.forked_late();
     session_after_fork();
+    deadlock_after_fork();
 }
 
 void

@@ -44,7 +44,8 @@ acquirep(m *mp, p *pp)
 
 /* Makes the first P, and binds main if this is the main thread. */
 int schedinit(void);
-int deadlock_init(void);                  /* fetches what checkdead asks about signals */
+int deadlock_init(void); /* fetches what checkdead asks about signals */
+void deadlock_after_fork(void);
 int gort_deadlock_init(PyObject *module); /* what a session's main asks; -1: exception set */
 /* Installs the handler that runs in the child inside fork(); it cannot be taken away again. */
 void fork_init(void);

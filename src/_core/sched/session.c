@@ -52,6 +52,7 @@ static bool asks;                    /* main is to tell what is the session's ow
 static bool told;                    /* it has, since it was asked */
 static int64_t ask_pause, next_asks; /* not before this time */
 static int64_t dead;                 /* the verdict on the wait that began then; 0: none */
+static int64_t last_dead;            /* when there was one last */
 
 bool
 session_prompts(void)
@@ -102,6 +103,12 @@ session_takes(PyObject *exc)
 
 /* -- deadlocks --------------------------------------------------------------------------------------- */
 
+static int64_t
+longer(int64_t pause)
+{
+    return pause == 0 ? 5 * MS : pause < 500 * MS ? 2 * pause : 1000 * MS;
+}
+
 int64_t
 session_judges(bool (*others_could_wake)(void))
 {
@@ -110,12 +117,14 @@ session_judges(bool (*others_could_wake)(void))
         told = false;
         if (!others_could_wake()) {
             dead = maing->waitsince;
-            ask_pause = next_asks = 0; /* main's next wait is another question */
-            return now;                /* to find main ready */
+            /* main's next wait is another question; but if it must have a lock before it can go on, and waits
+             * for that again and again, it is not to do so at full speed */
+            ask_pause = now - last_dead > 2000 * MS ? 0 : longer(ask_pause);
+            next_asks = now + ask_pause;
+            last_dead = now;
+            return now; /* to find main ready */
         }
-        ask_pause = ask_pause == 0 || now - next_asks > 1000 * MS ? 5 * MS
-                    : ask_pause < 500 * MS                        ? 2 * ask_pause
-                                                                  : 1000 * MS;
+        ask_pause = now - next_asks > 1000 * MS ? 5 * MS : longer(ask_pause);
         next_asks = now + ask_pause;
     }
     if (now < next_asks)
@@ -137,7 +146,8 @@ ask(void)
     asks = false;
     PyObject *r = asleep_hook ? PyObject_CallNoArgs(asleep_hook) : NULL;
     told = r == Py_True;
-    next_asks = nanotime() + (told ? 0 : 1000 * MS);
+    if (!told)
+        next_asks = nanotime() + 1000 * MS;
     if (!r && PyErr_Occurred() &&
         (PyErr_ExceptionMatches(PyExc_RecursionError) || PyErr_ExceptionMatches(PyExc_MemoryError)))
         PyErr_Clear(); /* main waits deep in a recursion: it is asked again */
