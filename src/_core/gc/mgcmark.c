@@ -122,8 +122,9 @@ stops(PyObject *op, void *n)
 bool
 gc_explains_fault(void)
 {
-    if (gcdebugging.invalidptr <= 0 || !collector_busy() || explains)
-        return false;
+    PyThreadState *ts = ts_of_thread();
+    if (gcdebugging.invalidptr <= 0 || !collector_busy() || explains || !ts || !ts_running(ts))
+        return false; /* without the GIL: it is another thread that collects, and changes the lists */
     explains = true;
     explains_until = nanotime() + EXPLAIN_TIME;
     size_t n = 0;
